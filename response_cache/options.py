@@ -1,0 +1,95 @@
+"""Every knob, with its unit and default. Plain pydantic: nothing is read from the environment here.
+
+Times are seconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+__all__ = ("Options",)
+
+
+class Options(BaseModel):
+    """How responses are created, recorded, kept and read.
+
+    Raises:
+        pydantic.ValidationError: an unknown name, or a value out of its range.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Routes and identity
+    paths: tuple[str, ...] = ("/v1/responses", "/responses", "/openai/v1/responses")
+    """Paths (below the root path) on which a POST creates a response."""
+    secret: SecretStr = SecretStr("")
+    """Key of the digests that stand for owners and idempotency keys; the same in each replica."""
+
+    # How long things are kept
+    ttl: float = Field(3600.0, gt=0)
+    """How long a response can be read after its end."""
+    stream_ttl: float = Field(600.0, gt=0)
+    """How long its events can be streamed after its end."""
+    unstored_ttl: float = Field(600.0, gt=0)
+    """Both of these for a response created with ``store: false``."""
+
+    # Recording
+    lease: float = Field(15.0, gt=0)
+    """A recorder that has been silent for this long is presumed dead."""
+    take_lease: float = Field(5.0, gt=0)
+    """The short lease of whoever takes a response in order to close it."""
+    observation: float = Field(2.0, gt=0)
+    """An orphan is closed only when it was seen orphaned twice, at least this far apart."""
+    flush_interval: float | None = Field(None, ge=0)
+    """Time between two batches of one response; None for what suits the store."""
+    max_flush_interval: float = Field(0.2, ge=0)
+    """How far a slow store may stretch it."""
+    flush_burst: int = Field(4, ge=1)
+    """How many batches may go without waiting after a pause, so that a first token is not late."""
+    buffer_bytes: int = Field(16 * 2**20, ge=1)
+    """Events that wait for the store, for each response; past it the upstream is not read."""
+    retain_bytes: int = Field(64 * 2**20, ge=0)
+    """Packed events kept for each running response, in case that the store loses them."""
+    stop_grace: float = Field(0.1, ge=0)
+    """Between telling an upstream that its client has gone and cancelling it."""
+    after_end_timeout: float = Field(60.0, ge=0)
+    """How long the app may run on after the terminal event: background tasks, billing."""
+
+    # Creating
+    admission_wait: float = Field(0.25, ge=0)
+    """How long a create waits for the upstream to refuse before it answers ``queued``."""
+
+    # Reading
+    keep_alive: float = Field(15.0, gt=0)
+    """Silence on a stream after which a comment is sent."""
+    max_wait: float = Field(50.0, ge=0)
+    """The most that ``Prefer: wait`` may ask for."""
+    poll_after: float = Field(1.0, gt=0)
+    """The pause between polls that pending answers advise."""
+    done_marker: bool = False
+    """Whether streams end with ``data: [DONE]``; OpenAI sends none."""
+
+    # Limits
+    max_request_bytes: int = Field(32 * 2**20, ge=1)
+    """Body of a create; above it 413."""
+    max_response_bytes: int = Field(256 * 2**20, ge=1)
+    """What one upstream may send; above it the response ends ``failed``."""
+    max_events: int = Field(1_000_000, ge=8)
+    """Events of one response; above it the response ends ``failed``."""
+    max_running: int = Field(1000, ge=1)
+    """Responses whose upstream is running, in this process."""
+    max_waiting: int = Field(1000, ge=0)
+    """Responses that wait for one of those places; above it 429."""
+    max_duration: float = Field(24 * 3600.0, gt=0)
+    """From the call of the upstream to its terminal event."""
+    idle_timeout: float = Field(1800.0, gt=0)
+    """Silence of the upstream."""
+    drain_timeout: float = Field(30.0, ge=0)
+    """What running responses get to end by themselves when the process is to stop."""
+
+    @model_validator(mode="after")
+    def _paths_are_absolute(self) -> Options:
+        for path in self.paths:
+            if not path.startswith("/") or path.endswith("/"):
+                raise ValueError(f"paths: {path!r} must begin with a slash and not end with one")
+        return self
