@@ -1,4 +1,4 @@
-"""Where the tests find recorded streams and the reference tables: beside the repository, never in it."""
+"""Where the recorded streams and reference tables are: beside the repository, never in it."""
 
 from __future__ import annotations
 
