@@ -1,1 +1,59 @@
-""""""
+"""Background mode of the Responses API for any server of ``POST /v1/responses``.
+
+The core: a lifecycle, a log of events, a reducer, stores, and a web face without I/O. It needs no
+web framework; adapters (``response_cache_asgi``, ``response_cache_server``) carry it.
+"""
+
+from response_cache.answer import Answer, Headers, Refusal, Upstream, UpstreamStopped
+from response_cache.cache import Created, ResponseCache, body_of
+from response_cache.http import (
+    Body,
+    Face,
+    OwnerOf,
+    Pass,
+    Reply,
+    Request,
+    Route,
+    Stream,
+    error_reply,
+    find,
+    is_background,
+)
+from response_cache.identity import ANYBODY, Owner
+from response_cache.lifecycle import Status
+from response_cache.options import Options
+from response_cache.store import Claim, Page, Store, Taken
+from response_cache.stores import store_from_url
+
+__all__ = (
+    "ANYBODY",
+    "Answer",
+    "Body",
+    "Claim",
+    "Created",
+    "Face",
+    "Headers",
+    "Options",
+    "Owner",
+    "OwnerOf",
+    "Page",
+    "Pass",
+    "Refusal",
+    "Reply",
+    "Request",
+    "ResponseCache",
+    "Route",
+    "Status",
+    "Store",
+    "Stream",
+    "Taken",
+    "Upstream",
+    "UpstreamStopped",
+    "body_of",
+    "error_reply",
+    "find",
+    "is_background",
+    "store_from_url",
+)
+
+__version__ = "0.1.0"

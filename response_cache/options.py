@@ -26,65 +26,65 @@ class Options(BaseModel):
     """Key of the digests that stand for owners and idempotency keys; the same in each replica."""
 
     # How long things are kept
-    ttl: float = Field(3600.0, gt=0)
+    ttl: float = Field(default=3600.0, gt=0)
     """How long a response can be read after its end."""
-    stream_ttl: float = Field(600.0, gt=0)
+    stream_ttl: float = Field(default=600.0, gt=0)
     """How long its events can be streamed after its end."""
-    unstored_ttl: float = Field(600.0, gt=0)
+    unstored_ttl: float = Field(default=600.0, gt=0)
     """Both of these for a response created with ``store: false``."""
 
     # Recording
-    lease: float = Field(15.0, gt=0)
+    lease: float = Field(default=15.0, gt=0)
     """A recorder that has been silent for this long is presumed dead."""
-    take_lease: float = Field(5.0, gt=0)
+    take_lease: float = Field(default=5.0, gt=0)
     """The short lease of whoever takes a response in order to close it."""
-    observation: float = Field(2.0, gt=0)
+    observation: float = Field(default=2.0, gt=0)
     """An orphan is closed only when it was seen orphaned twice, at least this far apart."""
-    flush_interval: float | None = Field(None, ge=0)
+    flush_interval: float | None = Field(default=None, ge=0)
     """Time between two batches of one response; None for what suits the store."""
-    max_flush_interval: float = Field(0.2, ge=0)
+    max_flush_interval: float = Field(default=0.2, ge=0)
     """How far a slow store may stretch it."""
-    flush_burst: int = Field(4, ge=1)
+    flush_burst: int = Field(default=4, ge=1)
     """How many batches may go without waiting after a pause, so that a first token is not late."""
-    buffer_bytes: int = Field(16 * 2**20, ge=1)
+    buffer_bytes: int = Field(default=16 * 2**20, ge=1)
     """Events that wait for the store, for each response; past it the upstream is not read."""
-    retain_bytes: int = Field(64 * 2**20, ge=0)
+    retain_bytes: int = Field(default=64 * 2**20, ge=0)
     """Packed events kept for each running response, in case that the store loses them."""
-    stop_grace: float = Field(0.1, ge=0)
+    stop_grace: float = Field(default=0.1, ge=0)
     """Between telling an upstream that its client has gone and cancelling it."""
-    after_end_timeout: float = Field(60.0, ge=0)
+    after_end_timeout: float = Field(default=60.0, ge=0)
     """How long the app may run on after the terminal event: background tasks, billing."""
 
     # Creating
-    admission_wait: float = Field(0.25, ge=0)
+    admission_wait: float = Field(default=0.25, ge=0)
     """How long a create waits for the upstream to refuse before it answers ``queued``."""
 
     # Reading
-    keep_alive: float = Field(15.0, gt=0)
+    keep_alive: float = Field(default=15.0, gt=0)
     """Silence on a stream after which a comment is sent."""
-    max_wait: float = Field(50.0, ge=0)
+    max_wait: float = Field(default=50.0, ge=0)
     """The most that ``Prefer: wait`` may ask for."""
-    poll_after: float = Field(1.0, gt=0)
+    poll_after: float = Field(default=1.0, gt=0)
     """The pause between polls that pending answers advise."""
     done_marker: bool = False
     """Whether streams end with ``data: [DONE]``; OpenAI sends none."""
 
     # Limits
-    max_request_bytes: int = Field(32 * 2**20, ge=1)
+    max_request_bytes: int = Field(default=32 * 2**20, ge=1)
     """Body of a create; above it 413."""
-    max_response_bytes: int = Field(256 * 2**20, ge=1)
+    max_response_bytes: int = Field(default=256 * 2**20, ge=1)
     """What one upstream may send; above it the response ends ``failed``."""
-    max_events: int = Field(1_000_000, ge=8)
+    max_events: int = Field(default=1_000_000, ge=8)
     """Events of one response; above it the response ends ``failed``."""
-    max_running: int = Field(1000, ge=1)
+    max_running: int = Field(default=1000, ge=1)
     """Responses whose upstream is running, in this process."""
-    max_waiting: int = Field(1000, ge=0)
+    max_waiting: int = Field(default=1000, ge=0)
     """Responses that wait for one of those places; above it 429."""
-    max_duration: float = Field(24 * 3600.0, gt=0)
+    max_duration: float = Field(default=24 * 3600.0, gt=0)
     """From the call of the upstream to its terminal event."""
-    idle_timeout: float = Field(1800.0, gt=0)
+    idle_timeout: float = Field(default=1800.0, gt=0)
     """Silence of the upstream."""
-    drain_timeout: float = Field(30.0, ge=0)
+    drain_timeout: float = Field(default=30.0, ge=0)
     """What running responses get to end by themselves when the process is to stop."""
 
     @model_validator(mode="after")

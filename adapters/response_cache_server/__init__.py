@@ -1,1 +1,35 @@
-""""""
+"""The sidecar: the cache in front of any server of the Responses API, as one command.
+
+    response-cache serve --upstream https://api.openai.com/v1 --store redis://localhost
+
+``build_app(Settings(...))`` gives the same as an ASGI app for a server of your own. Importing this
+package loads nothing; its names are loaded when they are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from response_cache_server.app import Sidecar, build_app
+    from response_cache_server.proxy import ProxyApp, UpstreamBroken
+    from response_cache_server.settings import Settings
+    from response_cache_server.upstream import BuiltInUpstream
+
+__all__ = ("BuiltInUpstream", "ProxyApp", "Settings", "Sidecar", "UpstreamBroken", "build_app")
+
+_HOMES: Final = {
+    "BuiltInUpstream": "upstream",
+    "ProxyApp": "proxy",
+    "Settings": "settings",
+    "Sidecar": "app",
+    "UpstreamBroken": "proxy",
+    "build_app": "app",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,39 @@
+"""The replies of this process that go on, so that a shutdown can end them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+
+__all__ = ("Streams",)
+
+
+class Streams:
+    """The cancel scopes of all streams that are being sent."""
+
+    def __init__(self) -> None:
+        self._scopes: set[anyio.CancelScope] = set()
+        self._ended = anyio.Event()
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Counts as a stream while the context lasts, and may be ended in it."""
+        scope = anyio.CancelScope()
+        self._scopes.add(scope)
+        try:
+            with scope:
+                yield
+        finally:
+            self._scopes.discard(scope)
+            self._ended.set()
+
+    async def end(self, within: float) -> None:
+        """Return when all have ended; those that have not after *within* seconds are cut off."""
+        with anyio.move_on_after(within):
+            while self._scopes:
+                self._ended = anyio.Event()
+                await self._ended.wait()
+        for scope in tuple(self._scopes):
+            scope.cancel()

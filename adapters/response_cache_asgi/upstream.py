@@ -1,0 +1,60 @@
+"""The wrapped app as an upstream: called once more for each background response.
+
+The call gets its own copy of the scope, the body once, and then a client that stays: ``receive``
+blocks until the response is stopped. What the app sends becomes the answer. It may run on after
+its body, for background tasks and clean-up.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from response_cache import Answer
+from response_cache_asgi.types import ASGIApp, Message, Scope
+
+__all__ = ("WrappedApp",)
+
+_REWRITTEN: Final = frozenset(
+    (b"content-length", b"transfer-encoding", b"accept-encoding", b"content-encoding", b"expect")
+)
+"""Headers that speak of the client's body and connection, not of the app's."""
+
+
+class WrappedApp:
+    """Calls *app* for the request of *scope*, with another body."""
+
+    def __init__(self, app: ASGIApp, scope: Scope) -> None:
+        self._app = app
+        self._scope = scope
+
+    async def __call__(self, body: bytes, answer: Answer) -> None:
+        """One run of the app, feeding *answer*. Raises what the app raises."""
+        is_read = False
+
+        async def receive() -> Message:
+            nonlocal is_read
+            if not is_read:
+                is_read = True
+                return {"type": "http.request", "body": body, "more_body": False}
+            await answer.stopped.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            kind = message["type"]
+            if kind == "http.response.body":
+                await answer.write(message.get("body", b""))
+                if not message.get("more_body", False):
+                    answer.finish()
+            elif kind == "http.response.start":
+                answer.require_wanted()
+                answer.start(message["status"], message.get("headers", ()))
+
+        await self._app(self._run_scope(body), receive, send)
+
+    def _run_scope(self, body: bytes) -> Scope:
+        headers = [pair for pair in self._scope["headers"] if pair[0].lower() not in _REWRITTEN]
+        headers.append((b"content-length", b"%d" % len(body)))
+        scope = {**self._scope, "headers": headers, "extensions": {}}
+        if "state" in scope:
+            scope["state"] = dict(scope["state"])
+        return scope

@@ -1,0 +1,68 @@
+"""The app of the sidecar: health, then the cache, then the upstream."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from response_cache_asgi import ResponseCacheMiddleware
+
+from response_cache_server.asgi import App, Receive, Scope, Send, send_json
+from response_cache_server.proxy import ProxyApp
+from response_cache_server.settings import Settings
+from response_cache_server.upstream import BuiltInUpstream
+
+__all__ = ("HEALTH_PATH", "Sidecar", "build_app")
+
+HEALTH_PATH: Final = "/healthz"
+
+
+class Sidecar:
+    """An ASGI app that answers for its health and leaves the rest to the cache."""
+
+    def __init__(self, cache: ResponseCacheMiddleware) -> None:
+        self._cache = cache
+        self._draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == HEALTH_PATH:
+            await self._tell_health(send)
+        else:
+            await self._cache(scope, receive, send)
+
+    async def drain(self) -> None:
+        """Report unhealthy from now on, take no new background work, end what runs.
+
+        Running responses get ``drain_timeout`` to end by themselves; then readers are ended.
+        """
+        self._draining = True
+        await self._cache.drain()
+
+    async def _tell_health(self, send: Send) -> None:
+        if self._draining:
+            await send_json(send, 503, {"status": "draining"})
+        else:
+            await send_json(send, 200, {"status": "ok"})
+
+
+def build_app(settings: Settings) -> Sidecar:
+    """The whole app as *settings* say.
+
+    Raises:
+        ValueError: the store's URL is not one that is known.
+        ImportError: its driver is not installed.
+    """
+    cache = ResponseCacheMiddleware(_upstream(settings), store=settings.store, **settings.options())
+    return Sidecar(cache)
+
+
+def _upstream(settings: Settings) -> App:
+    if settings.upstream is None:
+        return BuiltInUpstream()
+    return ProxyApp(
+        settings.upstream,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        write_timeout=settings.write_timeout,
+        forwarded=settings.forwarded,
+        trust_env=settings.trust_env,
+    )

@@ -1,0 +1,116 @@
+"""The words of ASGI 3, and the few answers that every app here gives."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, TypeAlias
+
+import anyio
+from pydantic_core import to_json
+
+__all__ = (
+    "App",
+    "Message",
+    "Receive",
+    "Scope",
+    "Send",
+    "error_body",
+    "race",
+    "refuse_websocket",
+    "run_lifespan",
+    "send_error",
+    "send_json",
+    "until_disconnect",
+)
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def error_body(
+    message: str, *, type: str, param: str | None = None, code: str | None = None
+) -> dict[str, Any]:
+    """An error as the API words it: always the four keys (protocol 2)."""
+    return {"error": {"message": message, "type": type, "param": param, "code": code}}
+
+
+async def send_json(
+    send: Send, status: int, body: object, *, headers: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    """Answer with *body* as JSON."""
+    content = to_json(body)
+    length = str(len(content)).encode()
+    fields = [(b"content-type", b"application/json"), (b"content-length", length), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def send_error(
+    send: Send,
+    status: int,
+    message: str,
+    *,
+    param: str | None = None,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+) -> None:
+    """Answer with an error; its type and code follow from the status."""
+    kind, code = _error_kind(status)
+    body = error_body(message, type=kind, param=param, code=code)
+    await send_json(send, status, body, headers=headers)
+
+
+def _error_kind(status: int) -> tuple[str, str | None]:
+    if status == 429:
+        return "rate_limit_error", "rate_limit_exceeded"
+    if status >= 500:
+        return "server_error", "server_error"
+    return "invalid_request_error", None
+
+
+async def refuse_websocket(receive: Receive, send: Send) -> None:
+    """Refuse a handshake: background mode has no WebSocket form (protocol 1)."""
+    await receive()
+    await send({"type": "websocket.close", "code": 1000, "reason": ""})
+
+
+async def run_lifespan(
+    receive: Receive, send: Send, *, shutdown: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Take part in the server's start and stop; *shutdown* releases what the app owns."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            if shutdown is not None:
+                await shutdown()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+async def until_disconnect(receive: Receive) -> None:
+    """Return when the client has gone; what it still sends is dropped."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def race(work: Callable[[], Awaitable[None]], end: Callable[[], Awaitable[None]]) -> None:
+    """Do *work* until it is done, or cancel it when *end* returns first."""
+    try:
+        async with anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                await end()
+                group.cancel_scope.cancel()
+
+            group.start_soon(watch)
+            await work()
+            group.cancel_scope.cancel()
+    except BaseExceptionGroup as failures:
+        # A task group wraps also a lone exception; callers shall see what was raised.
+        if len(failures.exceptions) == 1:
+            raise failures.exceptions[0] from None
+        raise

@@ -1,0 +1,119 @@
+"""The command line: ``response-cache serve`` and ``response-cache demo``.
+
+A flag that is given overrides its variable in the environment. What is wrong with a setting is said
+in one line on the standard error; the exit code is then 2, and 1 when the address is taken.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Annotated
+
+import typer
+
+from response_cache_server.settings import BadSettings, load_settings
+
+__all__ = ("app", "main")
+
+app = typer.Typer(
+    help="Background mode of the Responses API in front of any server.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    app(prog_name="response-cache")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"response-cache {importlib.metadata.version('response-cache')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    pass
+
+
+# Flags are text here, so that a value is judged in one place, whether flag or variable.
+@app.command()
+def serve(
+    upstream: Annotated[
+        str | None,
+        typer.Option(help="Base URL that has /responses below it [default: a built-in upstream]"),
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Where responses are kept [default: memory://]")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on [default: 127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        str | None, typer.Option(help="Port to listen on, 0 for a free one [default: 8000]")
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option(help="critical, error, warning, info or debug [default: info]"),
+    ] = None,
+    drain_timeout: Annotated[
+        str | None,
+        typer.Option(help="Seconds that running responses get at the end [default: 30]"),
+    ] = None,
+    read_timeout: Annotated[
+        str | None, typer.Option(help="Longest silence of the upstream [default: no limit]")
+    ] = None,
+) -> None:
+    """Put the cache in front of an upstream and serve it.
+
+    Every option has a variable, too: see docs/sidecar.md.
+    """
+    # Late, like the other one: `--help` and `--version` need no server.
+    from response_cache_server.server import CannotListen
+    from response_cache_server.server import serve as run
+
+    try:
+        settings = load_settings(
+            {
+                "upstream": upstream,
+                "store": store,
+                "host": host,
+                "port": port,
+                "log_level": log_level,
+                "drain_timeout": drain_timeout,
+                "read_timeout": read_timeout,
+            }
+        )
+        run(settings)
+    except BadSettings as error:
+        _fail(str(error), code=2)
+    except CannotListen as error:
+        _fail(str(error), code=1)
+
+
+@app.command()
+def demo(
+    store: Annotated[
+        str, typer.Option(help="Where the responses of the demonstration are kept")
+    ] = "memory://",
+) -> None:
+    """Show the main job: create, watch, resume, cancel and delete, over real HTTP."""
+    from response_cache_server.demo import Unexpected, run_demo
+
+    try:
+        run_demo(store)
+    except Unexpected as error:
+        _fail(str(error), code=1)
+
+
+def _fail(message: str, *, code: int) -> None:
+    typer.echo(f"response-cache: {message}", err=True)
+    raise typer.Exit(code)

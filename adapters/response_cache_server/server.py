@@ -1,0 +1,160 @@
+"""Runs the sidecar in this process, and ends it without losing what it records.
+
+Servers wait for open connections before they tell an app to stop, and the reader of a background
+response keeps its connection open for as long as the response runs. So the first SIGTERM or SIGINT
+drains the app while the server still serves: running responses get ``drain_timeout``, then readers
+are ended, and only then the server shuts down; connections that are left are cut at the same
+deadline. A second signal ends the process at once.
+"""
+
+from __future__ import annotations
+
+import copy
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import anyio
+import uvicorn
+from uvicorn.config import LOGGING_CONFIG
+
+from response_cache_server.app import Sidecar, build_app
+from response_cache_server.asgi import race
+from response_cache_server.settings import BadSettings, Settings
+from response_cache_server.upstream_events import MODEL
+
+__all__ = ("CannotListen", "SidecarServer", "serve")
+
+KEEP_ALIVE: Final = 75  # seconds; longer than the 60 for which load balancers keep connections
+TICK: Final = 0.1  # seconds between looks for a second signal
+LEAVE: Final = 0.25  # seconds for ended readers to take their last bytes
+SPARE: Final = 0.5  # seconds past the drain time-out for the whole rest of the shutdown
+
+
+class CannotListen(Exception):
+    """The address is taken, not allowed or not known here."""
+
+
+def serve(settings: Settings) -> None:
+    """Listen, say where, and serve until a signal ends it.
+
+    Raises:
+        BadSettings: the store's URL is not known, or its driver is not installed.
+        CannotListen: the address is taken or not ours.
+        SystemExit: the app could not start; the log says why.
+    """
+    try:
+        sidecar = build_app(settings)
+    except (ValueError, ImportError) as error:
+        raise BadSettings(str(error)) from error
+    listener = _listen(settings.host, settings.port)
+    config = uvicorn.Config(
+        sidecar,
+        lifespan="on",
+        ws="none",
+        log_config=_log_config(settings.log_level.upper()),
+        log_level=settings.log_level,
+        access_log=settings.log_level == "debug",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+    )
+    server = SidecarServer(
+        config,
+        sidecar,
+        drain_timeout=settings.drain_timeout,
+        started=lambda: _announce(settings, listener),
+    )
+    server.run(sockets=[listener])
+
+
+class SidecarServer(uvicorn.Server):
+    """A server that drains *sidecar* on the first signal; *started* is called once it serves."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        sidecar: Sidecar,
+        *,
+        drain_timeout: float,
+        started: Callable[[], None],
+    ) -> None:
+        super().__init__(config)
+        self._sidecar = sidecar
+        self._drain_timeout = drain_timeout
+        self._on_started = started
+        self._deadline: float | None = None  # set by the first signal
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Signals are not kept to be raised again at the end: a drained stop is a success.
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    async def main_loop(self) -> None:
+        await super().main_loop()
+        self._deadline = anyio.current_time() + self._drain_timeout
+        with anyio.move_on_after(self._drain_timeout + LEAVE):
+            await race(self._sidecar.drain, self._second_signal)
+
+    async def _second_signal(self) -> None:
+        while not self.force_exit:
+            await anyio.sleep(TICK)
+            await self.on_tick(0)  # keeps the Date of answers right
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._deadline is None:  # the server ends for a reason of its own
+            self._deadline = anyio.current_time()
+        left = max(self._deadline - anyio.current_time(), LEAVE)
+        self.config.timeout_graceful_shutdown = left  # type: ignore[assignment]  # wait_for takes it
+        with anyio.move_on_after(left + SPARE):
+            await super().shutdown(sockets)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server((address[0], port), family=family, backlog=2048)
+    except OSError as error:
+        reason = str(error.strerror).partition(" (while")[0]  # create_server adds the address
+        raise CannotListen(f"cannot listen on {host}:{port}: {reason}") from error
+
+
+def _announce(settings: Settings, listener: socket.socket) -> None:
+    url = _base_url(listener)
+    upstream = _without_credentials(settings.upstream or "built in")
+    store = _without_credentials(settings.store)
+    model = MODEL if settings.upstream is None else "MODEL"
+    body = f'{{"model": "{model}", "input": "Tell me a story", "background": true}}'
+    key = "" if settings.upstream is None else " -H 'Authorization: Bearer KEY'"
+    print(f"response-cache listens on {url} (upstream: {upstream}, store: {store})")
+    print(
+        f"Try: curl {url}/v1/responses -H 'Content-Type: application/json'{key} -d '{body}'",
+        flush=True,
+    )
+
+
+def _base_url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", "")) if "@" in parts.netloc else url
+
+
+def _log_config(level: str) -> dict[str, Any]:
+    config: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
+    ours = {"handlers": ["default"], "level": level, "propagate": False}
+    for name in ("response_cache", "response_cache_asgi", "response_cache_server"):
+        config["loggers"][name] = ours
+    return config

@@ -1,0 +1,107 @@
+"""What the sidecar is told: by flags, then by the environment, then by defaults.
+
+Every field of ``response_cache.Options`` is a setting, too. The variable of a field is its name in
+capitals behind ``RESPONSE_CACHE_``. Times are seconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from response_cache.options import Options
+from response_cache_server.target import parse_base_url
+
+__all__ = ("PREFIX", "BadSettings", "LogLevel", "Settings", "load_settings")
+
+PREFIX: Final = "RESPONSE_CACHE_"
+
+LogLevel: TypeAlias = Literal["critical", "error", "warning", "info", "debug"]
+
+
+class BadSettings(ValueError):
+    """Settings that cannot be; the message is one line and repeats no values."""
+
+
+class Settings(Options, BaseSettings):
+    """Where the sidecar listens, what stands behind it, and every option of the cache."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        enable_decoding=False,  # lists are written with commas, not as JSON
+        hide_input_in_errors=True,  # URLs carry passwords
+    )
+
+    upstream: str | None = None
+    """Base URL that has ``/responses`` below it; None for the built-in upstream."""
+    store: str = "memory://"
+    """Where responses are kept: ``memory://``, ``sqlite:///file``, ``redis://host``."""
+    host: str = Field("127.0.0.1", min_length=1)
+    """Address to listen on."""
+    port: int = Field(8000, ge=0, le=65535)
+    """Port to listen on; 0 for a free one."""
+    log_level: LogLevel = "info"
+    """What is logged; ``debug`` includes each request."""
+
+    connect_timeout: float = Field(10.0, gt=0)
+    """How long a connection to the upstream may take."""
+    read_timeout: float | None = Field(None, gt=0)
+    """Longest silence of the upstream in any answer; None for no limit."""
+    write_timeout: float = Field(60.0, gt=0)
+    """How long the upstream may refuse to take a piece of the request."""
+    forwarded: bool = True
+    """Whether the upstream is told who asks (``X-Forwarded-For``, ``-Proto``, ``-Host``)."""
+    trust_env: bool = False
+    """Whether proxies and certificates for the upstream come from the environment."""
+
+    @field_validator("upstream")
+    @classmethod
+    def _is_base_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_base_url(value)
+        return value
+
+    @field_validator("paths", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [path.strip() for path in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _not_a_service_link(cls, value: object) -> object:
+        # Kubernetes sets RESPONSE_CACHE_PORT=tcp://... beside a service named response-cache.
+        if isinstance(value, str) and value.startswith("tcp://"):
+            return cls.model_fields["port"].default
+        return value
+
+    def options(self) -> dict[str, Any]:
+        """The fields of ``Options`` alone."""
+        return {name: getattr(self, name) for name in Options.model_fields}
+
+
+def load_settings(flags: Mapping[str, Any]) -> Settings:
+    """The settings from *flags*, and from the environment where a flag is None.
+
+    Raises:
+        BadSettings: with the flag or variable that is wrong, and why.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise BadSettings("; ".join(_complaints(error, given))) from None
+
+
+def _complaints(error: ValidationError, given: Mapping[str, Any]) -> Iterator[str]:
+    for fault in error.errors(include_url=False, include_input=False, include_context=False):
+        reason = fault["msg"].removeprefix("Value error, ")
+        if not fault["loc"]:
+            yield reason
+            continue
+        name = str(fault["loc"][0])
+        source = f"--{name.replace('_', '-')}" if name in given else PREFIX + name.upper()
+        yield f"{source}: {reason}"

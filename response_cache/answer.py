@@ -1,0 +1,315 @@
+"""What an upstream answers to one job: status, headers and body, turned into recorded events.
+
+An adapter feeds it from whatever it wraps. The body may be an event stream in any chunking, a
+Response object, an error, compressed or not, or nothing at all.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import anyio
+import anyio.lowlevel
+
+from response_cache.codec import load
+from response_cache.lifecycle import Trigger
+from response_cache.recorder import BROKEN_OFF, Failure, Recorder
+from response_cache.sse import Decoder, ServerSentEvent
+
+__all__ = ("Answer", "Headers", "Refusal", "Upstream", "UpstreamStopped")
+
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Header fields in order; names in lower case."""
+
+BREATHER: Final = 64  # chunks after which a writer that never waits lets others run
+
+
+class UpstreamStopped(OSError):
+    """Nobody wants the rest of this answer: the response was cancelled, deleted or limited.
+
+    An ``OSError``, as a server raises for a client that has gone (ASGI specification, HTTP).
+    """
+
+
+class Upstream(Protocol):
+    """What really answers. Called once for each response, with the body to send it.
+
+    It returns when the answer has ended, raises what went wrong, and is cancelled when it must
+    stop. Before that ``answer.stopped`` is set and ``answer.write`` raises ``UpstreamStopped``.
+    """
+
+    async def __call__(self, body: bytes, answer: Answer) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that was no acceptance, to be handed to the client as it came."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class _Body(Protocol):
+    def feed(self, chunk: bytes) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class Answer:
+    """The upstream's answer to one job, while it comes in."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        *,
+        changed: Callable[[], None],
+        room: Callable[[], Awaitable[None]],
+        admit: Callable[[], None],
+        refuse: Callable[[Refusal], bool],
+        buffer_bytes: int,
+        max_bytes: int,
+    ) -> None:
+        """How the answer speaks to its job.
+
+        *changed* is called when there is something to write, *admit* when the request is accepted,
+        *refuse* with a whole refusal: it returns whether the client can still be told.
+        """
+        self._recorder = recorder
+        self._changed = changed
+        self._room = room
+        self._admit = admit
+        self._refuse = refuse
+        self._is_finished = False
+        self._buffer_bytes = buffer_bytes
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._chunks = 0
+        self._body: _Body | None = None
+        self._inflate: _Inflate | None = None
+        self._headers: Headers = ()
+        self.status: int | None = None
+        self.heard_at = anyio.current_time()
+        self.stopped = anyio.Event()
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the status says that the upstream will not answer."""
+        return self.status is not None and self.status >= 300
+
+    def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Status line and headers have come."""
+        self.status = status
+        self._headers = tuple((name.lower(), value) for name, value in headers)
+        self.heard_at = anyio.current_time()
+        encoding = self._header(b"content-encoding")
+        if encoding not in (b"", b"identity"):
+            self._inflate = _Inflate(encoding, self._max_bytes)
+        self._body = self._body_for(self._header(b"content-type"))
+        if not self.is_refusal:
+            self._admit()
+        self._changed()
+
+    def require_wanted(self) -> None:
+        """Raise ``UpstreamStopped`` when the rest is not wanted."""
+        if self.stopped.is_set():
+            raise UpstreamStopped("the response was ended")
+
+    def admitted(self) -> None:
+        """The upstream has accepted the request, though its headers have not come yet."""
+        self._admit()
+
+    async def write(self, chunk: bytes) -> None:
+        """A piece of the body. Waits while the store is behind by more than the buffer.
+
+        Raises:
+            UpstreamStopped: the rest is not wanted.
+        """
+        self.require_wanted()
+        self.heard_at = anyio.current_time()
+        if self._recorder.is_over or self._body is None:
+            return
+        self._take(chunk)
+        self._changed()
+        self._chunks += 1
+        if self._recorder.pending_bytes > self._buffer_bytes:
+            await self._room()
+        elif self._chunks % BREATHER == 0:
+            await anyio.lowlevel.checkpoint()
+
+    def finish(self) -> None:
+        """The body has ended; a response that it left open has failed. May be called twice."""
+        if self._is_finished or self._recorder.is_over:
+            return
+        self._is_finished = True
+        if isinstance(self._body, _Error):
+            refusal = Refusal(self.status or 0, self._headers, self._body.content)
+            if self._refuse(refusal):
+                return
+        if self._body is not None:
+            self._body.finish()
+        self.fail(BROKEN_OFF)
+
+    def fail(self, failure: Failure) -> None:
+        """The answer broke off."""
+        self._recorder.end(Trigger.FAIL, failure)
+        self._changed()
+
+    def _take(self, chunk: bytes) -> None:
+        self._bytes += len(chunk)
+        if self._inflate is not None and not isinstance(self._body, _Error):
+            try:
+                chunk = self._inflate.feed(chunk)
+            except ValueError as error:
+                self.fail(Failure(str(error)))
+                return
+        if max(self._bytes, self._inflate.given if self._inflate else 0) > self._max_bytes:
+            self.fail(Failure(f"The upstream's answer is longer than {self._max_bytes} bytes."))
+        elif self._body is not None:
+            self._body.feed(chunk)
+
+    def _body_for(self, content_type: bytes) -> _Body:
+        kind = content_type.partition(b";")[0].strip().lower()
+        if self.is_refusal:
+            return _Error(self._recorder, self.status or 0)
+        if kind == b"text/event-stream":
+            return _EventStream(self._recorder)
+        if kind == b"application/json" or kind.endswith(b"+json"):
+            return _Document(self._recorder)
+        return _Unnamed(self._recorder)
+
+    def _header(self, name: bytes) -> bytes:
+        for key, value in self._headers:
+            if key == name:
+                return value.strip().lower()
+        return b""
+
+
+class _EventStream:
+    """Server-sent events: recorded one by one."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._decoder = Decoder()
+
+    def feed(self, chunk: bytes) -> None:
+        self._record(self._decoder.feed(chunk))
+
+    def finish(self) -> None:
+        self._record(self._decoder.finish())
+
+    def _record(self, events: Iterable[ServerSentEvent]) -> None:
+        record = self._recorder.record
+        for event in events:
+            record(event.data, event.event)
+
+
+class _Document:
+    """A Response object: recorded as the events that it would have been streamed as."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._pieces: list[bytes] = []
+        recorder.start()
+
+    def feed(self, chunk: bytes) -> None:
+        self._pieces.append(chunk)
+
+    def finish(self) -> None:
+        try:
+            response = load(b"".join(self._pieces))
+        except ValueError:
+            self._recorder.end(Trigger.FAIL, NO_RESPONSE)
+            return
+        if not isinstance(response, dict) or not isinstance(response.get("output"), list):
+            self._recorder.end(Trigger.FAIL, _failure_in(response) or NO_RESPONSE)
+            return
+        self._recorder.answer(response)
+
+
+class _Unnamed:
+    """A body without a content type that says what it is: the first bytes decide."""
+
+    _EVENT_STREAM = (b"data", b"event", b"id:", b"retry", b":")
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._first = b""
+        self._body: _Body | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        if self._body is None:
+            self._first += chunk
+            start = self._first.removeprefix(b"\xef\xbb\xbf").lstrip()
+            if len(start) < 5:
+                return
+            is_stream = start.startswith(self._EVENT_STREAM)
+            self._body = (_EventStream if is_stream else _Document)(self._recorder)
+            chunk, self._first = self._first, b""
+        self._body.feed(chunk)
+
+    def finish(self) -> None:
+        if self._body is not None:
+            self._body.finish()
+
+
+class _Error:
+    """An HTTP error: a refusal before admission, the response's failure after it."""
+
+    def __init__(self, recorder: Recorder, status: int) -> None:
+        self._recorder = recorder
+        self._status = status
+        self._pieces: list[bytes] = []
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(self._pieces)
+
+    def feed(self, chunk: bytes) -> None:
+        self._pieces.append(chunk)
+
+    def finish(self) -> None:
+        self._recorder.end(Trigger.FAIL, self._failure())
+
+    def _failure(self) -> Failure:
+        code = "rate_limit_exceeded" if self._status == 429 else "server_error"
+        plain = Failure(f"The upstream answered with HTTP status {self._status}.", code)
+        try:
+            return _failure_in(load(self.content), code) or plain
+        except ValueError:
+            return plain
+
+
+NO_RESPONSE: Final = Failure("The upstream's answer is not a Response object.")
+
+
+def _failure_in(body: object, code: str = "server_error") -> Failure | None:
+    """The provider's own code and message, when *body* is an error of the API's shape."""
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        return None
+    own = error.get("code")
+    return Failure(error["message"], own if isinstance(own, str) and own else code)
+
+
+class _Inflate:
+    """Decompresses a body piece by piece, up to a bound."""
+
+    def __init__(self, encoding: bytes, limit: int) -> None:
+        self._encoding = encoding.decode("latin-1")
+        self._limit = limit
+        self._stream = zlib.decompressobj(wbits=47)  # gzip or zlib, told by its header
+        self.given = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        if self._encoding not in ("gzip", "x-gzip", "deflate"):
+            raise ValueError(f"The upstream's content-encoding {self._encoding!r} is not known.")
+        try:
+            plain = self._stream.decompress(chunk, self._limit + 1 - min(self.given, self._limit))
+        except zlib.error:
+            raise ValueError("The upstream's compressed answer is broken.") from None
+        self.given += len(plain)
+        return plain

@@ -1,0 +1,488 @@
+"""The six verbs of the API: create, retrieve, stream, cancel, delete, list input items.
+
+A ``ResponseCache`` belongs to one process (one event loop) and hosts the responses that are made
+in it. It knows neither HTTP nor the framework: ``http`` speaks for it, adapters carry the words.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from response_cache.answer import Refusal, Upstream
+from response_cache.closing import close_as, lifetimes
+from response_cache.codec import JsonObject, dump, load
+from response_cache.errors import (
+    AlreadyExists,
+    Deleted,
+    Fenced,
+    IdempotencyConflict,
+    InvalidRequest,
+    Missing,
+    NotCancellable,
+    NotFound,
+    NotStreamable,
+    PreviousResponseNotFound,
+    StoreFull,
+    StoreUnavailable,
+    TooManyRequests,
+    Unavailable,
+)
+from response_cache.identity import Owner, is_elsewhere, is_ours, keyed_id, new_id
+from response_cache.input_items import Paging, input_items, page_of
+from response_cache.job import FAR, SHUTTING_DOWN, Job
+from response_cache.lifecycle import TERMINAL, Status, Trigger
+from response_cache.options import Options
+from response_cache.orphans import Orphans
+from response_cache.reading import Reading
+from response_cache.recorder import Recorder
+from response_cache.reducer import fold
+from response_cache.requests import CreateRequest, queued_response, upstream_body
+from response_cache.sse import payload
+from response_cache.store import Page, Store
+from response_cache.stores import store_from_url
+from response_cache.tails import PAGE_EVENTS, Tails
+from response_cache.writer import Creation, Writer
+
+__all__ = ("Created", "ResponseCache", "body_of")
+
+logger = logging.getLogger("response_cache")
+
+REFUSAL_WAIT: Final = 5.0  # seconds that the body of a refusal may take once its headers are there
+JOIN_INTERVAL: Final = 0.05  # seconds between looks for the admission of a response to be joined
+DELETE_ATTEMPTS: Final = 3
+RETRY_AFTER: Final = 1.0
+
+UNREACHABLE: Final = "The response store cannot be reached at the moment."
+TOO_OLD: Final = (  # do not fix: the upstream's own wording, whatever stream_ttl says
+    "This response can no longer be streamed because it is more than 5 minutes old"
+)
+NOT_CANCELLABLE: Final = {
+    Status.COMPLETED: "Cannot cancel a completed response.",
+    Status.FAILED: "Cannot cancel a failed response.",
+    Status.INCOMPLETE: "Cannot cancel a response in terminal state.",
+}
+"""What a cancel is told by the status it finds (protocol 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A response that was accepted, or found under its idempotency key."""
+
+    id: str
+    body: bytes  # the Response object as it is answered to the create
+
+
+def body_of(page: Page) -> bytes:
+    """The Response object of a whole *page* as JSON: partial output is shown, always."""
+    if page.snapshot is None:
+        raise ValueError("a page read from a cursor has no snapshot")
+    if not page.events:
+        return page.snapshot
+    return dump(fold(load(page.snapshot), (load(payload(event)) for event in page.events)))
+
+
+@lru_cache(maxsize=1024)
+def _header(header: bytes) -> JsonObject:
+    return dict(load(header))
+
+
+class ResponseCache:
+    """Background responses over one store. Use as an async context manager.
+
+    All verbs may raise ``Unavailable`` (the store does not answer); those with an id raise
+    ``NotFound`` for what does not exist for this owner.
+    """
+
+    def __init__(
+        self,
+        store: Store | str = "memory://",
+        options: Options | None = None,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """*store* is a store or its URL; it is opened and closed with the cache.
+
+        *now* gives Unix seconds.
+
+        Raises:
+            ValueError: the URL names no known store.
+        """
+        self.store = store_from_url(store) if isinstance(store, str) else store
+        self.options = options or Options()
+        self.is_draining = False
+        self._now = now
+        self._jobs: dict[str, Job] = {}
+        self._tasks: TaskGroup | None = None
+        self._places = anyio.CapacityLimiter(self.options.max_running)
+        self._orphans = Orphans(self.store, self.options, now=now, is_ours=self._records)
+        self._reading = Reading(self.store, self._orphans)
+        self._tails = Tails(
+            self._reading, self.options, spawn=lambda tail: self._spawn(tail.run, tail.id)
+        )
+
+    async def __aenter__(self) -> ResponseCache:
+        await self.store.open()
+        self._tasks = await anyio.create_task_group().__aenter__()
+        self._tasks.start_soon(self._pulse)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        tasks = self._tasks
+        if tasks is None:
+            return None
+        try:
+            if error is None:
+                await self.drain()
+            tasks.cancel_scope.cancel()
+            return await tasks.__aexit__(kind, error, trace)
+        finally:
+            self._tasks = None
+            with anyio.CancelScope(shield=True):
+                await self.store.aclose()
+
+    # The verbs.
+
+    async def create(
+        self,
+        request: CreateRequest,
+        raw: bytes,
+        upstream: Upstream,
+        *,
+        owner: Owner,
+        key: str | None = None,
+    ) -> Created | Refusal:
+        """Record a response, call *upstream* for it, and return when it is admitted or refused.
+
+        *raw* is the request's body as received. With an idempotency *key* of an *owner*, the same
+        request joins the response that the first one made. The job goes on whatever becomes of
+        the caller.
+
+        Raises:
+            IdempotencyConflict: the key was used for another body, or its response was deleted.
+            PreviousResponseNotFound, InvalidRequest: ``previous_response_id`` cannot be continued.
+            TooManyRequests: as many responses run and wait in this process as may.
+        """
+        self._require_room()
+        previous = await self.upstream_id(request.previous_response_id, owner)
+        body = upstream_body(request, previous_response_id=previous)
+        while True:
+            id = self._id_for(owner, key)
+            try:
+                with anyio.CancelScope(shield=True):
+                    job = await self._start(id, request, raw, body, upstream, owner, bool(key))
+            except AlreadyExists:
+                joined = await self._join(id, request.fingerprint)
+                if joined is not None:
+                    return joined
+            except Deleted:
+                raise IdempotencyConflict(
+                    "The response of this Idempotency-Key was deleted.", param=None
+                ) from None
+            else:
+                return await self._admission(job, id)
+
+    async def retrieve(
+        self, id: str, owner: Owner, *, after: int | None = None, limit: int | None = None
+    ) -> Page:
+        """The response as the store has it now (see ``Store.read``), for ``body_of``."""
+        try:
+            page = await self._reading.page(id, after=after, limit=limit)
+        except StoreUnavailable as error:
+            raise _unavailable(error) from error
+        if page is None or not owner.may_see(_header(page.header)["owner"]):
+            self._explain(id)
+            raise NotFound.of(id)
+        return page
+
+    async def change(self, page: Page, within: float) -> None:
+        """Return when the response has moved on from *page*, or after *within* seconds."""
+        pause = self.options.observation / 2 if page.orphaned else within
+        with anyio.move_on_after(min(within, pause, self.options.lease)):
+            try:
+                await self._reading.change(page)
+            except StoreUnavailable as error:
+                raise _unavailable(error) from error
+
+    async def stream(self, id: str, owner: Owner, *, after: int = -1) -> AsyncGenerator[bytes]:
+        """The events numbered above *after*, then live ones until the end, as SSE frames.
+
+        ``b""`` comes in place of frames after each ``keep_alive`` seconds of silence. Close the
+        generator when the reader has gone.
+
+        Raises:
+            NotStreamable: the log has expired, though the response has not.
+        """
+        page = await self.retrieve(id, owner, after=after, limit=PAGE_EVENTS)
+        if page.log_expired:
+            raise NotStreamable(TOO_OLD)
+        return self._tails.follow(page)
+
+    async def cancel(self, id: str, owner: Owner) -> bytes:
+        """End the response as cancelled and stop its upstream; the Response object as it is then.
+
+        Cancelling twice is answered without a write.
+
+        Raises:
+            NotCancellable: it is over already, in another way.
+        """
+        page = await self.retrieve(id, owner)
+        if Status(page.status) not in TERMINAL:
+            try:
+                page = await close_as(
+                    Trigger.CANCEL, id, store=self.store, options=self.options, now=self._now
+                )
+            except Missing:
+                raise NotFound.of(id) from None
+            except StoreUnavailable as error:
+                raise _unavailable(error) from error
+        if Status(page.status) is Status.CANCELLED:
+            return body_of(page)
+        raise NotCancellable(NOT_CANCELLABLE[Status(page.status)], param="response_id")
+
+    async def delete(self, id: str, owner: Owner) -> None:
+        """Erase the response; a running upstream is stopped and open streams end."""
+        await self.retrieve(id, owner, after=FAR)
+        for attempt in range(1, DELETE_ATTEMPTS + 1):
+            try:
+                was_there = await self.store.delete(id)
+            except StoreUnavailable as error:
+                if attempt == DELETE_ATTEMPTS:
+                    raise _unavailable(error) from error
+                await anyio.sleep(0.05 * attempt)
+            else:
+                if was_there or attempt > 1:
+                    return
+                raise NotFound.of(id)
+
+    async def input_items(self, id: str, owner: Owner, paging: Paging) -> JsonObject:
+        """One page of what the response was asked, as the API's list envelope."""
+        await self.retrieve(id, owner, after=FAR)
+        try:
+            raw = await self.store.request(id)
+        except StoreUnavailable as error:
+            raise _unavailable(error) from error
+        if raw is None:
+            raise NotFound.of(id)
+        items = input_items(load(raw), id)
+        return page_of(items, after=paging.after, limit=paging.limit, order=paging.order)
+
+    async def upstream_id(self, id: str | None, owner: Owner) -> str | None:
+        """The upstream's own id of one of our responses; None for an id that is not ours.
+
+        Raises:
+            PreviousResponseNotFound: not there, not the owner's, or the upstream gave no id.
+            InvalidRequest: it is not over yet.
+        """
+        if id is None or not is_ours(id):
+            return None
+        param = "previous_response_id"
+        try:
+            page = await self.retrieve(id, owner, after=FAR)
+        except NotFound:
+            page = None
+        if page is not None and not page.closed:
+            raise InvalidRequest(
+                f"Previous response '{id}' cannot be continued: it is {page.status}.", param=param
+            )
+        upstream_id = load(page.notes).get("upstream_id") if page and page.notes else None
+        if upstream_id is None:
+            raise PreviousResponseNotFound(
+                f"Previous response with id '{id}' not found.", param=param
+            )
+        return str(upstream_id)
+
+    async def drain(self, within: float | None = None) -> None:
+        """Take no more work and see the running work to an end, in *within* seconds.
+
+        Running responses may end by themselves for most of that time (``drain_timeout`` when not
+        given); what is left then ends ``failed``. Readers of responses that other processes
+        record are sent away at once, the others after the last event. May be called twice.
+        """
+        within = self.options.drain_timeout if within is None else within
+        self.is_draining = True
+        self._tails.end_all(but=self._jobs.keys())
+        allowance = min(1.0, within / 10)
+        with anyio.move_on_after(within - allowance):
+            for job in tuple(self._jobs.values()):
+                await job.finished.wait()
+        with anyio.move_on_after(allowance):
+            for job in tuple(self._jobs.values()):
+                job.fail(SHUTTING_DOWN)
+            for job in tuple(self._jobs.values()):
+                await job.closed.wait()
+            await self._tails.settled()
+        self._tails.end_all()
+
+    # Making responses.
+
+    async def _start(
+        self,
+        id: str,
+        request: CreateRequest,
+        raw: bytes,
+        body: bytes,
+        upstream: Upstream,
+        owner: Owner,
+        is_keyed: bool,
+    ) -> Job:
+        """Insert the record and start its job."""
+        created_at = int(self._now())
+        header = dump(
+            {
+                "owner": owner.id,
+                "store": request.store,
+                "stream": request.stream,
+                "created_at": created_at,
+                "fingerprint": request.fingerprint if is_keyed else None,
+            }
+        )
+        queued = queued_response(request, id=id, created_at=created_at)
+        snapshot = dump(queued)
+        recorder = Recorder.begin(queued, now=self._now, max_events=self.options.max_events)
+        ttl, stream_ttl = lifetimes(header, self.options)
+        creation = Creation(
+            id=id,
+            incarnation=secrets.token_hex(8),
+            header=header,
+            request=raw,
+            snapshot=snapshot,
+            events=recorder.take(),
+            status=recorder.status,
+            ttl=ttl,
+            stream_ttl=stream_ttl,
+        )
+        writer = Writer(self.store, creation, recorder, self.options)
+        try:
+            await writer.create()
+        except (StoreUnavailable, Fenced) as error:
+            raise _unavailable(error) from error
+        job = Job(
+            self.store,
+            recorder,
+            writer,
+            upstream,
+            body,
+            options=self.options,
+            places=self._places,
+            notes_admission=is_keyed,
+        )
+        self._jobs[id] = job
+        self._spawn(lambda: self._run(id, job), id)
+        return job
+
+    async def _run(self, id: str, job: Job) -> None:
+        try:
+            await job.run()
+        finally:
+            if self._jobs.get(id) is job:
+                del self._jobs[id]
+        await job.writer.keep()
+
+    async def _admission(self, job: Job, id: str) -> Created | Refusal:
+        with anyio.move_on_after(self.options.admission_wait):
+            await job.decided.wait()
+        if job.is_being_refused:
+            with anyio.move_on_after(REFUSAL_WAIT):
+                await job.decided.wait()
+        if job.refusal is not None:
+            return job.refusal
+        job.admit()
+        return Created(id, job.writer.creation.snapshot)
+
+    async def _join(self, id: str, fingerprint: str) -> Created | None:
+        """The response that the same request made before; None when it was refused meanwhile."""
+        while True:
+            try:
+                page = await self._reading.page(id)
+            except StoreUnavailable as error:
+                raise _unavailable(error) from error
+            if page is None:
+                return None
+            if _header(page.header)["fingerprint"] != fingerprint:
+                raise IdempotencyConflict(
+                    "This Idempotency-Key was used before with another body.", param=None
+                )
+            is_admitted = page.notes and load(page.notes).get("admitted")
+            if is_admitted or page.status != Status.QUEUED:
+                return Created(id, body_of(page))
+            await self.change(page, JOIN_INTERVAL)
+
+    def _id_for(self, owner: Owner, key: str | None) -> str:
+        tag = self.store.id_tag
+        if key is None or owner.id is None:
+            return new_id(tag)
+        return keyed_id(tag, self.options.secret.get_secret_value(), owner.id, key)
+
+    def _require_room(self) -> None:
+        if self.is_draining:
+            raise Unavailable("This server is shutting down.", retry_after=RETRY_AFTER)
+        if len(self._jobs) >= self.options.max_running + self.options.max_waiting:
+            raise TooManyRequests(
+                "Too many responses are running and waiting here.", retry_after=RETRY_AFTER
+            )
+
+    # Hosting.
+
+    def _records(self, page: Page) -> bool:
+        """Whether a recorder of this process holds the claim that *page* shows."""
+        job = self._jobs.get(page.id)
+        if job is None or job.writer.outcome is not None:
+            return False
+        claim = job.writer.claim
+        return (claim.incarnation, claim.epoch) == (page.incarnation, page.epoch)
+
+    def _spawn(self, run: Callable[[], Awaitable[Any]], id: str) -> None:
+        """Run in the background. A fault of ours ends that one response, not the process."""
+
+        async def guarded() -> None:
+            try:
+                await run()
+            except Exception:
+                logger.exception("%s: an internal error", id)
+
+        if self._tasks is None:
+            raise RuntimeError("the ResponseCache is not open: use it as an async context manager")
+        self._tasks.start_soon(guarded, name=f"response_cache {id}")
+
+    async def _pulse(self) -> None:
+        """Warn when this loop is blocked for so long that leases are in danger."""
+        interval = self.options.lease / 6
+        while True:
+            before = anyio.current_time()
+            await anyio.sleep(interval)
+            late = anyio.current_time() - before - interval
+            if late > self.options.lease / 2:
+                logger.warning(
+                    "the event loop was blocked for %.1f s: leases last %g s, and others may take "
+                    "this process for dead",
+                    late,
+                    self.options.lease,
+                )
+
+    def _explain(self, id: str) -> None:
+        if is_elsewhere(id, self.store.id_tag):
+            logger.warning(
+                "%s was created by another process or before a restart, and this store is not "
+                "shared: use one worker, or a store that all workers reach",
+                id,
+            )
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    message = "The response store is full." if isinstance(error, StoreFull) else UNREACHABLE
+    return Unavailable(message, retry_after=RETRY_AFTER)

@@ -1,0 +1,165 @@
+"""JSON at the edge: read what upstreams really send, write what every client may parse.
+
+Upstreams are not strict. They cut a text between the two halves of a surrogate pair, so that a
+delta ends with a lone ``\\ud83d``; they write ``NaN``; they begin with a byte order mark. All of
+that is read here; what is written is always strict JSON, on one line:
+
+=====================  ================================  =======================================
+on the wire            as a value                        written again as
+=====================  ================================  =======================================
+lone surrogate escape  ``str`` holding the surrogate     the escape; two joined halves become
+                                                         the one character they stand for
+``NaN``, ``Infinity``  ``None``                          ``null``
+``1e400``              infinity                          ``null``
+long integers          exact ``int``                     the same digits
+=====================  ================================  =======================================
+
+Both directions try the fast strict parser first and fall back to the patient one of the standard
+library. Malformed data is a ``ValueError`` whose message never quotes the data, because messages
+reach logs and content must not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, TypeAlias
+
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+__all__ = ("MAX_DEPTH", "JsonObject", "dump", "load", "renumber")
+
+JsonObject: TypeAlias = dict[str, Any]
+"""A JSON object: ``Any`` stops here."""
+
+MAX_DEPTH: Final = 400
+"""Levels of nesting that are read. Far below where parsers of clients give up."""
+
+
+def load(data: bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: bad syntax, invalid UTF-8, or nested deeper than ``MAX_DEPTH``.
+    """
+    try:
+        return from_json(data, allow_inf_nan=False, cache_strings="keys")
+    except ValueError:
+        return _load_patiently(data)
+
+
+def dump(value: Any) -> bytes:
+    """*value* as compact JSON without raw line ends; what JSON cannot say becomes ``null``.
+
+    Raises:
+        ValueError: nested too deep; never so for what ``load`` returned.
+    """
+    try:
+        return to_json(value, inf_nan_mode="null")
+    except PydanticSerializationError:
+        return _dump_patiently(value)
+
+
+def renumber(data: bytes, event: JsonObject, number: int) -> bytes:
+    """The JSON text of an event under our *number*, without ``obfuscation``, on one line.
+
+    *event* must be ``load(data)``. Everything else stays byte for byte as received. Only data that
+    is not strict JSON on one line, or has one of the two members otherwise than as plain compact
+    ``,"key":value``, is written anew.
+    """
+    if (
+        _is_plain(data)
+        and (bare := _without_obfuscation(data, event))
+        and (text := _with_number(bare, event, number))
+    ):
+        return text
+    return _rewritten(event, number)
+
+
+def _load_patiently(data: bytes) -> Any:
+    # Not json.loads(data): it guesses UTF-16 and lets encoded surrogates pass.
+    try:
+        value = json.loads(data.decode("utf-8-sig"), parse_constant=_null)
+    except (ValueError, RecursionError):
+        # Without the cause: decoding errors carry the data.
+        raise ValueError(f"malformed JSON ({len(data)} bytes)") from None
+    _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _containers_in(outer)]
+        if not level:
+            return
+    raise ValueError(f"JSON nested deeper than {MAX_DEPTH} levels")
+
+
+def _containers_in(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return []
+    return [member for member in value if isinstance(member, dict | list)]
+
+
+def _null(_constant: str) -> None:
+    """What NaN, Infinity and -Infinity are read as."""
+
+
+def _dump_patiently(value: Any) -> bytes:
+    # Reading back what the standard library wrote turns NaN to null and neighbouring halves of a
+    # surrogate pair to one character. Escapes are the only way to write a lone half.
+    try:
+        value = json.loads(json.dumps(value), parse_constant=_null)
+        return json.dumps(value, separators=(",", ":")).encode("ascii")
+    except RecursionError:
+        raise ValueError("value nested too deep for JSON") from None
+
+
+# Renumbering without parsing. Why searching bytes is sound: a quote in JSON opens a string, closes
+# one, or follows a backslash. In `,"sequence_number":` the first quote follows a comma and goes
+# before a letter, so it can only open; what it opens is exactly this word, and the colon makes that
+# a key. When the word stands there once, no key is spelled with escapes, and the event itself has
+# the key, then it is the event's own and not one of something nested.
+
+_ESCAPED_KEY_LETTER: Final = re.compile(rb"\\u00[567]")  # covers every letter of the two keys
+
+
+def _is_plain(data: bytes) -> bool:
+    # Looking for a byte costs a tenth of looking for a word, so that comes first.
+    return not (
+        data[0] != ord("{")  # white space or a byte order mark
+        or ord("\n") in data
+        or ord("\r") in data
+        or (ord("N") in data and b"NaN" in data)
+        or (ord("I") in data and b"Infinity" in data)
+        or (ord("\\") in data and _ESCAPED_KEY_LETTER.search(data))
+    )
+
+
+def _without_obfuscation(data: bytes, event: JsonObject) -> bytes | None:
+    if "obfuscation" not in event:
+        return data
+    value = event["obfuscation"]
+    if not isinstance(value, str) or not value.isalnum():  # else it may be written with escapes
+        return None
+    before, found, after = data.partition(b',"obfuscation":"%b"' % value.encode())
+    return before + after if found and data.count(b'"obfuscation"') == 1 else None
+
+
+def _with_number(data: bytes, event: JsonObject, number: int) -> bytes | None:
+    if "sequence_number" not in event:
+        return b'{"sequence_number":%d%b%b' % (number, b"," if event else b"", data[1:])
+    value = event["sequence_number"]
+    if type(value) is not int or data.count(b'"sequence_number"') != 1:
+        return None
+    before, found, after = data.partition(b',"sequence_number":%d' % value)
+    return b'%b,"sequence_number":%d%b' % (before, number, after) if found else None
+
+
+def _rewritten(event: JsonObject, number: int) -> bytes:
+    changed = {**event, "sequence_number": number}
+    changed.pop("obfuscation", None)
+    return dump(changed)

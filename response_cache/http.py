@@ -1,0 +1,431 @@
+"""The web face of a cache, without I/O: a request in, a reply out, for adapters to carry.
+
+Routes, queries, headers and error bodies are here, and nowhere else (protocol 1, 2, 4, 7, 8).
+Adapters ask ``find`` whether a request is ours at all; what is not goes to the wrapped app.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from urllib.parse import parse_qs
+
+import anyio
+
+from response_cache.answer import Headers, Refusal, Upstream
+from response_cache.cache import ResponseCache, body_of
+from response_cache.codec import JsonObject, dump
+from response_cache.errors import APIError, InvalidRequest, MethodNotAllowed, Unavailable
+from response_cache.identity import ANYBODY, Owner, digest, is_ours
+from response_cache.input_items import parse_paging
+from response_cache.job import FAR
+from response_cache.options import Options
+from response_cache.requests import (
+    create_request,
+    decode_body,
+    json_object,
+    with_previous_response_id,
+)
+from response_cache.sse import DONE, KEEP_ALIVE
+from response_cache.store import Page
+
+__all__ = (
+    "Body",
+    "Face",
+    "OwnerOf",
+    "Pass",
+    "Reply",
+    "Request",
+    "Route",
+    "Stream",
+    "Verb",
+    "error_reply",
+    "find",
+    "is_background",
+)
+
+logger = logging.getLogger("response_cache.http")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an adapter read of a request. Header names are in lower case."""
+
+    method: str
+    path: str  # below the root path
+    query: bytes
+    headers: Headers
+    body: bytes = b""
+
+    def header(self, name: bytes) -> str:
+        """The header's value, several joined by commas (RFC 9110 5.3); "" when absent."""
+        return b", ".join(value for key, value in self.headers if key == name).decode("latin-1")
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A whole reply."""
+
+    status: int
+    headers: Headers
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A reply that goes on. Close *chunks* when the client has gone."""
+
+    status: int
+    headers: Headers
+    chunks: AsyncGenerator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Not ours after all: the wrapped app answers, with *body* or, if None, as it was received."""
+
+    body: bytes | None = None
+
+
+Reply = Body | Stream
+OwnerOf = Callable[[Request], Awaitable[Owner | Body]]
+"""Who asks, or the refusal to be sent. Called on every route before anything else is done."""
+
+
+class Verb(StrEnum):
+    """What a route asks for."""
+
+    CREATE = "create"
+    RETRIEVE = "retrieve"
+    DELETE = "delete"
+    CANCEL = "cancel"
+    INPUT_ITEMS = "input_items"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request leads: a verb, or the methods that would be allowed there."""
+
+    verb: Verb | None
+    id: str = ""
+    allow: str = ""
+
+
+ROUTES: Final[Mapping[str, Mapping[str, Verb]]] = {
+    "": {"GET": Verb.RETRIEVE, "HEAD": Verb.RETRIEVE, "DELETE": Verb.DELETE},
+    "/cancel": {"POST": Verb.CANCEL},
+    "/input_items": {"GET": Verb.INPUT_ITEMS, "HEAD": Verb.INPUT_ITEMS},
+}
+"""By what follows the id, and by method."""
+
+_BY_ID: Final = re.compile(r"/responses/([^/]+?)(/cancel|/input_items)?/?\Z")
+_CREDENTIALS: Final = (b"authorization", b"api-key", b"x-api-key")
+_HOP_BY_HOP: Final = frozenset(
+    (b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"trailer", b"te")
+)
+_KEY_LENGTH: Final = 255
+
+_COMMON: Final[Headers] = (
+    (b"cache-control", b"private, no-cache"),
+    (b"vary", b", ".join(_CREDENTIALS)),
+    (b"openai-version", b"2020-10-01"),
+)
+_JSON: Final[Headers] = ((b"content-type", b"application/json"), *_COMMON)
+_EVENT_STREAM: Final[Headers] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    *_COMMON,
+    (b"x-accel-buffering", b"no"),
+)
+
+
+def find(method: str, path: str, paths: tuple[str, ...]) -> Route | None:
+    """The route of a request, or None when it is the wrapped app's.
+
+    *paths* are those on which a POST creates. Ids that are not ours, and ``OPTIONS``, are not ours.
+    """
+    if "/responses" not in path or method == "OPTIONS":
+        return None
+    if path.rstrip("/") in paths:
+        return Route(Verb.CREATE) if method == "POST" else None
+    match = _BY_ID.search(path)
+    if match is None or not is_ours(match[1]):
+        return None
+    verbs = ROUTES[match[2] or ""]
+    return Route(verbs.get(method), match[1], ", ".join(verbs))
+
+
+def is_background(data: bytes) -> bool:
+    """Whether a body may ask for background work, told without parsing it."""
+    return b'"background"' in data
+
+
+def error_reply(error: APIError) -> Body:
+    """The reply that tells a client of *error* (protocol 2)."""
+    body = {
+        "error": {
+            "message": error.message,
+            "type": error.type,
+            "param": error.param,
+            "code": error.code,
+        }
+    }
+    headers: Headers = ()
+    if error.retry_after is not None:
+        headers += ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))),)
+    if isinstance(error, MethodNotAllowed):
+        headers += ((b"allow", error.allow.encode("latin-1")),)
+    return _json(error.status_code, dump(body), headers)
+
+
+def _json(status: int, content: bytes, headers: Headers = ()) -> Body:
+    return Body(
+        status,
+        (
+            *_JSON,
+            (b"x-request-id", b"req_" + secrets.token_hex(16).encode()),
+            (b"content-length", b"%d" % len(content)),
+            *headers,
+        ),
+        content,
+    )
+
+
+class Face:
+    """Speaks HTTP for one cache."""
+
+    def __init__(self, cache: ResponseCache, owner_of: OwnerOf | None = None) -> None:
+        """*owner_of* tells who asks; by default a digest of the request's credential."""
+        self.cache = cache
+        self._options = cache.options
+        self._owner_of = owner_of or _by_credential(cache.options)
+
+    async def answer(self, route: Route, request: Request) -> Reply:
+        """The reply to a request about a response of ours (every verb but create)."""
+        try:
+            reply = await self._answer(route, request)
+        except APIError as error:
+            reply = error_reply(error)
+        if request.method != "HEAD":
+            return reply
+        if isinstance(reply, Stream):
+            await reply.chunks.aclose()
+        return Body(reply.status, reply.headers, b"")
+
+    async def create(self, request: Request, upstream: Upstream) -> Reply | Pass:
+        """The reply to a create, or its way to the wrapped app when it is foreground work."""
+        try:
+            return await self._create(request, upstream)
+        except APIError as error:
+            return error_reply(error)
+
+    async def _answer(self, route: Route, request: Request) -> Reply:
+        if route.verb is None:
+            raise MethodNotAllowed(
+                f"{request.method} is not allowed here.", allow=f"{route.allow}, OPTIONS"
+            )
+        owner = await self._owner_of(request)
+        if isinstance(owner, Body):
+            return owner
+        id, cache = route.id, self.cache
+        match route.verb:
+            case Verb.RETRIEVE:
+                return await self._retrieve(id, owner, request)
+            case Verb.CANCEL:
+                return _json(200, await cache.cancel(id, owner))
+            case Verb.DELETE:
+                await cache.delete(id, owner)
+                return _json(200, dump({"id": id, "object": "response", "deleted": True}))
+            case Verb.INPUT_ITEMS:
+                paging = parse_paging(_query(request.query))
+                return _json(200, dump(await cache.input_items(id, owner, paging)))
+            case Verb.CREATE:
+                raise TypeError("a create is answered by Face.create")
+
+    # Creating.
+
+    async def _create(self, request: Request, upstream: Upstream) -> Reply | Pass:
+        data = request.body
+        encoding = request.header(b"content-encoding")
+        if encoding:
+            data = decode_body(data, encoding, limit=self._options.max_request_bytes)
+        if not is_background(data) and b'"resp_rc' not in data:
+            return Pass()
+        body = json_object(data)
+        if body.get("background") in (None, False):
+            return await self._foreground(body, request)
+        parsed = create_request(body)
+        key = request.header(b"idempotency-key") or None
+        if key is not None and len(key) > _KEY_LENGTH:
+            raise InvalidRequest(f"Idempotency-Key is longer than {_KEY_LENGTH} characters.")
+        owner = await self._owner_of(request)
+        if isinstance(owner, Body):
+            return owner
+        outcome = await self.cache.create(parsed, data, upstream, owner=owner, key=key)
+        if isinstance(outcome, Refusal):
+            return _relayed(outcome)
+        if not parsed.stream:
+            return _json(200, outcome.body)
+        try:
+            return self._stream(await self.cache.stream(outcome.id, owner))
+        except Unavailable as error:  # the job exists: a retry would make a second one
+            reply = error_reply(error)
+            return Body(
+                reply.status, (*reply.headers, (b"x-should-retry", b"false")), reply.content
+            )
+
+    async def _foreground(self, body: JsonObject, request: Request) -> Body | Pass:
+        """Foreground work is the app's; only a reference to one of our ids is put in its words."""
+        previous = body.get("previous_response_id")
+        if not isinstance(previous, str) or not is_ours(previous):
+            return Pass()
+        owner = await self._owner_of(request)
+        if isinstance(owner, Body):
+            return owner
+        upstream_id = await self.cache.upstream_id(previous, owner)
+        return Pass(with_previous_response_id(body, upstream_id or previous))
+
+    # Reading.
+
+    async def _retrieve(self, id: str, owner: Owner, request: Request) -> Reply:
+        query = _query(request.query) if request.query else {}
+        after = _cursor(query)
+        if _flag(query, "stream"):
+            chunks = await self.cache.stream(id, owner, after=after)
+            return self._stream(chunks)
+        known = _entity_tags(request.header(b"if-none-match"))
+        seconds = _wait(request.header(b"prefer"), self._options.max_wait)
+        applied: Headers = ()
+        if seconds is not None:
+            await self._long_poll(id, owner, known, seconds)
+            applied = ((b"preference-applied", b"wait=%d" % seconds),)
+        if known:
+            page = await self.cache.retrieve(id, owner, after=FAR)
+            if _is_known(page, known):
+                return Body(304, (*_COMMON, *self._hints(page), *applied), b"")
+        page = await self.cache.retrieve(id, owner)
+        return _json(200, body_of(page), (*self._hints(page), *applied))
+
+    async def _long_poll(self, id: str, owner: Owner, known: frozenset[str], seconds: int) -> None:
+        """Return at the end of the response, at any change from what is *known*, or in time."""
+        deadline = anyio.current_time() + seconds
+        while True:
+            page = await self.cache.retrieve(id, owner, after=FAR)
+            left = deadline - anyio.current_time()
+            is_news = bool(known) and not _is_known(page, known)
+            if page.closed or is_news or left <= 0 or self.cache.is_draining:
+                return
+            await self.cache.change(page, left)
+
+    def _hints(self, page: Page) -> Headers:
+        """The entity tag, and when to ask again while the response is pending."""
+        tag = (b"etag", _entity_tag(page).encode("latin-1"))
+        if page.closed:
+            return (tag,)
+        pause = self._options.poll_after
+        return (
+            tag,
+            (b"openai-poll-after-ms", b"%d" % round(pause * 1000)),
+            (b"retry-after", b"%d" % max(1, math.ceil(pause))),
+        )
+
+    def _stream(self, chunks: AsyncGenerator[bytes]) -> Stream:
+        done = b"data: " + DONE + b"\n\n" if self._options.done_marker else b""
+        request_id = (b"x-request-id", b"req_" + secrets.token_hex(16).encode())
+        return Stream(200, (*_EVENT_STREAM, request_id), _spoken(chunks, done))
+
+
+async def _spoken(chunks: AsyncGenerator[bytes], done: bytes) -> AsyncGenerator[bytes]:
+    """*chunks* with a comment in each silence, and the marker that ends it."""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            yield chunk or KEEP_ALIVE
+    if done:
+        yield done
+
+
+def _relayed(refusal: Refusal) -> Body:
+    """A refusal as it came, but for what belongs to its own connection."""
+    headers = tuple(
+        (name, value)
+        for name, value in refusal.headers
+        if name not in _HOP_BY_HOP and name != b"content-length"
+    )
+    length = (b"content-length", b"%d" % len(refusal.body))
+    return Body(refusal.status, (*headers, length), refusal.body)
+
+
+def _by_credential(options: Options) -> OwnerOf:
+    """Owners by a keyed digest of the request's credential; without one, anybody with the id."""
+    secret = options.secret.get_secret_value()
+    told = False
+
+    async def owner_of(request: Request) -> Owner:
+        nonlocal told
+        for name in _CREDENTIALS:
+            credential = request.header(name)
+            if credential:
+                return Owner(digest(secret, "owner", credential))
+        if not told:
+            told = True
+            logger.warning(
+                "a request without a credential: whoever knows the id of such a response can read, "
+                "cancel and delete it"
+            )
+        return ANYBODY
+
+    return owner_of
+
+
+# Queries and headers.
+
+
+def _query(query: bytes) -> dict[str, list[str]]:
+    return parse_qs(query.decode("latin-1"), keep_blank_values=True)
+
+
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _flag(query: Mapping[str, list[str]], name: str) -> bool:
+    text = query.get(name, ["false"])[-1].lower()
+    if text not in _FLAGS:
+        raise InvalidRequest(f"'{name}' must be true or false.", param=name)
+    return _FLAGS[text]
+
+
+def _cursor(query: Mapping[str, list[str]]) -> int:
+    """``starting_after``; -1 stands for the whole log."""
+    text = query.get("starting_after", ["-1"])[-1]
+    if not re.fullmatch(r"-1|[0-9]{1,30}", text):
+        raise InvalidRequest(
+            "'starting_after' must be an integer, the sequence number of an event.",
+            param="starting_after",
+        )
+    return min(int(text), FAR)
+
+
+def _wait(prefer: str, longest: float) -> int | None:
+    """Whole seconds of ``Prefer: wait`` (RFC 7240 4.3), capped; None when it is not asked for."""
+    match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})", prefer, re.IGNORECASE)
+    return min(int(match[1]), math.floor(longest)) if match else None
+
+
+def _entity_tag(page: Page) -> str:
+    return f'"{page.incarnation}-{page.epoch}-{page.tail}-{page.status}"'
+
+
+def _entity_tags(if_none_match: str) -> frozenset[str]:
+    """The tags a client knows, for weak comparison (RFC 9110 13.1.2)."""
+    tags = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
+    return frozenset(tag for tag in tags if tag)
+
+
+def _is_known(page: Page, known: frozenset[str]) -> bool:
+    return _entity_tag(page) in known or "*" in known

@@ -1,0 +1,234 @@
+"""One running response: its upstream, its writer and its guard, in one task group.
+
+The job belongs to the process, not to the client that asked for it. Three duties run side by side:
+the *upstream* answers, the *writer* gets what is recorded into the store, and the *guard* watches
+the claim and the clock. The writer decides: when it is done, so is the response. What is left of
+the upstream then depends on who ended it: one that came to its own end may finish its clean-up
+(background tasks, billing); one that was cancelled, deleted or cut off by a limit is told that
+its client has gone, and cancelled a moment later.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import Final
+
+import anyio
+
+from response_cache.answer import Answer, Refusal, Upstream
+from response_cache.errors import StoreUnavailable
+from response_cache.lifecycle import Trigger
+from response_cache.options import Options
+from response_cache.recorder import BROKEN_OFF, Failure, Recorder
+from response_cache.store import Store
+from response_cache.writer import Outcome, Writer
+
+__all__ = ("Job",)
+
+logger = logging.getLogger("response_cache.job")
+
+FAR: Final = 2**53 - 1  # a sequence number that no log reaches: wait for the claim alone
+LATE: Final = 5.0  # seconds after which an upstream that does not stop is reported
+SHUTDOWN_ALLOWANCE: Final = 2.0  # seconds for the last write of a job whose process is ending
+
+SHUTTING_DOWN: Final = Failure("The server was shut down while it answered.")
+UNANSWERED: Final = Failure("The upstream failed before it answered.")
+BROKE: Final = Failure("The upstream failed while it answered.")
+
+
+class Job:
+    """A response being made. ``run`` lasts until it is over and its upstream has ended."""
+
+    def __init__(
+        self,
+        store: Store,
+        recorder: Recorder,
+        writer: Writer,
+        upstream: Upstream,
+        body: bytes,
+        *,
+        options: Options,
+        places: anyio.CapacityLimiter,
+        notes_admission: bool,
+    ) -> None:
+        """*body* is sent to *upstream* once one of the *places* is free.
+
+        With *notes_admission* others can see in the store that the response was admitted.
+        """
+        self._store = store
+        self._recorder = recorder
+        self._upstream = upstream
+        self._body = body
+        self._options = options
+        self._places = places
+        self._notes_admission = notes_admission
+        self._started_at: float | None = None
+        self._calling = anyio.CancelScope()
+        self._guarding = anyio.CancelScope()
+        self._ended = anyio.Event()
+        self.writer = writer
+        self.decided = anyio.Event()  # the upstream accepted, refused, or ended
+        self.closed = anyio.Event()  # the response is over; clean-up may go on
+        self.finished = anyio.Event()  # and its upstream has ended
+        self.refusal: Refusal | None = None
+        self.is_admitted = False
+        self.answer = Answer(
+            recorder,
+            changed=writer.wake,
+            room=writer.room,
+            admit=self.admit,
+            refuse=self._refuse,
+            buffer_bytes=options.buffer_bytes,
+            max_bytes=options.max_response_bytes,
+        )
+
+    @property
+    def is_being_refused(self) -> bool:
+        """Whether a refusal has begun to come in."""
+        return self.answer.is_refusal and not self.is_admitted
+
+    def admit(self) -> None:
+        """From now on the client has the response's id, and refusals are its failure."""
+        if self.refusal is not None or self.is_admitted:
+            return
+        self.is_admitted = True
+        self.decided.set()
+        if self._notes_admission:
+            self._recorder.note("admitted", True)
+            self.writer.write_notes()
+
+    def fail(self, failure: Failure) -> None:
+        """End the response for a reason of ours."""
+        self._recorder.end(Trigger.FAIL, failure)
+        self.writer.wake()
+
+    async def run(self) -> None:
+        """Do all of it. Never raises for what an upstream or a store does."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._call)
+                tasks.start_soon(self._guard)
+                await self.writer.run()
+                self._over()
+                await self._let_end()
+        finally:
+            if self.writer.outcome is None:
+                await self._close_in_haste()
+            self.finished.set()
+
+    async def _call(self) -> None:
+        try:
+            with self._calling:
+                async with self._places:
+                    self._started_at = self.answer.heard_at = anyio.current_time()
+                    await self._ask()
+        finally:
+            self._ended.set()
+            self.decided.set()
+
+    async def _ask(self) -> None:
+        """Call the upstream and see to it that the response has an end afterwards."""
+        try:
+            await self._upstream(self._body, self.answer)
+        except Exception as error:  # noqa: BLE001 - whatever an app raises is the answer's failure
+            if self.answer.stopped.is_set():
+                return
+            self._report(error)
+            self._broke(BROKE)
+        else:
+            self.answer.finish()
+            self._broke(BROKEN_OFF)
+
+    def _broke(self, failure: Failure) -> None:
+        """The upstream is through; what it left open is a refusal or a failure."""
+        if self.refusal is not None:
+            return
+        if self.answer.status is not None or not self._refuse(_server_error()):
+            self.answer.fail(failure)
+
+    def _refuse(self, refusal: Refusal) -> bool:
+        if self.is_admitted:
+            return False
+        self.refusal = refusal
+        self.decided.set()
+        self.writer.withdraw()
+        return True
+
+    async def _guard(self) -> None:
+        """Watch the claim, so that a cancel is noticed in silence, and the two time limits."""
+        claim = self.writer.claim
+        with self._guarding:
+            while not self._recorder.is_over:
+                with anyio.move_on_after(self._time_left()):
+                    try:
+                        await self._store.wait(
+                            claim.id, after=FAR, epoch=claim.epoch, incarnation=claim.incarnation
+                        )
+                        await self.writer.confirm(claim_changed=True)
+                    except StoreUnavailable:
+                        await anyio.sleep(0.5)
+                self._check_limits()
+
+    def _time_left(self) -> float:
+        """Seconds until a limit could be reached. A job that waits for its place has none."""
+        options, now = self._options, anyio.current_time()
+        if self._started_at is None:
+            return min(options.idle_timeout, options.max_duration)
+        silent_until = self.answer.heard_at + options.idle_timeout
+        return max(0.0, min(silent_until, self._started_at + options.max_duration) - now)
+
+    def _check_limits(self) -> None:
+        if self._started_at is None or self._recorder.is_over:
+            return
+        options, now = self._options, anyio.current_time()
+        if now - self._started_at >= options.max_duration:
+            self.fail(Failure(f"The response took longer than {options.max_duration:g} seconds."))
+        elif now - self.answer.heard_at >= options.idle_timeout:
+            self.fail(Failure(f"The upstream was silent for {options.idle_timeout:g} seconds."))
+
+    def _over(self) -> None:
+        self._guarding.cancel()
+        self.decided.set()
+        self.closed.set()
+
+    async def _let_end(self) -> None:
+        """Let an upstream that ended by itself run on; stop any other."""
+        ended_by_itself = self._recorder.ended_by_upstream or self.refusal is not None
+        if self.writer.outcome is not Outcome.TAKEN and ended_by_itself:
+            with anyio.move_on_after(self._options.after_end_timeout):
+                await self._ended.wait()
+        if self._ended.is_set():
+            return
+        self.answer.stopped.set()
+        with anyio.move_on_after(self._options.stop_grace):
+            await self._ended.wait()
+        self._calling.cancel()
+        with anyio.move_on_after(LATE):
+            await self._ended.wait()
+        if not self._ended.is_set():
+            logger.warning("%s: the upstream does not stop", self.writer.claim.id)
+            await self._ended.wait()
+            logger.warning("%s: the upstream has stopped, late", self.writer.claim.id)
+
+    async def _close_in_haste(self) -> None:
+        """The process is ending under us: say so in the log, within a bounded time."""
+        with anyio.move_on_after(SHUTDOWN_ALLOWANCE, shield=True):
+            self._recorder.end(Trigger.FAIL, SHUTTING_DOWN)
+            await self.writer.run()
+        self._over()
+
+    def _report(self, error: Exception) -> None:
+        """Say where it broke, without the message: it may hold content."""
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
+        logger.error(
+            "%s: the upstream raised %s at %s", self.writer.claim.id, type(error).__name__, place
+        )
+
+
+def _server_error() -> Refusal:
+    body = b'{"error":{"message":"%b","type":"server_error","param":null,"code":null}}'
+    return Refusal(
+        500, ((b"content-type", b"application/json"),), body % UNANSWERED.message.encode()
+    )

@@ -1,0 +1,88 @@
+"""Closing what a dead worker left behind, without ever killing what is alive.
+
+Whoever reads an orphan closes it as failed. But a store that was away makes live responses look
+orphaned for a moment, until their recorders renew. So a process closes an orphan only after it has
+itself seen it orphaned, under the same incarnation and epoch, at two reads at least
+``observation`` apart, with every read in between answered; and never one that it records itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+from cachetools import LRUCache
+
+from response_cache.closing import close_as
+from response_cache.errors import Missing
+from response_cache.lifecycle import Trigger
+from response_cache.options import Options
+from response_cache.store import Page, Store
+
+__all__ = ("Orphans",)
+
+_REMEMBERED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Sighting:
+    incarnation: str
+    epoch: int
+    at: float
+
+
+class Orphans:
+    """The orphans that this process has seen, and their end."""
+
+    def __init__(
+        self,
+        store: Store,
+        options: Options,
+        *,
+        now: Callable[[], float],
+        is_ours: Callable[[Page], bool],
+    ) -> None:
+        """*is_ours* tells a page of which this process runs the recorder."""
+        self._store = store
+        self._options = options
+        self._now = now
+        self._is_ours = is_ours
+        self._seen: LRUCache[str, _Sighting] = LRUCache(_REMEMBERED)
+
+    def forget_all(self) -> None:
+        """The store did not answer: what was seen before proves nothing any more."""
+        self._seen.clear()
+
+    async def settle(self, page: Page) -> Page | None:
+        """*page*, or what it became when its response had to be closed; None when it is gone.
+
+        *page* must have been read just now. Raises ``StoreUnavailable``.
+        """
+        if not page.orphaned or self._is_ours(page):
+            if self._seen:
+                self._seen.pop(page.id, None)
+            return page
+        if not self._is_proven(page):
+            return page
+        self._seen.pop(page.id, None)
+        try:
+            return await close_as(
+                Trigger.EXPIRE,
+                page.id,
+                store=self._store,
+                options=self._options,
+                now=self._now,
+                only_orphaned=True,
+            )
+        except Missing:
+            return None
+
+    def _is_proven(self, page: Page) -> bool:
+        now = anyio.current_time()
+        seen = self._seen.get(page.id)
+        if seen is None or (seen.incarnation, seen.epoch) != (page.incarnation, page.epoch):
+            self._seen[page.id] = _Sighting(page.incarnation, page.epoch, now)
+            return False
+        return now - seen.at >= self._options.observation

@@ -1,0 +1,46 @@
+"""Reads of the store on behalf of clients: every page is judged for orphans before it is used."""
+
+from __future__ import annotations
+
+from response_cache.errors import StoreUnavailable
+from response_cache.orphans import Orphans
+from response_cache.store import Page, Store
+
+__all__ = ("Reading",)
+
+
+class Reading:
+    """The one door through which replies and tails read."""
+
+    def __init__(self, store: Store, orphans: Orphans) -> None:
+        self._store = store
+        self._orphans = orphans
+
+    async def page(
+        self, id: str, *, after: int | None = None, limit: int | None = None
+    ) -> Page | None:
+        """``Store.read``, but an orphan that is proven one is closed first.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        try:
+            page = await self._store.read(id, after=after, limit=limit)
+            if page is None:
+                return None
+            settled = await self._orphans.settle(page)
+            if settled is page or settled is None:
+                return settled
+            return await self._store.read(id, after=after, limit=limit)
+        except StoreUnavailable:
+            self._orphans.forget_all()
+            raise
+
+    async def change(self, page: Page, *, after: int | None = None) -> None:
+        """Return when the response has moved on from *page* (or from *after*), or for no reason."""
+        await self._store.wait(
+            page.id,
+            after=page.tail - 1 if after is None else after,
+            epoch=page.epoch,
+            incarnation=page.incarnation,
+        )

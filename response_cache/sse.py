@@ -1,0 +1,133 @@
+"""Server-sent events: bytes in, bytes out, without I/O.
+
+``Decoder`` follows the event stream interpretation of the HTML standard (section 9.2.6,
+https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation) with
+one deliberate difference: an event that the stream ends in, without the closing blank line, is
+delivered by ``finish``, because upstreams do leave that line out after their terminal event.
+``id`` and ``retry`` mean nothing to us and are ignored like unknown fields.
+
+``frame`` writes one event. What it returns is also what the log stores, so that a replay is a join
+of stored bytes; ``payload`` gets the data back out of it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ("DONE", "KEEP_ALIVE", "Decoder", "ServerSentEvent", "frame", "payload")
+
+DONE: Final = b"[DONE]"
+"""Data by which some upstreams say that nothing follows. It is not JSON."""
+
+KEEP_ALIVE: Final = b": keep-alive\n\n"
+"""A comment: every client ignores it, and a proxy sees that the connection lives."""
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+# The shape in which nearly every event arrives: a chunk that is one frame with LF line ends.
+_FRAME: Final = re.compile(rb"event: (.*)\ndata: (.*)\n\n")
+
+
+@dataclass(slots=True)  # not frozen: that makes it three times as slow to create, once per token
+class ServerSentEvent:
+    """One event of a stream."""
+
+    event: str  # "" when the stream did not name it
+    data: bytes  # lines joined by LF; not checked to be UTF-8
+
+
+class Decoder:
+    """Turns the chunks of one stream into events, however they are cut."""
+
+    def __init__(self) -> None:
+        self._line = bytearray()  # beginning of a line that has not ended yet
+        self._event = ""
+        self._data: list[bytes] = []
+        self._at_start = True  # no line has ended yet, so the next one may begin with a BOM
+        self._after_cr = False  # the last chunk ended with CR, so an LF now belongs to it
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """The events that *chunk* completes."""
+        if self._is_between_events() and ord("\r") not in chunk:
+            whole = _FRAME.fullmatch(chunk)
+            if whole:
+                return [ServerSentEvent(_text(whole[1]), whole[2])]
+        return self._interpret(self._complete_lines(chunk)) if chunk else []
+
+    def finish(self) -> list[ServerSentEvent]:
+        """The event that the stream ended in, if any. Feed nothing afterwards."""
+        # The first LF ends a line or completes a CRLF, the second is a blank line in any case.
+        return self.feed(b"\n\n")
+
+    def _is_between_events(self) -> bool:
+        return not (self._at_start or self._after_cr or self._line or self._event or self._data)
+
+    def _complete_lines(self, chunk: bytes) -> list[bytes]:
+        if self._after_cr:
+            chunk = chunk.removeprefix(b"\n")
+        lines = chunk.splitlines()  # of bytes: at LF, CR and CRLF, nowhere else
+        self._after_cr = chunk.endswith(b"\r")
+        unfinished = b"" if chunk.endswith((b"\n", b"\r")) or not lines else lines.pop()
+        if lines and (self._line or self._at_start):
+            lines[0] = self._whole_line(lines[0])
+        self._line += unfinished
+        return lines
+
+    def _whole_line(self, end: bytes) -> bytes:
+        line = b"".join((self._line, end))
+        self._line.clear()
+        if self._at_start:
+            self._at_start = False
+            return line.removeprefix(_BOM)
+        return line
+
+    def _interpret(self, lines: list[bytes]) -> list[ServerSentEvent]:
+        events = []
+        data = self._data
+        for line in lines:
+            if not line:
+                if data:
+                    events.append(ServerSentEvent(self._event, b"\n".join(data)))
+                    data.clear()
+                self._event = ""
+            elif line[:6] == b"data: ":  # as _take_field would; this is most of the lines
+                data.append(line[6:])
+            else:
+                self._take_field(line)
+        return events
+
+    def _take_field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")  # a comment is a field without a name
+        if name == b"data":
+            self._data.append(value.removeprefix(b" "))
+        elif name == b"event":
+            self._event = _text(value.removeprefix(b" "))
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
+
+
+def frame(type: str, data: bytes) -> bytes:
+    """One event as bytes, with its blank line.
+
+    A *type* that is empty or not printable (a line end in it would inject lines) is left out;
+    readers then take it from the data.
+
+    Raises:
+        ValueError: *data* is not one line.
+    """
+    if ord("\n") in data or ord("\r") in data:
+        raise ValueError("the data of a frame must be one line")
+    if type and type.isprintable():
+        return b"event: %b\ndata: %b\n\n" % (type.encode(), data)
+    return b"data: %b\n\n" % data
+
+
+def payload(frame: bytes) -> bytes:
+    """The data that ``frame`` was given."""
+    start = frame.index(b"\n") + 1 if frame[0] == ord("e") else 0  # behind the event line, if any
+    return frame[start + len(b"data: ") : -len(b"\n\n")]

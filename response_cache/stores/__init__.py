@@ -1,0 +1,81 @@
+"""Where responses are kept, and how a URL names the place."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from response_cache.store import Store
+
+__all__ = ("store_from_url",)
+
+
+def store_from_url(url: str) -> Store:
+    """The store that *url* names, not opened yet, with the options in its query.
+
+    ``memory://?max_bytes=…&max_responses=…&tombstone_ttl=…`` is the memory of this process.
+    No message repeats the URL or a value from it: there may be a password in it.
+
+    Raises:
+        ValueError: the scheme or an option is unknown, or a value is not of its type.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("the store URL cannot be parsed") from None
+    if parts.scheme not in LOADERS:
+        raise ValueError(f"unknown scheme of a store URL; known are {_listed(LOADERS)}")
+    return LOADERS[parts.scheme](parts)
+
+
+def _memory(url: SplitResult) -> Store:
+    from response_cache.stores.memory import MemoryStore
+
+    if url.netloc or url.path or url.fragment:
+        raise ValueError("a memory:// URL has neither host nor path, only options")
+    options = {"max_bytes": _whole, "max_responses": _whole, "tombstone_ttl": _seconds}
+    return MemoryStore(**_read_options(url, options))
+
+
+# Each loader imports its own store: a driver is needed only by those who name it.
+LOADERS: Final[Mapping[str, Callable[[SplitResult], Store]]] = {
+    "memory": _memory,
+}
+
+
+def _read_options(url: SplitResult, known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """The options in the query, each read by its own function of *known*."""
+    options: dict[str, Any] = {}
+    for name, value in parse_qsl(url.query, keep_blank_values=True):
+        if name not in known:
+            raise ValueError(f"unknown option in a {url.scheme}:// URL; known are {_listed(known)}")
+        if name in options:
+            raise ValueError(f"{name} stands twice in the {url.scheme}:// URL")
+        try:
+            options[name] = known[name](value)
+        except ValueError as error:
+            raise ValueError(f"{name} in the {url.scheme}:// URL must be {error}") from None
+    return options
+
+
+def _whole(value: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,17}", value):
+        raise ValueError("a whole number above 0")
+    return int(value)
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ValueError("a number of seconds above 0")
+    return seconds
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,205 @@
+"""Live tails: each response that is followed in this process is read once for all its readers.
+
+A tail holds the newest part of the log, one copy of the bytes. A reader keeps its own position,
+takes what the tail has from there on, and reads the store itself for what the tail has dropped; so
+a slow reader slows nobody, and a late one needs no replay from the start by others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Container, Sequence
+from typing import Final, Protocol
+
+import anyio
+
+from response_cache.errors import StoreUnavailable
+from response_cache.options import Options
+from response_cache.reading import Reading
+from response_cache.store import Page
+
+__all__ = ("Tails",)
+
+PAGE_EVENTS: Final = 1000  # events of one catch-up read
+TAIL_BYTES: Final = 1 << 20  # what a tail keeps for its readers
+RECREATION: Final = 1.0  # seconds in which a recorder restores what a restarted store forgot
+BACK_OFF: Final = 0.5
+
+
+class Spawn(Protocol):
+    """Runs a coroutine function in the background, for as long as the process hosts responses."""
+
+    def __call__(self, tail: Tail, /) -> None: ...
+
+
+class Tail:
+    """The newest events of one response, for all of its readers in this process."""
+
+    def __init__(self, page: Page, reading: Reading, options: Options) -> None:
+        """Follow the log from the tail that *page* saw."""
+        self._page = page
+        self._reading = reading
+        self._options = options
+        self._sizes = 0
+        self.id = page.id
+        self.readers = 0
+        self.first = page.tail  # number of frames[0]
+        self.frames: list[bytes] = []
+        self.is_over = False  # the log is complete: what the readers have not seen, they still get
+        self.is_gone = False  # deleted, or the process drains: they get no more
+        self.changed = anyio.Event()
+        self.scope = anyio.CancelScope()
+
+    @property
+    def end(self) -> int:
+        """The number after the last frame."""
+        return self.first + len(self.frames)
+
+    def end_now(self) -> None:
+        """Send the readers away; they may resume elsewhere."""
+        self.is_over = self.is_gone = True
+        self._wake()
+
+    async def run(self) -> None:
+        """Read page after page until the response is over, gone, or created anew."""
+        with self.scope:
+            while not self.is_over:
+                try:
+                    await self._turn()
+                except StoreUnavailable:
+                    await anyio.sleep(BACK_OFF)
+
+    async def _turn(self) -> None:
+        page = await self._reading.page(self.id, after=self.end - 1, limit=PAGE_EVENTS)
+        if page is None or page.incarnation != self._page.incarnation:
+            page = await self._restored()
+        if page is None:
+            self.end_now()
+            return
+        self._page = page
+        self._add(page)
+        if page.closed and page.tail <= self.end:
+            self.is_over = True
+            self._wake()
+            return
+        pause = self._options.observation / 2 if page.orphaned else self._options.lease
+        with anyio.move_on_after(pause):
+            if page.orphaned:
+                await anyio.sleep_forever()
+            await self._reading.change(page, after=self.end - 1)
+
+    async def _restored(self) -> Page | None:
+        """The record under the same incarnation, if it comes back within a moment."""
+        with anyio.move_on_after(RECREATION):
+            while True:
+                await anyio.sleep(RECREATION / 10)
+                page = await self._reading.page(self.id, after=self.end - 1)
+                if page is not None:
+                    return page if page.incarnation == self._page.incarnation else None
+        return None
+
+    def _add(self, page: Page) -> None:
+        new = page.events[self.end - page.first :]
+        if not new:
+            return
+        self.frames.extend(new)
+        self._sizes += sum(map(len, new))
+        if self._sizes > TAIL_BYTES:
+            self._drop_old()
+        self._wake()
+
+    def _drop_old(self) -> None:
+        """Forget the older half of the bytes, but never the last frame."""
+        index = 0
+        while self._sizes > TAIL_BYTES // 2 and index < len(self.frames) - 1:
+            self._sizes -= len(self.frames[index])
+            index += 1
+        del self.frames[:index]
+        self.first += index
+
+    def _wake(self) -> None:
+        self.changed.set()
+        self.changed = anyio.Event()
+
+
+class Tails:
+    """The tails of this process, one for each response that is followed."""
+
+    def __init__(self, reading: Reading, options: Options, spawn: Spawn) -> None:
+        self._reading = reading
+        self._options = options
+        self._spawn = spawn
+        self._tails: dict[str, Tail] = {}
+
+    def end_all(self, *, but: Container[str] = ()) -> None:
+        """End the streams that are being followed, but those of the ids in *but*."""
+        for tail in self._tails.values():
+            if not tail.is_over and tail.id not in but:
+                tail.end_now()
+
+    async def settled(self) -> None:
+        """Return when every log that is being followed is complete or given up."""
+        for tail in tuple(self._tails.values()):
+            while not tail.is_over:
+                await tail.changed.wait()
+
+    async def follow(self, page: Page) -> AsyncGenerator[bytes]:
+        """The frames in *page*, then all that follow until the response is over.
+
+        Yields whole frames, as many as there are at a time, and ``b""`` after each ``keep_alive``
+        seconds of silence. Ends early where the response is deleted or the process drains.
+        """
+        position = page.first + len(page.events)
+        if page.events:
+            yield b"".join(page.events)
+        if page.closed and page.tail <= position:
+            return
+        tail = self._enter(page)
+        try:
+            while not tail.is_gone:
+                chunk = b""
+                if position < tail.first:
+                    frames = await self._catch_up(tail, position)
+                    chunk, position = b"".join(frames), position + len(frames)
+                elif position < tail.end:
+                    frames = tail.frames[position - tail.first :]
+                    chunk, position = b"".join(frames), position + len(frames)
+                elif tail.is_over:
+                    return
+                else:
+                    with anyio.move_on_after(self._options.keep_alive) as silence:
+                        await tail.changed.wait()
+                    if not silence.cancelled_caught:
+                        continue
+                yield chunk
+        finally:
+            self._leave(tail)
+
+    async def _catch_up(self, tail: Tail, position: int) -> Sequence[bytes]:
+        """The next frames from the store, for a reader that the tail has left behind."""
+        while not tail.is_gone:
+            try:
+                page = await self._reading.page(tail.id, after=position - 1, limit=PAGE_EVENTS)
+            except StoreUnavailable:
+                page = None
+            if page is not None and page.log_expired:
+                tail.end_now()
+            elif page is not None and page.events:
+                return page.events
+            else:  # the store is away, or its recorder restores what it lost
+                await anyio.sleep(BACK_OFF)
+        return ()
+
+    def _enter(self, page: Page) -> Tail:
+        tail = self._tails.get(page.id)
+        if tail is None or tail.is_over:
+            tail = self._tails[page.id] = Tail(page, self._reading, self._options)
+            self._spawn(tail)
+        tail.readers += 1
+        return tail
+
+    def _leave(self, tail: Tail) -> None:
+        tail.readers -= 1
+        if tail.readers == 0:
+            tail.scope.cancel()
+            if self._tails.get(tail.id) is tail:
+                del self._tails[tail.id]

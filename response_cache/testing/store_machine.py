@@ -1,0 +1,345 @@
+"""A state machine that holds a store against the plain model of the contract.
+
+Each step calls the same operation on the store and on the model, with claims that hold and claims
+that do not, and compares the answers; after every step it compares all that can be read.
+
+Lifetimes are whole seconds and pauses are not, so no example depends on which side of the border
+an instant belongs to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final
+from unittest import TestCase
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from response_cache.errors import SequenceGap, StoreError
+from response_cache.store import Claim, Page, Store, Taken
+from response_cache.testing.store_model import StoreModel
+from response_cache.testing.store_suite import Clock
+
+__all__ = ("StoreMachine", "machine_for")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An error as an answer that can be compared."""
+
+    error: type[StoreError]
+    tail: int | None
+
+    @classmethod
+    def of(cls, error: StoreError) -> Refusal:
+        """What the contract promises about *error*: its class, and the tail of a gap."""
+        return cls(type(error), error.tail if isinstance(error, SequenceGap) else None)
+
+
+# What a claim can be, seen from the claim that holds: mostly that one itself.
+FORGERIES: Final[Sequence[Callable[[Claim], Claim]]] = (
+    lambda claim: claim,
+    lambda claim: claim,
+    lambda claim: claim,
+    lambda claim: replace(claim, tail=claim.tail - 1),
+    lambda claim: replace(claim, tail=claim.tail + 1),
+    lambda claim: replace(claim, epoch=claim.epoch - 1),
+    lambda claim: replace(claim, epoch=claim.epoch + 1),
+    lambda claim: replace(claim, incarnation=claim.incarnation + "x"),
+)
+
+NAMES: Final = ("resp_a", "resp_b", "resp_c")
+
+# fmt: off
+IDS         = st.sampled_from(NAMES)
+FORGED      = st.sampled_from(FORGERIES)
+INCARNATION = st.sampled_from(("first", "second"))
+EVENTS      = st.lists(st.binary(max_size=3), max_size=4)
+SOME_EVENTS = st.lists(st.binary(max_size=3), min_size=1, max_size=4)
+BYTES       = st.binary(max_size=5)
+MAYBE_BYTES = st.none() | BYTES
+STATUS      = st.sampled_from(("queued", "in_progress", "completed"))
+LEASE       = st.sampled_from((5.0, 15.0))
+TTL         = st.sampled_from((10.0, 40.0, 100.0))
+STREAM_TTL  = st.sampled_from((None, 5.0, 30.0))
+PAUSE       = st.sampled_from((0.0, 0.0, 0.0, 2.001, 7.001, 18.001, 55.001))
+# fmt: on
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Does the same to a store and to the model; a subclass names the *factory* of the store."""
+
+    factory: ClassVar[Callable[[], tuple[Store, Clock | None]]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.store, self.clock = type(self).factory()
+        self.model = StoreModel(self.store.tombstone_ttl)
+        self.sent: list[tuple[Claim, list[bytes], dict[str, Any]]] = []
+        self.run(self.store.open())
+
+    def teardown(self) -> None:
+        """Close what the example opened."""
+        self.run(self.store.aclose())
+        self.runner.close()
+
+    @rule(
+        id=IDS,
+        incarnation=INCARNATION,
+        content=BYTES,
+        events=EVENTS,
+        lease=LEASE,
+        ttl=TTL,
+        pause=PAUSE,
+    )
+    def create(
+        self,
+        id: str,
+        incarnation: str,
+        content: bytes,
+        events: list[bytes],
+        lease: float,
+        ttl: float,
+        pause: float,
+    ) -> None:
+        """Create, or repeat a create, perhaps with other contents."""
+        self.pass_time(pause)
+        self.compare(
+            "create",
+            id,
+            incarnation=incarnation,
+            header=b"header " + content,
+            request=b"request " + content,
+            snapshot=b"snapshot " + content,
+            events=events,
+            status="queued",
+            lease=self.lasting(lease),
+            ttl=self.lasting(ttl),
+        )
+
+    @rule(
+        id=IDS,
+        forged=FORGED,
+        events=SOME_EVENTS,
+        snapshot=MAYBE_BYTES,
+        status=st.none() | STATUS,
+        notes=MAYBE_BYTES,
+        lease=LEASE,
+        ttl=TTL,
+        pause=PAUSE,
+    )
+    def append(
+        self,
+        id: str,
+        forged: Callable[[Claim], Claim],
+        events: list[bytes],
+        snapshot: bytes | None,
+        status: str | None,
+        notes: bytes | None,
+        lease: float,
+        ttl: float,
+        pause: float,
+    ) -> None:
+        """Append events, with a claim that holds or one that does not."""
+        self.pass_time(pause)
+        self.send(
+            forged(self.claim_on(id)),
+            events,
+            batch=f"batch {len(self.sent)}",
+            snapshot=snapshot,
+            status=status,
+            notes=notes,
+            lease=self.lasting(lease),
+            ttl=self.lasting(ttl),
+        )
+
+    @rule(id=IDS, forged=FORGED, snapshot=MAYBE_BYTES, lease=LEASE, ttl=TTL, pause=PAUSE)
+    def heartbeat(
+        self,
+        id: str,
+        forged: Callable[[Claim], Claim],
+        snapshot: bytes | None,
+        lease: float,
+        ttl: float,
+        pause: float,
+    ) -> None:
+        """Append no events."""
+        self.pass_time(pause)
+        self.send(
+            forged(self.claim_on(id)),
+            [],
+            snapshot=snapshot,
+            lease=self.lasting(lease),
+            ttl=self.lasting(ttl),
+        )
+
+    @rule(
+        id=IDS,
+        forged=FORGED,
+        events=EVENTS,
+        snapshot=BYTES,
+        ttl=TTL,
+        stream_ttl=STREAM_TTL,
+        pause=PAUSE,
+    )
+    def close(
+        self,
+        id: str,
+        forged: Callable[[Claim], Claim],
+        events: list[bytes],
+        snapshot: bytes,
+        ttl: float,
+        stream_ttl: float | None,
+        pause: float,
+    ) -> None:
+        """Append the end."""
+        self.pass_time(pause)
+        self.send(
+            forged(self.claim_on(id)),
+            events,
+            batch=f"batch {len(self.sent)}",
+            close=True,
+            snapshot=snapshot,
+            status="completed",
+            lease=self.lasting(15.0),
+            ttl=self.lasting(ttl),
+            stream_ttl=None if stream_ttl is None else self.lasting(stream_ttl),
+        )
+
+    @precondition(lambda self: self.sent)
+    @rule(ago=st.integers(min_value=1, max_value=3), pause=PAUSE)
+    def repeat(self, ago: int, pause: float) -> None:
+        """Send one of the last appends again, byte for byte the same."""
+        self.pass_time(pause)
+        claim, events, rest = self.sent[-min(ago, len(self.sent))]
+        self.compare("append", claim, events, **rest)
+
+    @rule(id=IDS, only_orphaned=st.booleans(), lease=LEASE, pause=PAUSE)
+    def take(self, id: str, only_orphaned: bool, lease: float, pause: float) -> None:
+        """Become the holder, if that is allowed."""
+        self.pass_time(pause)
+        self.compare("take", id, only_orphaned=only_orphaned, lease=self.lasting(lease))
+
+    @rule(
+        id=IDS,
+        after=st.integers(min_value=-1, max_value=12),
+        limit=st.none() | st.integers(min_value=1, max_value=4),
+        pause=PAUSE,
+    )
+    def read(self, id: str, after: int, limit: int | None, pause: float) -> None:
+        """Read a part of the log."""
+        self.pass_time(pause)
+        self.compare("read", id, after=after, limit=limit)
+
+    @rule(id=IDS, forged=FORGED, after=st.integers(min_value=-1, max_value=12), pause=PAUSE)
+    def wait(self, id: str, forged: Callable[[Claim], Claim], after: int, pause: float) -> None:
+        """Where there is something new, waiting for it ends at once."""
+        self.pass_time(pause)
+        seen = forged(self.claim_on(id))
+        epoch, incarnation = seen.epoch, seen.incarnation
+        if self.model.has_news(id, after=after, epoch=epoch, incarnation=incarnation):
+            waiting = self.store.wait(id, after=after, epoch=epoch, incarnation=incarnation)
+            self.run(asyncio.wait_for(waiting, timeout=30))
+
+    @rule(id=IDS, pause=PAUSE)
+    def delete(self, id: str, pause: float) -> None:
+        """Erase, and leave a tombstone."""
+        self.pass_time(pause)
+        self.compare("delete", id)
+
+    @rule(id=IDS, forged=FORGED, pause=PAUSE)
+    def withdraw(self, id: str, forged: Callable[[Claim], Claim], pause: float) -> None:
+        """Erase by a claim, without a tombstone."""
+        self.pass_time(pause)
+        self.compare("delete", id, claim=forged(self.claim_on(id)))
+
+    @rule()
+    def outlive_tombstones(self) -> None:
+        """Let every tombstone, and much else, expire."""
+        self.pass_time(self.model.tombstone_ttl + 0.001)
+
+    @invariant()
+    def all_that_can_be_read_is_equal(self) -> None:
+        """Nobody sees anything but what the contract says."""
+        for name in NAMES:
+            self.compare("read", name)
+            self.compare("read", name, after=-1)
+            self.compare("request", name)
+
+    def claim_on(self, id: str) -> Claim:
+        """The claim that holds now, or one on what is not there."""
+        record = self.model.record(id)
+        return Claim(id, "first", 1, 0) if record is None else record.claim(id)
+
+    def pass_time(self, seconds: float) -> None:
+        """Move both clocks, where the store's can be moved."""
+        if self.clock is not None and seconds:
+            self.model.now += seconds
+            self.run(self.clock.advance(seconds))
+
+    def lasting(self, seconds: float) -> float:
+        """A lifetime; one that nothing outlives where the clock cannot be moved."""
+        return seconds if self.clock is not None else seconds * 1000
+
+    def send(self, claim: Claim, events: list[bytes], **rest: Any) -> None:
+        """Append, and keep what was sent for a repeat."""
+        self.sent.append((claim, events, rest))
+        self.compare("append", claim, events, **rest)
+
+    def compare(self, operation: str, *args: Any, **kwargs: Any) -> None:
+        """Call *operation* on the store and on the model; the answers are the same."""
+        try:
+            expected = getattr(self.model, operation)(*args, **kwargs)
+        except StoreError as error:
+            expected = Refusal.of(error)
+        assert self.answer(getattr(self.store, operation)(*args, **kwargs)) == expected
+
+    def answer(self, operation: Awaitable[Any]) -> Any:
+        """What the store says, in a form that can be compared."""
+        try:
+            answer = self.run(operation)
+        except StoreError as error:
+            return Refusal.of(error)
+        match answer:
+            case Page():
+                return _comparable(answer)
+            case Taken(claim, page):
+                return Taken(claim, _comparable(page))
+            case _:
+                return answer
+
+    def run(self, operation: Awaitable[Any]) -> Any:
+        """Run one operation to its end, on the loop of this example."""
+        return self.runner.run(_awaited(operation))
+
+
+async def _awaited(operation: Awaitable[Any]) -> Any:
+    return await operation
+
+
+def _comparable(page: Page) -> Page:
+    return replace(page, events=tuple(page.events))
+
+
+def machine_for(
+    factory: Callable[[], tuple[Store, Clock | None]],
+    *,
+    max_examples: int = 100,
+    steps: int = 40,
+) -> type[TestCase]:
+    """A test case that holds the stores made by *factory* against the model.
+
+    Each call of *factory* gives an empty store, not opened, and what moves its clock. With None
+    for the clock, time is not tested. Runs on asyncio; each example has a loop of its own.
+    """
+    attributes = {"factory": staticmethod(factory)}
+    machine: type[StoreMachine] = type("StoreMachine", (StoreMachine,), attributes)
+    machine.TestCase.settings = settings(
+        max_examples=max_examples, stateful_step_count=steps, deadline=None
+    )
+    return machine.TestCase

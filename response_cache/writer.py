@@ -1,0 +1,420 @@
+"""Gets what a recorder records into the store: in batches, fenced, leased, and in spite of trouble.
+
+One append of a claim is in flight at a time. Its retry is byte for byte the same and never merged
+with newer events, so that the batch token tells the store a repeated batch from a new one; while
+it is retried, it is also the heartbeat. What the store answers decides what happens next:
+
+* acknowledged: readers may see it; keep the batch (packed) where the store can forget;
+* ``StoreUnavailable``: nothing is known; wait a little and send the same batch again;
+* ``SequenceGap`` below our tail: the store lost its newest part; send it again, same numbers;
+  above: an earlier append of ours arrived after all; go on from there;
+* ``Missing``: the store lost everything; create the record again under the same incarnation,
+  as long as no tombstone can have expired meanwhile, and send all of it again;
+* ``Fenced``, ``Deleted``, ``Closed``: somebody else decided how this response ends. Never re-send.
+
+A writer that was woken by a change of its claim takes ``Missing`` for a deletion.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Final
+
+import anyio
+
+from response_cache.errors import (
+    AlreadyExists,
+    Closed,
+    Deleted,
+    Fenced,
+    Missing,
+    SequenceGap,
+    StoreError,
+    StoreUnavailable,
+)
+from response_cache.options import Options
+from response_cache.pace import Pace
+from response_cache.recorder import Failure, Recorder
+from response_cache.retained import Retained
+from response_cache.store import Claim, Store
+
+__all__ = ("Creation", "Outcome", "Writer")
+
+logger = logging.getLogger("response_cache.writer")
+
+FIRST_SNAPSHOT: Final = 4096  # log bytes before the first snapshot that only saves readers work
+LONGEST_BACK_OFF: Final = 0.5
+RENEWALS: Final = 3  # heartbeats in one lease
+CREATE_ATTEMPTS: Final = 3
+
+LOST: Final = Failure("The store lost a part of this response that could not be restored.")
+
+
+class Outcome(Enum):
+    """How a writer's work ended."""
+
+    CLOSED = auto()  # our terminal event is in the store
+    TAKEN = auto()  # somebody took, deleted or closed the response
+    WITHDRAWN = auto()  # we erased it before anybody was told of it
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What a record is created from, kept so that it can be created again."""
+
+    id: str
+    incarnation: str
+    header: bytes
+    request: bytes
+    snapshot: bytes
+    events: tuple[bytes, ...]
+    status: str
+    ttl: float
+    stream_ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """One append, fixed once made."""
+
+    first: int
+    events: tuple[bytes, ...]
+    token: str
+    status: str
+    notes: bytes | None = None
+    snapshot: bytes | None = None
+    close: bool = False
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.events)
+
+
+class _Lost(Exception):
+    """The claim is no longer ours."""
+
+
+class Writer:
+    """Writes one response to its store until it is closed, taken or withdrawn."""
+
+    def __init__(
+        self, store: Store, creation: Creation, recorder: Recorder, options: Options
+    ) -> None:
+        self._store = store
+        self.creation = creation
+        self._recorder = recorder
+        self._options = options
+        interval = (
+            store.flush_interval if options.flush_interval is None else options.flush_interval
+        )
+        self._pace = Pace(interval, longest=options.max_flush_interval, burst=options.flush_burst)
+        self._retained = Retained(options.retain_bytes if store.can_forget else 0)
+        self._claim = Claim(creation.id, creation.incarnation, 1, len(creation.events))
+        self._woken = anyio.Event()
+        self._roomy = anyio.Event()
+        self._confirmed = anyio.Event()
+        self._is_pacing = False
+        self._must_confirm = False
+        self._claim_changed = False
+        self._withdrawn = False
+        self._notes: bytes | None = None
+        self._acknowledged_at = 0.0
+        self._log_bytes = 0
+        self._snapshot_at = FIRST_SNAPSHOT
+        self._snapshot_status = creation.status
+        self._in_flight: _Batch | None = None
+        self._closing: _Batch | None = None
+        self.outcome: Outcome | None = None
+
+    # What others ask of it; none of this waits for the store.
+
+    @property
+    def claim(self) -> Claim:
+        """The claim, with the tail that the store acknowledged."""
+        return self._claim
+
+    def wake(self) -> None:
+        """There is something new to write. Cheap: it is called for each chunk."""
+        if not self._is_pacing or self._recorder.is_over:
+            self._woken.set()
+
+    def write_notes(self) -> None:
+        """The recorder has notes that should not wait for the next event."""
+        self._must_confirm = True
+        self._woken.set()
+
+    def withdraw(self) -> None:
+        """Erase the record instead of writing more: nobody was told of it."""
+        self._withdrawn = True
+        self._woken.set()
+
+    async def confirm(self, *, claim_changed: bool = False) -> None:
+        """Return when the store acknowledged the claim once more; forever blocked when it is lost.
+
+        With *claim_changed* a record that is missing counts as deleted from now on.
+        """
+        self._claim_changed = self._claim_changed or claim_changed
+        self._must_confirm = True
+        self._confirmed = confirmed = anyio.Event()
+        self._woken.set()
+        await confirmed.wait()
+        self._claim_changed = False
+
+    async def room(self) -> None:
+        """Wait while more than ``buffer_bytes`` wait for the store (back-pressure)."""
+        while self._recorder.pending_bytes > self._options.buffer_bytes and self.outcome is None:
+            self._roomy = anyio.Event()
+            self.wake()
+            await self._roomy.wait()
+
+    # What runs.
+
+    async def create(self) -> None:
+        """Insert the record. Repeated a few times, safely, when the outcome is unknown.
+
+        Raises:
+            AlreadyExists, Deleted, Fenced: the id is not free.
+            StoreUnavailable: the store gave no answer.
+        """
+        for attempt in range(1, CREATE_ATTEMPTS + 1):
+            try:
+                self._acknowledge(await self._create())
+            except StoreUnavailable:
+                if attempt == CREATE_ATTEMPTS:
+                    raise
+                await anyio.sleep(_back_off(attempt))
+            else:
+                self._retained.add(0, self.creation.events)
+                return
+
+    async def run(self) -> Outcome:
+        """Write until the response is closed, or is no longer ours to write.
+
+        May be called again after it was cancelled.
+        """
+        try:
+            while self.outcome is None:
+                await self._step()
+        except _Lost:
+            self.outcome = Outcome.TAKEN
+        self._roomy.set()
+        return self.outcome
+
+    async def _step(self) -> None:
+        """One batch. A batch that a cancelled run left in flight goes first, unchanged."""
+        if self._in_flight is None:
+            await self._until_due()
+            if self._withdrawn:
+                await self._erase()
+                self.outcome = Outcome.WITHDRAWN
+                return
+            self._in_flight = self._next_batch()
+        await self._commit(self._in_flight)
+        self._in_flight = None
+        if self._closing is not None:
+            self.outcome = Outcome.CLOSED
+
+    async def keep(self) -> None:
+        """For one lease after the close, see to it that the store has not forgotten it."""
+        if not self._store.can_forget or self._closing is None:
+            return
+        heartbeat = replace(
+            self._closing, first=self._closing.end, events=(), snapshot=None, close=False
+        )
+        for _ in range(RENEWALS):
+            await anyio.sleep(self._options.lease / RENEWALS)
+            try:
+                await self._commit(heartbeat)
+            except _Lost:
+                continue  # closed, as it should be, or no longer ours
+
+    async def _until_due(self) -> None:
+        """Sleep until a batch should go: new events at their pace, an end, a heartbeat."""
+        while not (self._withdrawn or self._recorder.is_over or self._must_confirm):
+            now = anyio.current_time()
+            due = self._acknowledged_at + self._options.lease / RENEWALS
+            if self._recorder.pending:
+                due = min(due, now + self._pace.delay(now))
+                self._is_pacing = True
+            if due <= now:
+                break
+            self._woken = anyio.Event()
+            with anyio.move_on_after(due - now):
+                await self._woken.wait()
+            self._is_pacing = False
+        self._is_pacing = False
+
+    def _next_batch(self) -> _Batch:
+        """Everything that is pending, with a snapshot where one is due."""
+        recorder = self._recorder
+        first = recorder.tail - len(recorder.pending)
+        events = recorder.take()
+        self._roomy.set()
+        self._log_bytes += sum(map(len, events))
+        notes = recorder.take_notes()
+        self._notes = notes or self._notes
+        batch = _Batch(
+            first,
+            events,
+            secrets.token_hex(8),
+            recorder.status,
+            notes,
+            self._due_snapshot(),
+            close=recorder.is_over,
+        )
+        self._must_confirm = False
+        if batch.close:
+            self._closing = batch
+        return batch
+
+    def _due_snapshot(self) -> bytes | None:
+        """At each change of status, and each time the log has doubled: linear in all."""
+        recorder = self._recorder
+        is_due = self._log_bytes >= self._snapshot_at or recorder.status != self._snapshot_status
+        if not (recorder.is_over or (is_due and recorder.can_snapshot)):
+            return None
+        self._snapshot_at = max(FIRST_SNAPSHOT, 2 * self._log_bytes)
+        self._snapshot_status = recorder.status
+        return recorder.snapshot()
+
+    async def _commit(self, batch: _Batch) -> None:
+        """Send *batch* until the store has it, and before it whatever the store lost."""
+        confirmed = self._confirmed
+        failures = 0
+        queue = [batch]
+        while queue:
+            started = anyio.current_time()
+            try:
+                claim = await self._append(queue[0])
+            except StoreUnavailable:
+                failures += 1
+                self._report_trouble(failures)
+                await anyio.sleep(_back_off(failures))
+            except SequenceGap as gap:
+                if gap.tail < batch.first:
+                    self._require_forgetful(gap)
+                queue = self._from(gap.tail, batch)
+            except Missing as missing:
+                self._require_forgetful(missing)
+                await self._create_again()
+                queue = self._from(self._claim.tail, batch)
+            except (Fenced, Deleted, Closed) as error:
+                raise _Lost from error
+            else:
+                self._acknowledge(claim)
+                self._pace.spend(self._acknowledged_at, self._acknowledged_at - started)
+                sent = queue.pop(0)
+                if sent.first >= batch.first:
+                    self._retained.add(sent.first, sent.events)
+                if failures:
+                    logger.info("%s: the store answers again", claim.id)
+                    failures = 0
+        confirmed.set()
+
+    async def _append(self, batch: _Batch) -> Claim:
+        return await self._store.append(
+            replace(self._claim, tail=batch.first),
+            batch.events,
+            batch=batch.token,
+            close=batch.close,
+            snapshot=batch.snapshot,
+            status=batch.status,
+            notes=batch.notes,
+            lease=self._options.lease,
+            ttl=self.creation.ttl,
+            stream_ttl=self.creation.stream_ttl,
+        )
+
+    def _from(self, tail: int, batch: _Batch) -> list[_Batch]:
+        """What to send to a store whose tail is *tail*, so that it has all through *batch*."""
+        self._claim = replace(self._claim, tail=tail)
+        goal = self._closing or batch
+        if tail > goal.first:
+            rest = goal.events[tail - goal.first :]
+            return [replace(goal, first=tail, events=rest, token=secrets.token_hex(8))]
+        if tail == goal.first:
+            return [goal]
+        if not self._retained.is_complete:
+            return [self._give_up(tail)]
+        lost = tuple(self._retained.since(tail))[: goal.first - tail]
+        logger.warning("%s: sending %d events again", self._claim.id, len(lost))
+        return [_Batch(tail, lost, secrets.token_hex(8), goal.status, self._notes), goal]
+
+    def _give_up(self, tail: int) -> _Batch:
+        """The end of a response whose log has a hole that cannot be filled."""
+        event, snapshot = self._recorder.end_at(tail, LOST)
+        self._closing = _Batch(
+            tail,
+            (event,),
+            secrets.token_hex(8),
+            self._recorder.status,
+            self._notes,
+            snapshot,
+            close=True,
+        )
+        return self._closing
+
+    async def _create(self) -> Claim:
+        creation = self.creation
+        return await self._store.create(
+            creation.id,
+            incarnation=creation.incarnation,
+            header=creation.header,
+            request=creation.request,
+            snapshot=creation.snapshot,
+            events=creation.events,
+            status=creation.status,
+            lease=self._options.lease,
+            ttl=creation.ttl,
+        )
+
+    async def _create_again(self) -> None:
+        """Insert the lost record once more, unless it may have been deleted long ago."""
+        failures = 0
+        while True:
+            silence = anyio.current_time() - self._acknowledged_at
+            if silence > self._store.tombstone_ttl - self._options.lease:
+                raise _Lost
+            try:
+                self._acknowledge(await self._create())
+            except StoreUnavailable:
+                failures += 1
+                await anyio.sleep(_back_off(failures))
+            except (AlreadyExists, Deleted, Fenced) as error:
+                raise _Lost from error
+            else:
+                logger.warning("%s: the store lost it; created again", self._claim.id)
+                return
+
+    def _require_forgetful(self, error: StoreError) -> None:
+        """A loss is believed only of a store that can forget, and not after a change of claim."""
+        if not self._store.can_forget or self._claim_changed:
+            raise _Lost from error
+
+    async def _erase(self) -> None:
+        failures = 0
+        while failures < CREATE_ATTEMPTS:
+            try:
+                await self._store.delete(self._claim.id, claim=self._claim)
+            except StoreUnavailable:
+                failures += 1
+                await anyio.sleep(_back_off(failures))
+            else:
+                return
+        logger.warning("%s: a refused response is left to expire", self._claim.id)
+
+    def _acknowledge(self, claim: Claim) -> None:
+        self._claim = claim
+        self._acknowledged_at = anyio.current_time()
+
+    def _report_trouble(self, failures: int) -> None:
+        if failures == 1:
+            logger.warning("%s: the store does not answer; retrying", self._claim.id)
+
+
+def _back_off(failures: int) -> float:
+    """Seconds before attempt number *failures* + 1."""
+    return min(LONGEST_BACK_OFF, 0.02 * 2.0 ** min(failures, 6))

@@ -1,0 +1,42 @@
+"""Which header fields pass a proxy, as pure functions."""
+
+from __future__ import annotations
+
+from response_cache_server.asgi import Scope
+from response_cache_server.headers import HOP_BY_HOP, end_to_end, forwarded
+
+
+def test_hop_by_hop_fields_and_those_that_connection_names_are_removed() -> None:
+    fields = [
+        *((name.title(), b"x") for name in HOP_BY_HOP - {b"connection"}),
+        (b"Connection", b"close, X-Private"),
+        (b"connection", b"x-other"),
+        (b"X-Private", b"1"),
+        (b"x-other", b"2"),
+        (b"X-Public", b"3"),
+    ]
+    assert end_to_end(fields) == [(b"x-public", b"3")]
+
+
+def test_repeated_fields_keep_their_order_and_their_number() -> None:
+    fields = [(b"Set-Cookie", b"a=1"), (b"Vary", b"x"), (b"set-cookie", b"b=2")]
+    assert end_to_end(fields) == [(b"set-cookie", b"a=1"), (b"vary", b"x"), (b"set-cookie", b"b=2")]
+
+
+def test_the_client_is_added_to_the_chain_of_addresses() -> None:
+    headers = [
+        (b"x-forwarded-for", b"203.0.113.9"),
+        (b"x-forwarded-proto", b"https"),
+        (b"host", b"front.example.com"),
+    ]
+    scope = {"client": ("10.0.0.1", 4711), "scheme": "http", "headers": headers}
+    assert dict(forwarded(scope, headers[:2])) == {
+        b"x-forwarded-for": b"203.0.113.9, 10.0.0.1",
+        b"x-forwarded-proto": b"https",
+        b"x-forwarded-host": b"front.example.com",
+    }
+
+
+def test_a_client_without_an_address_is_not_made_up() -> None:
+    scope: Scope = {"client": None, "scheme": "http", "headers": []}
+    assert forwarded(scope, []) == [(b"x-forwarded-proto", b"http")]

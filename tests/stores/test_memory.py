@@ -1,0 +1,349 @@
+"""The memory store: the contract, the model, and what only it promises."""
+
+from __future__ import annotations
+
+import pytest
+from anyio import Event, create_task_group, wait_all_tasks_blocked
+
+from response_cache.errors import Missing, StoreFull
+from response_cache.store import Claim, Page, Store
+from response_cache.stores.memory import EVENT_OVERHEAD, RECORD_OVERHEAD, MemoryStore
+from response_cache.testing import StoreConformance, machine_for
+
+LEASE = 10.0
+TTL = 1000.0
+
+
+class HandClock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+class TestMemoryStore(StoreConformance):
+    @pytest.fixture
+    def store(self, clock: HandClock) -> Store:
+        return MemoryStore(clock=clock)
+
+
+def small_store() -> tuple[MemoryStore, HandClock]:
+    clock = HandClock()
+    return MemoryStore(tombstone_ttl=60.0, clock=clock), clock
+
+
+TestMemoryStoreAgainstTheModel = machine_for(small_store)
+
+
+async def create(store: MemoryStore, id: str, size: int = 0) -> Claim:
+    """A record that holds *size* bytes besides what every record costs."""
+    return await store.create(
+        id,
+        incarnation="first",
+        header=b"",
+        request=b"x" * size,
+        snapshot=b"",
+        events=[],
+        status="queued",
+        lease=LEASE,
+        ttl=TTL,
+    )
+
+
+async def append(store: MemoryStore, claim: Claim, size: int) -> Claim:
+    """Append one event that costs *size* bytes."""
+    event = b"x" * (size - EVENT_OVERHEAD)
+    return await store.append(claim, [event], batch=f"at {claim.tail}", lease=LEASE, ttl=TTL)
+
+
+async def close(store: MemoryStore, claim: Claim, *, stream_ttl: float | None = None) -> None:
+    await store.append(claim, [], close=True, lease=LEASE, ttl=TTL, stream_ttl=stream_ttl)
+
+
+async def kept(store: MemoryStore, *ids: str) -> list[str]:
+    """Which of *ids* are still there; asks in an order that makes the last one used last."""
+    return [id for id in ids if await store.read(id) is not None]
+
+
+async def page_of(store: MemoryStore, id: str) -> Page:
+    page = await store.read(id)
+    assert page is not None
+    return page
+
+
+def holding(records: int, size: int = 0) -> int:
+    """The bytes that *records* hold which bring *size* bytes altogether."""
+    return records * RECORD_OVERHEAD + size
+
+
+class Waiting:
+    """Waits on a record once, and tells whether it was woken."""
+
+    def __init__(self, store: MemoryStore, page: Page, after: int) -> None:
+        self.store = store
+        self.page = page
+        self.after = after
+        self.woken = Event()
+
+    async def run(self) -> None:
+        await self.store.wait(
+            self.page.id,
+            after=self.after,
+            epoch=self.page.epoch,
+            incarnation=self.page.incarnation,
+        )
+        self.woken.set()
+
+
+def test_two_stores_have_tags_of_their_own() -> None:
+    tags = {MemoryStore().id_tag for _ in range(20)}
+    assert len(tags) == 20
+    assert {len(tag) for tag in tags} == {8}
+
+
+def test_it_forgets_nothing_and_needs_no_pause_between_batches() -> None:
+    store = MemoryStore(tombstone_ttl=5.0)
+    assert (store.flush_interval, store.can_forget, store.tombstone_ttl) == (0.0, False, 5.0)
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_bounds_must_be_positive(value: int) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        MemoryStore(max_bytes=value)
+    with pytest.raises(ValueError, match="positive"):
+        MemoryStore(max_responses=value)
+    with pytest.raises(ValueError, match="positive"):
+        MemoryStore(tombstone_ttl=value)
+
+
+async def test_events_need_a_batch_token() -> None:
+    store = MemoryStore()
+    claim = await create(store, "a")
+    with pytest.raises(ValueError, match="batch"):
+        await store.append(claim, [b"0"], lease=LEASE, ttl=TTL)
+    assert (await page_of(store, "a")).tail == 0
+
+
+async def test_open_responses_alone_fill_the_store_by_number() -> None:
+    store = MemoryStore(max_responses=2)
+    await create(store, "a")
+    await create(store, "b")
+    with pytest.raises(StoreFull):
+        await create(store, "c")
+    assert await kept(store, "a", "b", "c") == ["a", "b"]
+
+
+async def test_open_responses_alone_fill_the_store_by_bytes() -> None:
+    store = MemoryStore(max_bytes=holding(2, 100))
+    await create(store, "a", 50)
+    with pytest.raises(StoreFull):
+        await create(store, "b", 51)
+    await create(store, "b", 50)
+    assert await kept(store, "a", "b") == ["a", "b"]
+
+
+async def test_a_full_store_still_answers_the_repeat_of_a_create() -> None:
+    store = MemoryStore(max_responses=1)
+    claim = await create(store, "a")
+    assert await create(store, "a") == claim
+
+
+async def test_appends_to_open_responses_are_never_refused() -> None:
+    store = MemoryStore(max_bytes=holding(1))
+    claim = await append(store, await create(store, "a"), 5000)
+    assert (await page_of(store, "a")).tail == claim.tail == 1
+
+
+async def test_a_response_larger_than_the_store_can_still_be_read_when_it_closes() -> None:
+    store = MemoryStore(max_bytes=holding(1))
+    await close(store, await append(store, await create(store, "a"), 5000))
+    assert (await page_of(store, "a")).closed
+
+
+async def test_a_full_store_has_room_again_when_a_response_is_deleted() -> None:
+    store = MemoryStore(max_responses=1)
+    await create(store, "a")
+    await store.delete("a")
+    await create(store, "b")
+    assert await kept(store, "a", "b") == ["b"]
+
+
+async def test_a_full_store_has_room_again_when_open_responses_expire(clock: HandClock) -> None:
+    store = MemoryStore(max_responses=1, clock=clock)
+    await create(store, "a")
+    await clock.advance(TTL + 1)
+    await create(store, "b")
+    assert await kept(store, "a", "b") == ["b"]
+
+
+async def test_closed_responses_make_room_for_new_ones_by_number() -> None:
+    store = MemoryStore(max_responses=2)
+    await close(store, await create(store, "a"))
+    await close(store, await create(store, "b"))
+    await create(store, "c")
+    assert await kept(store, "a", "b", "c") == ["b", "c"]
+
+
+async def test_closed_responses_make_room_for_new_ones_by_bytes() -> None:
+    store = MemoryStore(max_bytes=holding(3, 300))
+    await close(store, await create(store, "a", 100))
+    await close(store, await create(store, "b", 100))
+    await create(store, "c", 100)
+    assert await kept(store, "b", "c", "a") == ["b", "c", "a"]
+    await create(store, "d", 0)
+    assert await kept(store, "a", "b", "c", "d") == ["a", "c", "d"]
+
+
+async def test_closed_responses_make_room_for_open_ones_that_grow() -> None:
+    store = MemoryStore(max_bytes=holding(3, 200))
+    await close(store, await create(store, "a", 100))
+    await close(store, await create(store, "b", 100))
+    claim = await create(store, "c")
+    assert await kept(store, "a", "b", "c") == ["a", "b", "c"]
+    await append(store, claim, 100)
+    assert await kept(store, "a", "b", "c") == ["b", "c"]
+
+
+async def test_open_responses_are_never_evicted() -> None:
+    store = MemoryStore(max_responses=3)
+    opened = await create(store, "open")
+    for n in range(10):
+        await close(store, await create(store, f"closed {n}"))
+    assert await store.append(opened, [], lease=LEASE, ttl=TTL) == opened
+
+
+async def test_the_least_recently_used_response_is_evicted_first() -> None:
+    store = MemoryStore(max_responses=3)
+    for id in ("a", "b", "c"):
+        await close(store, await create(store, id))
+    await store.read("a")
+    await create(store, "d")
+    assert await kept(store, "a", "b", "c", "d") == ["a", "c", "d"]
+
+
+async def test_an_evicted_response_is_missing_and_leaves_no_tombstone() -> None:
+    store = MemoryStore(max_responses=1)
+    claim = await create(store, "a")
+    await close(store, claim)
+    second = await create(store, "b")
+    with pytest.raises(Missing):
+        await store.append(claim, [], lease=LEASE, ttl=TTL)
+    await close(store, second)
+    assert (await create(store, "a")).epoch == 1
+
+
+async def test_the_bytes_of_deleted_and_withdrawn_responses_are_given_back() -> None:
+    store = MemoryStore(max_bytes=holding(1, 100))
+    for n in range(5):
+        claim = await append(store, await create(store, f"withdrawn {n}"), 100)
+        assert await store.delete(claim.id, claim=claim)
+        await close(store, await append(store, await create(store, f"deleted {n}"), 100))
+        assert await store.delete(f"deleted {n}")
+    await create(store, "last", 100)
+
+
+async def test_the_bytes_of_replaced_snapshots_and_notes_are_given_back() -> None:
+    store = MemoryStore(max_bytes=holding(2, 100))
+    claim = await create(store, "a")
+    for size in (5000, 100, 50):
+        content = b"x" * size
+        await store.append(claim, [], snapshot=content, notes=content, lease=LEASE, ttl=TTL)
+    await create(store, "b")
+    with pytest.raises(StoreFull):
+        await create(store, "c")
+
+
+async def test_the_bytes_of_an_expired_log_are_given_back_when_it_is_seen(
+    clock: HandClock,
+) -> None:
+    store = MemoryStore(max_bytes=holding(2, 100), clock=clock)
+    await close(store, await append(store, await create(store, "a"), 100), stream_ttl=10.0)
+    await clock.advance(11)
+    assert (await page_of(store, "a")).log_expired
+    await create(store, "b", 100)
+    assert await kept(store, "a", "b") == ["a", "b"]
+
+
+async def test_a_log_that_has_not_expired_keeps_its_bytes(clock: HandClock) -> None:
+    store = MemoryStore(max_bytes=holding(2, 100), clock=clock)
+    await close(store, await append(store, await create(store, "a"), 100), stream_ttl=10.0)
+    await clock.advance(9)
+    await create(store, "b", 100)
+    assert await kept(store, "a", "b") == ["b"]
+
+
+async def test_who_waits_for_no_event_sleeps_through_appends() -> None:
+    store = MemoryStore()
+    claim = await create(store, "a")
+    recorder = Waiting(store, await page_of(store, "a"), after=10**9)
+    async with create_task_group() as group:
+        group.start_soon(recorder.run)
+        await wait_all_tasks_blocked()
+        for _ in range(10):
+            claim = await append(store, claim, 100)
+        await wait_all_tasks_blocked()
+        assert not recorder.woken.is_set()
+        await store.take("a", lease=LEASE)
+        await recorder.woken.wait()
+
+
+async def test_heartbeats_wake_nobody() -> None:
+    store = MemoryStore()
+    claim = await create(store, "a")
+    reader = Waiting(store, await page_of(store, "a"), after=-1)
+    async with create_task_group() as group:
+        group.start_soon(reader.run)
+        await wait_all_tasks_blocked()
+        await store.append(claim, [], snapshot=b"s", lease=LEASE, ttl=TTL)
+        await wait_all_tasks_blocked()
+        assert not reader.woken.is_set()
+        await append(store, claim, 100)
+        await reader.woken.wait()
+
+
+async def test_each_reader_is_woken_by_the_event_that_it_waits_for() -> None:
+    store = MemoryStore()
+    claim = await create(store, "a")
+    page = await page_of(store, "a")
+    readers = [Waiting(store, page, after=n) for n in range(-1, 3)]
+    async with create_task_group() as group:
+        for reader in readers:
+            group.start_soon(reader.run)
+        await wait_all_tasks_blocked()
+        for n in range(len(readers)):
+            claim = await append(store, claim, 100)
+            await wait_all_tasks_blocked()
+            assert [reader.woken.is_set() for reader in readers] == [m <= n for m in range(4)]
+
+
+async def test_whoever_finds_a_response_expired_wakes_those_who_wait_for_it(
+    clock: HandClock,
+) -> None:
+    store = MemoryStore(clock=clock)
+    await create(store, "a")
+    reader = Waiting(store, await page_of(store, "a"), after=-1)
+    async with create_task_group() as group:
+        group.start_soon(reader.run)
+        await wait_all_tasks_blocked()
+        await clock.advance(TTL + 1)
+        assert await store.read("a") is None
+        await reader.woken.wait()
+
+
+async def test_what_is_stored_outlives_a_close_of_the_store() -> None:
+    store = MemoryStore()
+    await store.open()
+    await create(store, "a")
+    await store.aclose()
+    assert await kept(store, "a") == ["a"]
