@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 __all__ = ("DONE", "KEEP_ALIVE", "Decoder", "ServerSentEvent", "frame", "payload")
@@ -122,9 +123,12 @@ def frame(type: str, data: bytes) -> bytes:
     """
     if ord("\n") in data or ord("\r") in data:
         raise ValueError("the data of a frame must be one line")
-    if type and type.isprintable():
-        return b"event: %b\ndata: %b\n\n" % (type.encode(), data)
-    return b"data: %b\n\n" % data
+    return b"%bdata: %b\n\n" % (_event_line(type), data)
+
+
+@lru_cache(maxsize=256)  # the vocabulary is small, and this is done for each event
+def _event_line(type: str) -> bytes:
+    return b"event: %b\n" % type.encode() if type and type.isprintable() else b""
 
 
 def payload(frame: bytes) -> bytes:

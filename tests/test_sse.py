@@ -73,7 +73,7 @@ def test_chunking_changes_nothing(body: str, cuts: st.DataObject | None) -> None
     assert decoded(chunks) == decoded([data]) == decoded(bytewise(data))
 
 
-# A chunk that is one whole frame has a way of its own; it must not be taken in the middle of others.
+# A chunk that is one whole frame goes a way of its own, which must not be taken amid other lines.
 WHOLE = "event: a\ndata: b\n\n"
 PIECES = st.just(WHOLE) | FRAMES | st.builds("{}{}".format, FIELDS, LINE_ENDS | st.just(""))
 

@@ -21,7 +21,6 @@ class Sidecar:
 
     def __init__(self, cache: ResponseCacheMiddleware) -> None:
         self._cache = cache
-        self._draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == HEALTH_PATH:
@@ -34,18 +33,20 @@ class Sidecar:
 
         Running responses get ``drain_timeout`` to end by themselves; then readers are ended.
         """
-        self._draining = True
         await self._cache.drain()
 
     async def _tell_health(self, send: Send) -> None:
-        if self._draining:
+        if self._cache.is_draining:
             await send_json(send, 503, {"status": "draining"})
         else:
             await send_json(send, 200, {"status": "ok"})
 
 
-def build_app(settings: Settings) -> Sidecar:
+def build_app(settings: Settings, *, drain_on_signals: bool = True) -> Sidecar:
     """The whole app as *settings* say.
+
+    With *drain_on_signals* it drains when the process is told to stop, under any server; without,
+    somebody must call ``drain``.
 
     Raises:
         ValueError: the store's URL is not one that is known.

@@ -41,10 +41,11 @@ def run_demo(store: str) -> None:
 
 async def _demonstrate(store: str) -> None:
     console = Console(highlight=False)
+    who = {"Authorization": "Bearer demonstration"}
     flags = ("--store", store, "--log-level", "warning", "--drain-timeout", "2")
     async with (
         running_sidecar(*flags) as url,
-        httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http,
+        httpx.AsyncClient(base_url=url, headers=who, timeout=30, trust_env=False) as http,
     ):
         console.print(f"The sidecar runs on {url}; its store is {store.partition(':')[0]}.")
         client, summary = Client(http), _Summary()

@@ -46,7 +46,7 @@ def serve(settings: Settings) -> None:
         SystemExit: the app could not start; the log says why.
     """
     try:
-        sidecar = build_app(settings)
+        sidecar = build_app(settings, drain_on_signals=False)
     except (ValueError, ImportError) as error:
         raise BadSettings(str(error)) from error
     listener = _listen(settings.host, settings.port)

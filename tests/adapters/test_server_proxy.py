@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -322,23 +321,17 @@ async def test_a_client_that_leaves_in_mid_request_ends_the_upstreams_request() 
                 await told.wait()
 
 
-async def test_an_upstream_that_answers_early_is_heard() -> None:
+async def test_an_upstream_that_answers_before_it_has_read_everything_is_heard() -> None:
     async def upstream(connection: SocketStream) -> None:
         async with connection:
             await connection.receive()
             await connection.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nmuch")
+            async for _ in connection:
+                pass
 
-    async def endless() -> AsyncIterator[bytes]:
-        while True:
-            yield b"x" * 65536
-
-    async with (
-        raw_upstream(upstream) as base,
-        client_of(base) as client,
-        client.stream("POST", "/v1/files", content=endless()) as reply,
-    ):
-        assert reply.status_code == 413
-        assert await reply.aread() == b"much"
+    async with raw_upstream(upstream) as base, client_of(base) as client:
+        reply = await client.post("/v1/files", content=b"x" * 4 * MEGABYTE)
+    assert (reply.status_code, reply.text) == (413, "much")
 
 
 async def test_an_upstream_that_is_not_there_is_a_502() -> None:
@@ -419,7 +412,7 @@ async def test_credentials_in_the_base_url_are_sent_and_not_logged(
         client_of(base.replace("//", "//user:hush@") + "/v1") as client,
     ):
         headers = dict((await client.get("/v1/x")).json()["headers"])
-    assert headers["authorization"] == httpx.BasicAuth("user", "hush")._auth_header
+    assert headers["authorization"] == "Basic dXNlcjpodXNo"
     assert caplog.records
     assert "hush" not in caplog.text
 
@@ -461,7 +454,7 @@ async def test_the_end_of_the_server_closes_only_a_client_of_its_own(own: bool) 
 
 async def test_a_client_handed_in_is_the_one_that_is_used() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json={"url": str(request.url)})
+        return httpx.Response(200, stream=httpx.ByteStream(str(request.url).encode()))
 
     transport = httpx.MockTransport(answer)
     async with (
@@ -469,4 +462,4 @@ async def test_a_client_handed_in_is_the_one_that_is_used() -> None:
         client_of("https://api.example.com/v1", client=handed_in) as client,
     ):
         reply = await client.get("/v1/models")
-    assert json.loads(reply.content) == {"url": "https://api.example.com/v1/models"}
+    assert reply.text == "https://api.example.com/v1/models"

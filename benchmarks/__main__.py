@@ -1,0 +1,14 @@
+"""All benchmarks, one after the other."""
+
+from __future__ import annotations
+
+from benchmarks import folding, passing, polling, recording
+
+
+def main() -> None:
+    for script in (folding, recording, passing, polling):
+        script.main()
+
+
+if __name__ == "__main__":
+    main()
