@@ -52,7 +52,12 @@ def build_app(settings: Settings, *, drain_on_signals: bool = True) -> Sidecar:
         ValueError: the store's URL is not one that is known.
         ImportError: its driver is not installed.
     """
-    cache = ResponseCacheMiddleware(_upstream(settings), store=settings.store, **settings.options())
+    cache = ResponseCacheMiddleware(
+        _upstream(settings),
+        store=settings.store,
+        drain_on_signals=drain_on_signals,
+        **settings.options(),
+    )
     return Sidecar(cache)
 
 

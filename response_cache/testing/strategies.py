@@ -184,7 +184,7 @@ def _calls(draw: st.DrawFn) -> Script:
     """Calls whose argument is one growing text, with what they report of their progress."""
     kind, family, field, begun, steps = draw(st.sampled_from(_CALLS))
     pieces = draw(_PIECES)
-    statuses = draw(st.lists(st.sampled_from(steps), max_size=3)) if steps else []
+    statuses = draw(_reports(steps))
     script = [
         *_growth(family, field, pieces),
         *({"type": f"response.{kind}.{status}"} for status in statuses),
@@ -217,12 +217,18 @@ _TOOLS: Final[Mapping[str, tuple[str, ...]]] = {
 def _tools(draw: st.DrawFn) -> Script:
     """Tools that only report their progress; the result comes with the finished item."""
     kind = draw(st.sampled_from(sorted(_TOOLS)))
-    steps = draw(st.lists(st.sampled_from(_TOOLS[kind]), max_size=3))
+    steps = draw(_reports(_TOOLS[kind]))
     script: Script = [{"type": f"response.{kind}.{step}"} for step in steps]
     for event in script:
         if event["type"].endswith(".partial_image"):
             event |= {"partial_image_index": 0, "partial_image_b64": "iVBORw=="}
     return _item(script, {"type": kind}, {"result": None}, result=draw(_TEXTS))
+
+
+def _reports(steps: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
+    """All steps in order, or some of them in any order, as tools that run twice have it."""
+    some = st.lists(st.sampled_from(steps), max_size=3) if steps else st.just([])
+    return st.one_of(st.just(list(steps)), some)
 
 
 @st.composite

@@ -40,7 +40,7 @@ class TestMemoryStore(StoreConformance):
 
 def small_store() -> tuple[MemoryStore, HandClock]:
     clock = HandClock()
-    return MemoryStore(tombstone_ttl=60.0, clock=clock), clock
+    return MemoryStore(tombstone_ttl=20.0, clock=clock), clock
 
 
 TestMemoryStoreAgainstTheModel = machine_for(small_store)

@@ -1,0 +1,156 @@
+"""The app of the sidecar as a whole, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from openai import AsyncOpenAI
+from response_cache_server import Settings, Sidecar, build_app
+
+from tests.adapters.servers import DEADLINE, free_port, serving
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The servers run on asyncio only."""
+    return "asyncio"
+
+
+@asynccontextmanager
+async def sidecar(**settings: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Sidecar]]:
+    """A client of a sidecar with *settings*, which is told by the test when to drain."""
+    app = build_app(Settings(**settings), drain_on_signals=False)
+    async with (
+        serving(app, lifespan="on") as url,
+        httpx.AsyncClient(base_url=url, timeout=DEADLINE, trust_env=False) as client,
+    ):
+        client.headers["authorization"] = "Bearer test"
+        yield client, app
+
+
+def background(**metadata: str) -> dict[str, Any]:
+    return {"model": "m", "input": "hello", "background": True, "metadata": metadata}
+
+
+async def ended(client: httpx.AsyncClient, id: str) -> dict[str, Any]:
+    with anyio.fail_after(DEADLINE):
+        while True:
+            reply = await client.get(f"/v1/responses/{id}", headers={"Prefer": "wait=5"})
+            response: dict[str, Any] = reply.json()
+            if response["status"] not in ("queued", "in_progress"):
+                return response
+
+
+async def test_health_is_ok_until_the_sidecar_drains() -> None:
+    async with sidecar() as (client, app):
+        healthy = await client.get("/healthz")
+        await app.drain()
+        draining = await client.get("/healthz")
+    assert (healthy.status_code, healthy.json()) == (200, {"status": "ok"})
+    assert (draining.status_code, draining.json()) == (503, {"status": "draining"})
+
+
+async def test_a_draining_sidecar_takes_no_background_work_but_passes_the_rest() -> None:
+    async with sidecar() as (client, app):
+        await app.drain()
+        refused = await client.post("/v1/responses", json=background())
+        passed = await client.get("/v1/models")
+    assert refused.status_code == 503
+    assert "retry-after" in refused.headers
+    assert passed.status_code == 200
+
+
+async def test_a_background_response_of_the_built_in_upstream_completes() -> None:
+    async with sidecar() as (client, _):
+        created = await client.post("/v1/responses", json=background(words="5", pace="0"))
+        response = await ended(client, created.json()["id"])
+    assert created.json()["status"] == "queued"
+    assert response["status"] == "completed"
+    assert len(response["output"][0]["content"][0]["text"].split()) == 5
+
+
+@pytest.mark.parametrize("end", ["failed", "error", "cut", "incomplete"])
+async def test_every_way_to_end_badly_is_recorded_as_an_end(end: str) -> None:
+    async with sidecar() as (client, _):
+        created = await client.post("/v1/responses", json=background(end=end, pace="0"))
+        response = await ended(client, created.json()["id"])
+    assert response["status"] == ("incomplete" if end == "incomplete" else "failed")
+
+
+async def test_a_refusal_of_the_upstream_reaches_the_creator() -> None:
+    async with sidecar(admission_wait=DEADLINE) as (client, _):
+        refused = await client.post("/v1/responses", json=background(status="429"))
+    assert refused.status_code == 429
+    assert refused.json()["error"]["message"] == "The request asked for status 429."
+
+
+async def test_an_upstream_that_is_not_there_reaches_the_creator_as_a_502() -> None:
+    upstream = f"http://127.0.0.1:{free_port()}/v1"
+    async with sidecar(upstream=upstream, admission_wait=DEADLINE) as (client, _):
+        refused = await client.post("/v1/responses", json=background())
+    assert refused.status_code == 502
+    assert refused.json()["error"]["type"] == "server_error"
+
+
+async def test_foreground_requests_pass_through_two_sidecars() -> None:
+    async with (
+        sidecar() as (inner, _),
+        sidecar(upstream=f"{inner.base_url}v1") as (outer, _),
+    ):
+        request = {"input": "hello", "metadata": {"words": "3", "pace": "0"}}
+        direct = (await inner.post("/v1/responses", json=request)).json()
+        passed = (await outer.post("/v1/responses", json=request)).json()
+        models = (await outer.get("/v1/models")).json()
+    assert passed["output"] == direct["output"]
+    assert models["data"][0]["id"] == "built-in"
+
+
+async def test_an_upstream_behind_the_proxy_is_recorded_and_stopped_by_a_cancel() -> None:
+    async with (
+        sidecar() as (inner, _),
+        sidecar(upstream=f"{inner.base_url}v1") as (outer, _),
+    ):
+        created = await outer.post("/v1/responses", json=background(words="4", pace="0"))
+        assert (await ended(outer, created.json()["id"]))["status"] == "completed"
+        endless = await outer.post("/v1/responses", json=background(delay="3600"))
+        path = f"/v1/responses/{endless.json()['id']}"
+        cancelled = await outer.post(f"{path}/cancel")
+        later = await outer.get(path)
+    assert cancelled.json()["status"] == "cancelled"
+    assert later.json() == cancelled.json()
+
+
+async def test_the_official_client_creates_polls_resumes_cancels_and_deletes() -> None:
+    async with sidecar() as (client, _):
+        openai = AsyncOpenAI(
+            api_key="test",
+            base_url=f"{client.base_url}v1",
+            http_client=httpx.AsyncClient(trust_env=False),
+        )
+        async with openai:
+            metadata = {"words": "20", "pace": "0.001"}
+            stream = await openai.responses.create(
+                model="m", input="hello", background=True, stream=True, metadata=metadata
+            )
+            seen = []
+            async for event in stream:
+                seen.append(json.loads(event.to_json()))
+                if len(seen) == 8:
+                    break
+            await stream.close()
+            id = seen[0]["response"]["id"]
+            async for event in await openai.responses.retrieve(id, stream=True, starting_after=7):
+                seen.append(json.loads(event.to_json()))
+            assert [event["sequence_number"] for event in seen] == list(range(len(seen)))
+            assert (await openai.responses.retrieve(id)).output_text
+            await openai.responses.delete(id)
+            endless = await openai.responses.create(
+                model="m", input="hello", background=True, metadata={"delay": "3600"}
+            )
+            assert (await openai.responses.cancel(endless.id)).status == "cancelled"

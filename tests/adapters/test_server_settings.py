@@ -1,0 +1,129 @@
+"""Settings: flags, then the environment, then defaults."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from response_cache_server.settings import PREFIX, BadSettings, Settings, load_settings
+
+from response_cache import Options
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "sidecar.md"
+ROW = re.compile(r"^\| `(RESPONSE_CACHE_\w+)` \| ([^|]*) \|", re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+
+
+def test_nothing_said_means_defaults() -> None:
+    settings = load_settings({"port": None})
+    assert (settings.upstream, settings.store, settings.port) == (None, "memory://", 8000)
+    assert settings.options() == Options().model_dump()
+
+
+def test_every_option_of_the_cache_can_be_set_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = dict(_other_values())
+    assert set(said) == set(Options.model_fields)
+    for name, value in said.items():
+        monkeypatch.setenv(PREFIX + name.upper(), value)
+    options = Options(**load_settings({}).options()).model_dump()
+    defaults = Options().model_dump()
+    assert [name for name in defaults if options[name] == defaults[name]] == []
+
+
+def _other_values() -> Iterator[tuple[str, str]]:
+    for name, default in Options().model_dump().items():
+        match default:
+            case bool():
+                yield name, str(not default)
+            case int() | float():
+                yield name, str(default + 1)
+            case tuple():
+                yield name, "/a/responses, /b/responses"
+            case _:
+                yield name, "7"
+
+
+def test_a_list_is_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESPONSE_CACHE_PATHS", "/a/responses, /b/responses")
+    assert load_settings({}).paths == ("/a/responses", "/b/responses")
+
+
+def test_a_flag_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESPONSE_CACHE_PORT", "1")
+    monkeypatch.setenv("RESPONSE_CACHE_TTL", "5")
+    settings = load_settings({"port": "2"})
+    assert (settings.port, settings.ttl) == (2, 5.0)
+
+
+def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESPONSE_CACHE_UPSTREAM", "")
+    assert load_settings({}).upstream is None
+
+
+def test_the_service_link_of_kubernetes_is_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESPONSE_CACHE_PORT", "tcp://10.0.0.7:80")
+    assert load_settings({}).port == 8000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("upstream", "api.example.com/v1"),
+        ("port", "65536"),
+        ("port", "http"),
+        ("log_level", "loud"),
+        ("ttl", "0"),
+        ("drain_timeout", "soon"),
+        ("read_timeout", "0"),
+    ],
+)
+def test_what_is_wrong_is_named_as_it_was_given(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BadSettings, match=f"^--{name.replace('_', '-')}: "):
+        load_settings({name: value})
+    monkeypatch.setenv(PREFIX + name.upper(), value)
+    with pytest.raises(BadSettings, match=f"^{PREFIX}{name.upper()}: "):
+        load_settings({})
+
+
+def test_a_complaint_repeats_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESPONSE_CACHE_TTL", "hush1")
+    with pytest.raises(BadSettings) as complaint:
+        load_settings({"upstream": "ftp://me:hush2@host", "port": "x"})
+    assert "hush" not in str(complaint.value)
+    assert "\n" not in str(complaint.value)
+    assert str(complaint.value).count("; ") == 2
+
+
+def test_the_table_in_the_docs_has_every_setting_and_its_default() -> None:
+    told = {name: default.strip() for name, default in ROW.findall(DOCS.read_text("utf-8"))}
+    assert told == {PREFIX + name.upper(): _shown(name) for name in Settings.model_fields}
+
+
+def _shown(name: str) -> str:
+    default = Settings.model_fields[name].default
+    match default:
+        case None:
+            return ""
+        case bool():
+            return f"`{str(default).lower()}`"
+        case float():
+            return f"`{default:g}`"
+        case tuple():
+            return f"`{','.join(default)}`"
+        case str() | int():
+            return f"`{default}`"
+        case _:  # the secret
+            return ""

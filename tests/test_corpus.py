@@ -1,0 +1,358 @@
+"""Every recorded stream, through the whole stack: app, middleware, recorder, store, readers.
+
+A recording is played by an ASGI app. What the middleware then tells its readers is compared with
+the recording itself and with the reference table's own fold, by rules written down here a second
+time: nothing of the recorder or the reducer is used to say what is right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final
+
+import anyio
+import httpx
+import httpx2
+import pytest
+from openai import AsyncOpenAI
+
+from response_cache.cache import body_of
+from response_cache.codec import JsonObject
+from response_cache.reducer import Fold
+from response_cache.sse import payload
+from response_cache.store import Page
+from response_cache.stores.memory import MemoryStore
+from response_cache_asgi import ResponseCacheMiddleware
+from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
+from tests.shared_data import CORPUS, REFERENCE, require_shared
+from tests.test_reducer import interpret
+
+STREAMS: Final = CORPUS / "streams"
+NAMES: Final = sorted(path.stem for path in STREAMS.glob("*.jsonl"))
+EACH: Final = pytest.mark.parametrize("name", NAMES or ["no shared data"])
+
+DEADLINE: Final = 10.0
+REQUEST: Final = {
+    "model": "asked-for",
+    "input": "Hello",
+    "background": True,
+    "metadata": {"ticket": "42"},
+    "previous_response_id": "resp_of_the_upstream",
+}
+
+TERMINAL: Final = ("response.completed", "response.incomplete", "response.failed")
+LIFECYCLE: Final = ("response.created", "response.queued", "response.in_progress", *TERMINAL)
+
+
+@pytest.fixture(autouse=True)
+def _shared() -> None:
+    require_shared()
+
+
+# The recordings.
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One stream of the corpus."""
+
+    name: str
+    provider: str
+    is_edited: bool  # by hand: good for robustness, not for agreement
+    events: Sequence[JsonObject] = field(repr=False)
+
+    @property
+    def contents(self) -> list[JsonObject]:
+        """What is neither about the response as a whole nor about the connection."""
+        return [e for e in self.events if e["type"] not in (*LIFECYCLE, "keepalive")]
+
+    @property
+    def terminal(self) -> JsonObject | None:
+        """The last event, if it ends the stream."""
+        return self.events[-1] if self.events[-1]["type"] in TERMINAL else None
+
+
+@cache
+def manifest() -> dict[str, JsonObject]:
+    rows = json.loads((CORPUS / "MANIFEST.json").read_text(encoding="utf-8"))["streams"]
+    return {row["file"].removesuffix(".jsonl"): row for row in rows}
+
+
+@cache
+def recording(name: str) -> Recording:
+    lines = (STREAMS / f"{name}.jsonl").read_text(encoding="utf-8").split("\n")
+    events = [json.loads(line) for line in lines if line]
+    row = manifest()[name]
+    return Recording(name, row["provider"], "by hand" in row["origin"], events)
+
+
+@cache
+def reference() -> dict[str, JsonObject]:
+    table = json.loads((REFERENCE / "events.json").read_text(encoding="utf-8"))
+    return {row["type"]: row for row in [*table["events"], *table["not_in_package"]]}
+
+
+# How upstreams write events.
+
+
+def named(event: JsonObject) -> bytes:
+    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def unnamed(event: JsonObject) -> bytes:
+    return f"data:{json.dumps(event, ensure_ascii=False)}\n\n".encode()
+
+
+def with_crlf(event: JsonObject) -> bytes:
+    text = f": a comment\nid: 1\nevent: {event['type']}\nretry: 5\ndata: {json.dumps(event)}\n\n"
+    return text.replace("\n", "\r\n").encode()
+
+
+def indented(event: JsonObject) -> bytes:
+    lines = json.dumps(event, ensure_ascii=False, indent=1).split("\n")
+    return "".join(f"data: {line}\n" for line in lines).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How events become chunks."""
+
+    frame: Callable[[JsonObject], bytes]
+    chunk: int = 1 << 20  # at most so many bytes
+    end: bytes = b""
+
+    def chunks(self, event: JsonObject) -> Iterator[bytes]:
+        framed = self.frame(event)
+        for start in range(0, len(framed), self.chunk):
+            yield framed[start : start + self.chunk]
+
+
+FRAMINGS: Final = {
+    "as OpenAI does": Framing(named),
+    "data alone, then [DONE]": Framing(unnamed, end=b"data: [DONE]\n\n"),
+    "CRLF, comments, other fields": Framing(with_crlf),
+    "several lines of data": Framing(indented, chunk=1000),
+    "small pieces": Framing(unnamed, chunk=61, end=b": bye\n\n"),
+}
+
+
+def framing_of(name: str) -> Framing:
+    """One of them for each recording, so that all are used in turn."""
+    return list(FRAMINGS.values())[NAMES.index(name) % len(FRAMINGS)]
+
+
+# The stack.
+
+
+class Player:
+    """An app that answers with the chunks that it is given, one by one."""
+
+    def __init__(self) -> None:
+        self.say, self._chunks = anyio.create_memory_object_stream[bytes](0)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise ValueError("a player has no lifespan")
+        while (await receive()).get("more_body"):
+            pass
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async with self._chunks:
+            async for chunk in self._chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+@dataclass
+class Stack:
+    """A response whose upstream plays what the test says."""
+
+    store: MemoryStore
+    app: ASGIApp
+    client: httpx.AsyncClient
+    player: Player
+    created: JsonObject = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return str(self.created["id"])
+
+    async def play(self, event: JsonObject, framing: Framing) -> None:
+        for chunk in framing.chunks(event):
+            await self.player.say.send(chunk)
+
+    async def end(self, framing: Framing) -> None:
+        """The upstream's last words, and the end of its answer."""
+        if framing.end:
+            await self.player.say.send(framing.end)
+        await self.player.say.aclose()
+
+    async def page(self, tail: int) -> Page:
+        """The whole record, once its log has *tail* events."""
+        with anyio.fail_after(DEADLINE):
+            while True:
+                page = await self.store.read(self.id)
+                assert page is not None
+                if page.tail >= tail:
+                    return page
+                await self.store.wait(
+                    self.id, after=page.tail - 1, epoch=page.epoch, incarnation=page.incarnation
+                )
+
+    async def closed(self) -> JsonObject:
+        """The Response as it is told once it is over."""
+        headers = {"prefer": "wait=10"}
+        return dict((await self.client.get(f"/responses/{self.id}", headers=headers)).json())
+
+    async def replay(self, **query: Any) -> list[JsonObject]:
+        reply = await self.client.get(f"/responses/{self.id}", params={"stream": "true", **query})
+        assert reply.status_code == 200
+        return [parsed(block) for block in reply.text.split("\n\n")[:-1]]
+
+
+def parsed(block: str) -> JsonObject:
+    """A frame of ours, which has exactly these two lines (protocol 7)."""
+    name, data = block.split("\n")
+    event = json.loads(data.removeprefix("data: "))
+    assert name == f"event: {event['type']}"
+    return dict(event)
+
+
+@asynccontextmanager
+async def recording_stack() -> AsyncIterator[Stack]:
+    """A response that is being recorded."""
+    store, player = MemoryStore(), Player()
+    app = ResponseCacheMiddleware(player, store)
+    transport = httpx.ASGITransport(app)
+    async with (
+        in_lifespan(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test/v1") as client,
+    ):
+        stack = Stack(store, app, client, player)
+        stack.created = (await client.post("/responses", json=REQUEST)).json()
+        yield stack
+
+
+@asynccontextmanager
+async def in_lifespan(app: ASGIApp) -> AsyncIterator[None]:
+    """The app as a server holds it: started, and shut down in the end."""
+    started, stopping = anyio.Event(), anyio.Event()
+    asked = iter(("startup", "shutdown"))
+
+    async def receive() -> Message:
+        step = next(asked)
+        if step == "shutdown":
+            await stopping.wait()
+        return {"type": f"lifespan.{step}"}
+
+    async def send(message: Message) -> None:
+        started.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(app, {"type": "lifespan", "state": {}}, receive, send)
+        await started.wait()
+        yield
+        stopping.set()
+
+
+# What is right.
+
+
+def tails(events: Sequence[JsonObject]) -> Iterator[tuple[JsonObject, int]]:
+    """Each event with the length that our log has after it.
+
+    Created and queued are there from the start; in_progress comes with the first sign of the
+    upstream; its own lifecycle events add nothing but the terminal one.
+    """
+    tail = 2
+    for event in events:
+        is_sign_of_life = event["type"] != "keepalive"
+        if is_sign_of_life and tail == 2:
+            tail = 3
+        if is_sign_of_life and event["type"] not in LIFECYCLE[:3]:
+            tail += 1
+        yield event, tail
+
+
+def as_received(event: JsonObject) -> JsonObject:
+    """An event without what is different in a replay."""
+    return {k: v for k, v in event.items() if k not in ("sequence_number", "obfuscation")}
+
+
+OURS: Final = ("id", "created_at", "background", "store", "metadata", "previous_response_id")
+BY_STATUS: Final = ("status", "completed_at", "error", "incomplete_details", "output")
+
+
+def items_done(events: Sequence[JsonObject]) -> list[JsonObject]:
+    """The finished items in their order."""
+    done = {e["output_index"]: e["item"] for e in events if e["type"] == "response.output_item.done"}
+    return [done[index] for index in sorted(done)]
+
+
+def assert_agreement(told: JsonObject, created: JsonObject, recorded: Recording) -> None:
+    """*told* is the upstream's terminal response, but for what is ours to say."""
+    terminal = recorded.events[-1]
+    last = terminal["response"]
+    earlier = [e["response"] for e in recorded.events if e["type"] in LIFECYCLE[:3]]
+    assert told["status"] == terminal["type"].removeprefix("response.")
+    assert {key: told[key] for key in OURS} == {key: created[key] for key in OURS}
+    assert told["output"] == (last.get("output") or items_done(recorded.events))
+    assert_invariants(told, last)
+    for key in last.keys() - {*OURS, *BY_STATUS}:
+        assert told[key] == last[key], key
+    for key in told.keys() - last.keys() - {*OURS, *BY_STATUS}:  # nothing is made up
+        assert told[key] in [response[key] for response in [created, *earlier] if key in response]
+
+
+def assert_invariants(told: JsonObject, last: JsonObject) -> None:
+    """The fields that hold in one status only (protocol 3)."""
+    match told["status"]:
+        case "completed":
+            assert told["completed_at"] == last.get("completed_at") or isinstance(
+                told["completed_at"], int
+            )
+            assert (told["error"], told["incomplete_details"]) == (None, None)
+        case "incomplete":
+            assert told["incomplete_details"] == last["incomplete_details"]
+            assert (told["error"], told["completed_at"]) == (None, None)
+        case "failed":
+            assert told["error"] == last["error"]
+            assert (told["completed_at"], told["incomplete_details"]) == (None, None)
+        case other:
+            pytest.fail(f"not a status of the corpus: {other}")
+
+
+# Writing.
+
+
+@EACH
+async def test_a_poll_after_each_event_is_the_fold_of_the_log_so_far(name: str) -> None:
+    recorded, framing = recording(name), framing_of(name)
+    async with recording_stack() as stack:
+        state: JsonObject = {}
+        seen = 0
+        for event, tail in [({}, 2), *tails(recorded.events)]:
+            if event:
+                await stack.play(event, framing)
+            page = await stack.page(tail)
+            assert page.tail == tail
+            log = await stack.store.read(stack.id, after=seen - 1)
+            assert log is not None
+            for data in log.events:
+                state = folded(state, json.loads(payload(data)), recorded)
+            seen = log.tail
+            assert json.loads(body_of(page)) == state
+        await stack.end(framing)
+
+
+def folded(state: JsonObject, event: JsonObject, recorded: Recording) -> JsonObject:
+    """By the reference where the stream is whole: it knows nothing of broken ones."""
+    if not recorded.is_edited:
+        return interpret(reference(), state, event)
+    fold = Fold(state)
+    fold.apply(event)
+    return dict(fold.response())
