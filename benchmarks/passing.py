@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import anyio
-from response_cache_asgi import ResponseCacheMiddleware
 
 from benchmarks.table import interleaved, show
+from response_cache_asgi import ResponseCacheMiddleware
 
 CALLS = 100_000
 SCOPE = {

@@ -98,7 +98,9 @@ def typed(name: str, kind: type) -> Value:
 
     def read(event: JsonObject) -> Any:
         value = event.get(name)
-        return _copy(value) if isinstance(value, kind) else None
+        if not isinstance(value, kind):
+            return None
+        return value if kind is str else _copy(value)
 
     return read
 

@@ -6,7 +6,6 @@ Response object, an error, compressed or not, or nothing at all.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -15,8 +14,9 @@ import anyio
 import anyio.lowlevel
 
 from response_cache.codec import load
+from response_cache.inflate import Inflate
 from response_cache.lifecycle import Trigger
-from response_cache.recorder import BROKEN_OFF, Failure, Recorder
+from response_cache.recorder import BROKEN_OFF, UPSTREAM_DEPTH, Failure, Recorder
 from response_cache.sse import Decoder, ServerSentEvent
 
 __all__ = ("Answer", "Headers", "Refusal", "Upstream", "UpstreamStopped")
@@ -83,17 +83,27 @@ class Answer:
         self._room = room
         self._admit = admit
         self._refuse = refuse
-        self._is_finished = False
+        self._is_held = False
+        self._heard_at = anyio.current_time()
         self._buffer_bytes = buffer_bytes
         self._max_bytes = max_bytes
         self._bytes = 0
         self._chunks = 0
         self._body: _Body | None = None
-        self._inflate: _Inflate | None = None
+        self._inflate: Inflate | None = None
         self._headers: Headers = ()
         self.status: int | None = None
-        self.heard_at = anyio.current_time()
+        self.has_ended = False  # the body is complete
         self.stopped = anyio.Event()
+
+    @property
+    def heard_at(self) -> float:
+        """When the upstream last gave a sign of life; while it is held back, it cannot."""
+        return anyio.current_time() if self._is_held else self._heard_at
+
+    def begin(self) -> None:
+        """The upstream is called now: its silence counts from here."""
+        self._heard_at = anyio.current_time()
 
     @property
     def is_refusal(self) -> bool:
@@ -104,10 +114,10 @@ class Answer:
         """Status line and headers have come."""
         self.status = status
         self._headers = tuple((name.lower(), value) for name, value in headers)
-        self.heard_at = anyio.current_time()
+        self._heard_at = anyio.current_time()
         encoding = self._header(b"content-encoding")
         if encoding not in (b"", b"identity"):
-            self._inflate = _Inflate(encoding, self._max_bytes)
+            self._inflate = Inflate(encoding.decode("latin-1"), self._max_bytes)
         self._body = self._body_for(self._header(b"content-type"))
         if not self.is_refusal:
             self._admit()
@@ -129,22 +139,22 @@ class Answer:
             UpstreamStopped: the rest is not wanted.
         """
         self.require_wanted()
-        self.heard_at = anyio.current_time()
+        self._heard_at = anyio.current_time()
         if self._recorder.is_over or self._body is None:
             return
         self._take(chunk)
         self._changed()
         self._chunks += 1
         if self._recorder.pending_bytes > self._buffer_bytes:
-            await self._room()
+            await self._hold()
         elif self._chunks % BREATHER == 0:
             await anyio.lowlevel.checkpoint()
 
     def finish(self) -> None:
         """The body has ended; a response that it left open has failed. May be called twice."""
-        if self._is_finished or self._recorder.is_over:
+        if self.has_ended or self._recorder.is_over:
             return
-        self._is_finished = True
+        self.has_ended = True
         if isinstance(self._body, _Error):
             refusal = Refusal(self.status or 0, self._headers, self._body.content)
             if self._refuse(refusal):
@@ -157,6 +167,14 @@ class Answer:
         """The answer broke off."""
         self._recorder.end(Trigger.FAIL, failure)
         self._changed()
+
+    async def _hold(self) -> None:
+        self._is_held = True
+        try:
+            await self._room()
+        finally:
+            self._is_held = False
+            self._heard_at = anyio.current_time()
 
     def _take(self, chunk: bytes) -> None:
         self._bytes += len(chunk)
@@ -174,7 +192,7 @@ class Answer:
     def _body_for(self, content_type: bytes) -> _Body:
         kind = content_type.partition(b";")[0].strip().lower()
         if self.is_refusal:
-            return _Error(self._recorder, self.status or 0)
+            return _Error(self._recorder, self.status or 0, self._inflate)
         if kind == b"text/event-stream":
             return _EventStream(self._recorder)
         if kind == b"application/json" or kind.endswith(b"+json"):
@@ -220,7 +238,7 @@ class _Document:
 
     def finish(self) -> None:
         try:
-            response = load(b"".join(self._pieces))
+            response = load(b"".join(self._pieces), max_depth=UPSTREAM_DEPTH)
         except ValueError:
             self._recorder.end(Trigger.FAIL, NO_RESPONSE)
             return
@@ -259,13 +277,14 @@ class _Unnamed:
 class _Error:
     """An HTTP error: a refusal before admission, the response's failure after it."""
 
-    def __init__(self, recorder: Recorder, status: int) -> None:
+    def __init__(self, recorder: Recorder, status: int, inflate: Inflate | None) -> None:
         self._recorder = recorder
         self._status = status
+        self._inflate = inflate
         self._pieces: list[bytes] = []
 
     @property
-    def content(self) -> bytes:
+    def content(self) -> bytes:  # as it came: a refusal is relayed with its encoding
         return b"".join(self._pieces)
 
     def feed(self, chunk: bytes) -> None:
@@ -278,7 +297,8 @@ class _Error:
         code = "rate_limit_exceeded" if self._status == 429 else "server_error"
         plain = Failure(f"The upstream answered with HTTP status {self._status}.", code)
         try:
-            return _failure_in(load(self.content), code) or plain
+            content = self._inflate.feed(self.content) if self._inflate else self.content
+            return _failure_in(load(content), code) or plain
         except ValueError:
             return plain
 
@@ -293,23 +313,3 @@ def _failure_in(body: object, code: str = "server_error") -> Failure | None:
         return None
     own = error.get("code")
     return Failure(error["message"], own if isinstance(own, str) and own else code)
-
-
-class _Inflate:
-    """Decompresses a body piece by piece, up to a bound."""
-
-    def __init__(self, encoding: bytes, limit: int) -> None:
-        self._encoding = encoding.decode("latin-1")
-        self._limit = limit
-        self._stream = zlib.decompressobj(wbits=47)  # gzip or zlib, told by its header
-        self.given = 0
-
-    def feed(self, chunk: bytes) -> bytes:
-        if self._encoding not in ("gzip", "x-gzip", "deflate"):
-            raise ValueError(f"The upstream's content-encoding {self._encoding!r} is not known.")
-        try:
-            plain = self._stream.decompress(chunk, self._limit + 1 - min(self.given, self._limit))
-        except zlib.error:
-            raise ValueError("The upstream's compressed answer is broken.") from None
-        self.given += len(plain)
-        return plain

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
@@ -57,7 +58,6 @@ __all__ = ("Created", "ResponseCache", "body_of")
 
 logger = logging.getLogger("response_cache")
 
-REFUSAL_WAIT: Final = 5.0  # seconds that the body of a refusal may take once its headers are there
 JOIN_INTERVAL: Final = 0.05  # seconds between looks for the admission of a response to be joined
 DELETE_ATTEMPTS: Final = 3
 RETRY_AFTER: Final = 1.0
@@ -122,6 +122,7 @@ class ResponseCache:
         self.is_draining = False
         self._now = now
         self._jobs: dict[str, Job] = {}
+        self._arrivals = 0  # creates whose record is being made
         self._tasks: TaskGroup | None = None
         self._places = anyio.CapacityLimiter(self.options.max_running)
         self._orphans = Orphans(self.store, self.options, now=now, is_ours=self._records)
@@ -141,19 +142,21 @@ class ResponseCache:
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> bool | None:
+    ) -> None:
         tasks = self._tasks
         if tasks is None:
-            return None
+            return
         try:
             if error is None:
                 await self.drain()
-            tasks.cancel_scope.cancel()
-            return await tasks.__aexit__(kind, error, trace)
         finally:
-            self._tasks = None
-            with anyio.CancelScope(shield=True):
-                await self.store.aclose()
+            tasks.cancel_scope.cancel()
+            try:  # without the error, which so stays what it is and is raised as it came
+                await tasks.__aexit__(None, None, None)
+            finally:
+                self._tasks = None
+                with anyio.CancelScope(shield=True):
+                    await self.store.aclose()
 
     # The verbs.
 
@@ -177,13 +180,12 @@ class ResponseCache:
             PreviousResponseNotFound, InvalidRequest: ``previous_response_id`` cannot be continued.
             TooManyRequests: as many responses run and wait in this process as may.
         """
-        self._require_room()
         previous = await self.upstream_id(request.previous_response_id, owner)
         body = upstream_body(request, previous_response_id=previous)
         while True:
             id = self._id_for(owner, key)
             try:
-                with anyio.CancelScope(shield=True):
+                with anyio.CancelScope(shield=True), self._arriving():
                     job = await self._start(id, request, raw, body, upstream, owner, bool(key))
             except AlreadyExists:
                 joined = await self._join(id, request.fingerprint)
@@ -194,7 +196,8 @@ class ResponseCache:
                     "The response of this Idempotency-Key was deleted.", param=None
                 ) from None
             else:
-                return await self._admission(job, id)
+                await job.decided.wait()
+                return job.refusal or Created(id, job.writer.creation.snapshot)
 
     async def retrieve(
         self, id: str, owner: Owner, *, after: int | None = None, limit: int | None = None
@@ -230,6 +233,8 @@ class ResponseCache:
         page = await self.retrieve(id, owner, after=after, limit=PAGE_EVENTS)
         if page.log_expired:
             raise NotStreamable(TOO_OLD)
+        if self.is_draining and not page.closed and id not in self._jobs:
+            raise _shutting_down()
         return self._tails.follow(page)
 
     async def cancel(self, id: str, owner: Owner) -> bytes:
@@ -393,17 +398,6 @@ class ResponseCache:
                 del self._jobs[id]
         await job.writer.keep()
 
-    async def _admission(self, job: Job, id: str) -> Created | Refusal:
-        with anyio.move_on_after(self.options.admission_wait):
-            await job.decided.wait()
-        if job.is_being_refused:
-            with anyio.move_on_after(REFUSAL_WAIT):
-                await job.decided.wait()
-        if job.refusal is not None:
-            return job.refusal
-        job.admit()
-        return Created(id, job.writer.creation.snapshot)
-
     async def _join(self, id: str, fingerprint: str) -> Created | None:
         """The response that the same request made before; None when it was refused meanwhile."""
         while True:
@@ -428,13 +422,21 @@ class ResponseCache:
             return new_id(tag)
         return keyed_id(tag, self.options.secret.get_secret_value(), owner.id, key)
 
-    def _require_room(self) -> None:
+    @contextmanager
+    def _arriving(self) -> Iterator[None]:
+        """Keep room for one more response while its record is being made."""
         if self.is_draining:
-            raise Unavailable("This server is shutting down.", retry_after=RETRY_AFTER)
-        if len(self._jobs) >= self.options.max_running + self.options.max_waiting:
+            raise _shutting_down()
+        limit = self.options.max_running + self.options.max_waiting
+        if len(self._jobs) + self._arrivals >= limit:
             raise TooManyRequests(
                 "Too many responses are running and waiting here.", retry_after=RETRY_AFTER
             )
+        self._arrivals += 1
+        try:
+            yield
+        finally:
+            self._arrivals -= 1
 
     # Hosting.
 
@@ -481,6 +483,10 @@ class ResponseCache:
                 "shared: use one worker, or a store that all workers reach",
                 id,
             )
+
+
+def _shutting_down() -> Unavailable:
+    return Unavailable("This server is shutting down.", retry_after=RETRY_AFTER)
 
 
 def _unavailable(error: Exception) -> Unavailable:

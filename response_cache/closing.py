@@ -15,7 +15,14 @@ from typing import Final
 import anyio
 
 from response_cache.codec import load
-from response_cache.errors import Closed, Fenced, StoreUnavailable
+from response_cache.errors import (
+    Closed,
+    Deleted,
+    Fenced,
+    Missing,
+    SequenceGap,
+    StoreUnavailable,
+)
 from response_cache.lifecycle import Trigger
 from response_cache.options import Options
 from response_cache.recorder import Failure, Recorder
@@ -50,8 +57,10 @@ async def close_as(
             return taken.page
         try:
             return await _close(trigger, taken.claim, taken.page, store, options, now)
-        except (Fenced, Closed):
-            continue  # somebody took it after us: theirs is the word now
+        except (Fenced, Closed, SequenceGap):
+            continue  # somebody took it after us, or the store lost a part: look again
+        except Deleted as error:
+            raise Missing(f"cannot close {id}: it was deleted") from error
 
 
 async def _close(

@@ -36,16 +36,16 @@ MAX_DEPTH: Final = 400
 """Levels of nesting that are read. Far below where parsers of clients give up."""
 
 
-def load(data: bytes) -> Any:
-    """The value of a JSON text.
+def load(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
+    """The value of a JSON text. The fast parser has a limit of its own, below any *max_depth*.
 
     Raises:
-        ValueError: bad syntax, invalid UTF-8, or nested deeper than ``MAX_DEPTH``.
+        ValueError: bad syntax, invalid UTF-8, or nested deeper than *max_depth* levels.
     """
     try:
         return from_json(data, allow_inf_nan=False, cache_strings="keys")
     except ValueError:
-        return _load_patiently(data)
+        return _load_patiently(data, max_depth)
 
 
 def dump(value: Any) -> bytes:
@@ -76,24 +76,24 @@ def renumber(data: bytes, event: JsonObject, number: int) -> bytes:
     return _rewritten(event, number)
 
 
-def _load_patiently(data: bytes) -> Any:
+def _load_patiently(data: bytes, max_depth: int) -> Any:
     # Not json.loads(data): it guesses UTF-16 and lets encoded surrogates pass.
     try:
         value = json.loads(data.decode("utf-8-sig"), parse_constant=_null)
     except (ValueError, RecursionError):
         # Without the cause: decoding errors carry the data.
         raise ValueError(f"malformed JSON ({len(data)} bytes)") from None
-    _check_depth(value)
+    _check_depth(value, max_depth)
     return value
 
 
-def _check_depth(value: Any) -> None:
+def _check_depth(value: Any, limit: int) -> None:
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(limit):
         level = [inner for outer in level for inner in _containers_in(outer)]
         if not level:
             return
-    raise ValueError(f"JSON nested deeper than {MAX_DEPTH} levels")
+    raise ValueError(f"JSON nested deeper than {limit} levels")
 
 
 def _containers_in(value: Any) -> list[Any]:

@@ -23,11 +23,12 @@ from response_cache.answer import Headers, Refusal, Upstream
 from response_cache.cache import ResponseCache, body_of
 from response_cache.codec import JsonObject, dump
 from response_cache.errors import APIError, InvalidRequest, MethodNotAllowed, Unavailable
-from response_cache.identity import ANYBODY, Owner, digest, is_ours
+from response_cache.identity import ANYBODY, Owner, digest, is_ours, may_name_ours
 from response_cache.input_items import parse_paging
 from response_cache.job import FAR
 from response_cache.options import Options
 from response_cache.requests import (
+    can_decode,
     create_request,
     decode_body,
     json_object,
@@ -251,22 +252,25 @@ class Face:
     # Creating.
 
     async def _create(self, request: Request, upstream: Upstream) -> Reply | Pass:
-        data = request.body
-        encoding = request.header(b"content-encoding")
+        data, encoding = request.body, request.header(b"content-encoding")
         if encoding:
+            if not can_decode(encoding):
+                return Pass()  # what we cannot read, the app perhaps can
             data = decode_body(data, encoding, limit=self._options.max_request_bytes)
-        if not is_background(data) and b'"resp_rc' not in data:
+        if not (is_background(data) or may_name_ours(data)):
             return Pass()
         body = json_object(data)
-        if body.get("background") in (None, False):
+        if body.get("background") is None or body["background"] is False:
             return await self._foreground(body, request)
-        parsed = create_request(body)
-        key = request.header(b"idempotency-key") or None
-        if key is not None and len(key) > _KEY_LENGTH:
-            raise InvalidRequest(f"Idempotency-Key is longer than {_KEY_LENGTH} characters.")
+        return await self._background(body, data, request, upstream)
+
+    async def _background(
+        self, body: JsonObject, data: bytes, request: Request, upstream: Upstream
+    ) -> Reply:
         owner = await self._owner_of(request)
         if isinstance(owner, Body):
             return owner
+        parsed, key = create_request(body), _idempotency_key(request)
         outcome = await self.cache.create(parsed, data, upstream, owner=owner, key=key)
         if isinstance(outcome, Refusal):
             return _relayed(outcome)
@@ -384,6 +388,13 @@ def _by_credential(options: Options) -> OwnerOf:
 
 
 # Queries and headers.
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.header(b"idempotency-key")
+    if len(key) > _KEY_LENGTH:
+        raise InvalidRequest(f"Idempotency-Key is longer than {_KEY_LENGTH} characters.")
+    return key or None
 
 
 def _query(query: bytes) -> dict[str, list[str]]:

@@ -8,14 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ("ANYBODY", "Owner", "digest", "is_ours", "keyed_id", "new_id")
+__all__ = (
+    "ANYBODY",
+    "Owner",
+    "digest",
+    "is_elsewhere",
+    "is_ours",
+    "keyed_id",
+    "may_name_ours",
+    "new_id",
+)
 
 _PREFIX: Final = "resp_rc"
 _HEX_DIGITS: Final = 48  # with the marker as long as the upstream's own ids
+
+# With all its digits: some upstreams draw ids from all letters, and what clients put in a path
+# shall not become a store's key.
+_OURS: Final = re.compile(_PREFIX + r"[0-9a-f]{%d,80}" % _HEX_DIGITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +57,12 @@ def digest(secret: str, *parts: str) -> str:
 
 def is_ours(id: str) -> bool:
     """Whether *id* has the form of the ids made here."""
-    return id.startswith(_PREFIX)
+    return _OURS.fullmatch(id) is not None
+
+
+def may_name_ours(data: bytes) -> bool:
+    """Whether JSON text may hold an id of ours, told without parsing it."""
+    return b'"' + _PREFIX.encode() in data
 
 
 def new_id(tag: str) -> str:

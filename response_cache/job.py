@@ -11,6 +11,7 @@ its client has gone, and cancelled a moment later.
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from typing import Final
 
@@ -21,7 +22,7 @@ from response_cache.errors import StoreUnavailable
 from response_cache.lifecycle import Trigger
 from response_cache.options import Options
 from response_cache.recorder import BROKEN_OFF, Failure, Recorder
-from response_cache.store import Store
+from response_cache.store import Claim, Store
 from response_cache.writer import Outcome, Writer
 
 __all__ = ("Job",)
@@ -29,12 +30,14 @@ __all__ = ("Job",)
 logger = logging.getLogger("response_cache.job")
 
 FAR: Final = 2**53 - 1  # a sequence number that no log reaches: wait for the claim alone
+REFUSAL_WAIT: Final = 5.0  # seconds that a refusal's body may take once its headers are there
 LATE: Final = 5.0  # seconds after which an upstream that does not stop is reported
 SHUTDOWN_ALLOWANCE: Final = 2.0  # seconds for the last write of a job whose process is ending
 
 SHUTTING_DOWN: Final = Failure("The server was shut down while it answered.")
 UNANSWERED: Final = Failure("The upstream failed before it answered.")
 BROKE: Final = Failure("The upstream failed while it answered.")
+INTERNAL: Final = Failure("The server had an internal error.")
 
 
 class Job:
@@ -107,21 +110,39 @@ class Job:
         """Do all of it. Never raises for what an upstream or a store does."""
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._call)
-                tasks.start_soon(self._guard)
+                for duty in (self._call, self._guard, self._admit_in_time):
+                    tasks.start_soon(duty)
                 await self.writer.run()
                 self._over()
                 await self._let_end()
+        except Exception:
+            self._recorder.end(Trigger.FAIL, INTERNAL)
+            raise
         finally:
-            if self.writer.outcome is None:
-                await self._close_in_haste()
-            self.finished.set()
+            try:
+                if self.writer.outcome is None:
+                    await self._close_in_haste()
+            finally:
+                self._over()
+                self.finished.set()
+
+    async def _admit_in_time(self) -> None:
+        """Wait for a refusal no longer than a client should; the client itself may have gone."""
+        with anyio.move_on_after(self._options.admission_wait):
+            await self.decided.wait()
+        if self.is_being_refused:
+            with anyio.move_on_after(REFUSAL_WAIT):
+                await self.decided.wait()
+        self.admit()
 
     async def _call(self) -> None:
         try:
             with self._calling:
                 async with self._places:
-                    self._started_at = self.answer.heard_at = anyio.current_time()
+                    if self.writer.outcome is not None:
+                        return  # it was cancelled or deleted while it waited for its place
+                    self._started_at = anyio.current_time()
+                    self.answer.begin()
                     await self._ask()
         finally:
             self._ended.set()
@@ -136,6 +157,10 @@ class Job:
                 return
             self._report(error)
             self._broke(BROKE)
+        except anyio.get_cancelled_exc_class():
+            if _is_cancelled():
+                raise
+            self._broke(BROKE)  # a task of its own was cancelled, and nobody caught it
         else:
             self.answer.finish()
             self._broke(BROKEN_OFF)
@@ -162,13 +187,24 @@ class Job:
             while not self._recorder.is_over:
                 with anyio.move_on_after(self._time_left()):
                     try:
-                        await self._store.wait(
-                            claim.id, after=FAR, epoch=claim.epoch, incarnation=claim.incarnation
-                        )
-                        await self.writer.confirm(claim_changed=True)
+                        await self._until_claimed(claim)
                     except StoreUnavailable:
                         await anyio.sleep(0.5)
                 self._check_limits()
+
+    async def _until_claimed(self, claim: Claim) -> None:
+        """Stop the writer when the claim is another's. A wake-up may also mean nothing."""
+        await self._store.wait(
+            claim.id, after=FAR, epoch=claim.epoch, incarnation=claim.incarnation
+        )
+        page = await self._store.read(claim.id, after=FAR)
+        if page is None:  # deleted or lost: an append tells which
+            await self.writer.confirm()
+        elif (page.incarnation, page.epoch) != (claim.incarnation, claim.epoch):
+            self.writer.lose()
+            await self.closed.wait()
+        elif page.closed:  # by our own last append, whose acknowledgement is on its way
+            await self.closed.wait()
 
     def _time_left(self) -> float:
         """Seconds until a limit could be reached. A job that waits for its place has none."""
@@ -194,8 +230,8 @@ class Job:
 
     async def _let_end(self) -> None:
         """Let an upstream that ended by itself run on; stop any other."""
-        ended_by_itself = self._recorder.ended_by_upstream or self.refusal is not None
-        if self.writer.outcome is not Outcome.TAKEN and ended_by_itself:
+        ended_by_itself = self._recorder.ended_by_upstream or self.answer.has_ended
+        if self.writer.outcome is not Outcome.TAKEN and (ended_by_itself or self.refusal):
             with anyio.move_on_after(self._options.after_end_timeout):
                 await self._ended.wait()
         if self._ended.is_set():
@@ -216,7 +252,6 @@ class Job:
         with anyio.move_on_after(SHUTDOWN_ALLOWANCE, shield=True):
             self._recorder.end(Trigger.FAIL, SHUTTING_DOWN)
             await self.writer.run()
-        self._over()
 
     def _report(self, error: Exception) -> None:
         """Say where it broke, without the message: it may hold content."""
@@ -225,6 +260,11 @@ class Job:
         logger.error(
             "%s: the upstream raised %s at %s", self.writer.claim.id, type(error).__name__, place
         )
+
+
+def _is_cancelled() -> bool:
+    """Whether a scope around us was cancelled."""
+    return anyio.current_effective_deadline() == -math.inf
 
 
 def _server_error() -> Refusal:

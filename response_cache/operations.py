@@ -83,8 +83,9 @@ class Draft:
 
     def adopt(self, response: JsonObject) -> None:
         """Go on with *response*; without ``output`` of its own it gets what we have."""
-        self.join()
-        if not isinstance(response.get("output"), list) and "output" in self.response:
+        if isinstance(response.get("output"), list):
+            self._texts.clear()
+        elif "output" in self.response:
             response["output"] = self.response["output"]
         self.response = response
 
@@ -125,7 +126,7 @@ class Draft:
         return entries
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: those are slow to make
 class _Text:
     """A text that is growing. It holds the container so that its identity is not used again."""
 

@@ -17,7 +17,7 @@ class Options(BaseModel):
         pydantic.ValidationError: an unknown name, or a value out of its range.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     # Routes and identity
     paths: tuple[str, ...] = ("/v1/responses", "/responses", "/openai/v1/responses")

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from response_cache.codec import JsonObject, dump, load, renumber
+from response_cache.codec import MAX_DEPTH, JsonObject, dump, load, renumber
 from response_cache.dialects import complete_address
 from response_cache.events import (
     ALIASES,
@@ -39,7 +39,7 @@ from response_cache.sse import DONE, frame, payload
 from response_cache.store import Page
 from response_cache.synthesis import events_of
 
-__all__ = ("Failure", "Recorder", "settle")
+__all__ = ("UPSTREAM_DEPTH", "Failure", "Recorder", "settle")
 
 logger = logging.getLogger("response_cache.recorder")
 
@@ -53,6 +53,9 @@ OURS: Final = (
     "previous_response_id",
 )
 """Fields that the upstream's word never replaces: they are the caller's request or our own."""
+
+UPSTREAM_DEPTH: Final = MAX_DEPTH - 16
+"""Levels of nesting taken from an upstream: what an event brings stands deeper in the response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,7 @@ class Recorder:
         if self.is_over or data == DONE:
             return
         try:
-            event = load(data)
+            event = load(data, max_depth=UPSTREAM_DEPTH)
         except ValueError:
             self._leave_out("it is not JSON")
             return
@@ -196,7 +199,8 @@ class Recorder:
         self.start(response)
         for event in events_of(response):
             self._pass_on(event["type"], event, b"")
-        self._adopt_end(DONE_DIALECT, response)
+        if not self.is_over:  # by too many events
+            self._adopt_end(DONE_DIALECT, response)
 
     def start(self, upstream: JsonObject | None = None, extras: JsonObject | None = None) -> None:
         """The upstream begins to answer, with what it says of the response so far."""

@@ -131,7 +131,7 @@ def fold(snapshot: JsonObject, events: Iterable[JsonObject]) -> JsonObject:
     return folded.response()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: those are slow to make
 class _Latest:
     """The text that the last event added to: most often the next one adds to it, too.
 

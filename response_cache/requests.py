@@ -22,6 +22,7 @@ from response_cache.lifecycle import Status
 
 __all__ = (
     "CreateRequest",
+    "can_decode",
     "create_request",
     "decode_body",
     "json_object",
@@ -275,6 +276,11 @@ _WINDOW_BITS: Final[Mapping[str, int]] = {
     "deflate": zlib.MAX_WBITS,
 }
 _LONGEST_NAME: Final = 32  # characters of an unknown encoding that the message repeats
+
+
+def can_decode(content_encoding: str) -> bool:
+    """Whether ``decode_body`` knows this ``Content-Encoding``."""
+    return content_encoding.strip().lower() in ("", "identity", *_WINDOW_BITS)
 
 
 def decode_body(data: bytes, content_encoding: str, *, limit: int) -> bytes:

@@ -61,18 +61,22 @@ class Tail:
 
     async def run(self) -> None:
         """Read page after page until the response is over, gone, or created anew."""
-        with self.scope:
-            while not self.is_over:
-                try:
-                    await self._turn()
-                except StoreUnavailable:
-                    await anyio.sleep(BACK_OFF)
+        try:
+            with self.scope:
+                while not self.is_over:
+                    try:
+                        await self._turn()
+                    except StoreUnavailable:
+                        await anyio.sleep(BACK_OFF)
+        finally:
+            if not self.is_over:  # the process ends, or a fault of ours: nobody shall wait on
+                self.end_now()
 
     async def _turn(self) -> None:
         page = await self._reading.page(self.id, after=self.end - 1, limit=PAGE_EVENTS)
         if page is None or page.incarnation != self._page.incarnation:
             page = await self._restored()
-        if page is None:
+        if page is None or page.log_expired:
             self.end_now()
             return
         self._page = page

@@ -12,7 +12,7 @@ it is retried, it is also the heartbeat. What the store answers decides what hap
   as long as no tombstone can have expired meanwhile, and send all of it again;
 * ``Fenced``, ``Deleted``, ``Closed``: somebody else decided how this response ends. Never re-send.
 
-A writer that was woken by a change of its claim takes ``Missing`` for a deletion.
+A writer that was told of another claim writes nothing more, whatever the store remembers of it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from response_cache.errors import (
     StoreError,
     StoreUnavailable,
 )
+from response_cache.lifecycle import Status
 from response_cache.options import Options
 from response_cache.pace import Pace
 from response_cache.recorder import Failure, Recorder
@@ -118,7 +119,7 @@ class Writer:
         self._confirmed = anyio.Event()
         self._is_pacing = False
         self._must_confirm = False
-        self._claim_changed = False
+        self._is_lost = False
         self._withdrawn = False
         self._notes: bytes | None = None
         self._acknowledged_at = 0.0
@@ -151,22 +152,24 @@ class Writer:
         self._withdrawn = True
         self._woken.set()
 
-    async def confirm(self, *, claim_changed: bool = False) -> None:
+    def lose(self) -> None:
+        """Somebody else holds the claim: nothing more may be written, not even sent again."""
+        self._is_lost = True
+        self._woken.set()
+
+    async def confirm(self) -> None:
         """Return when the store acknowledged the claim once more; forever blocked when it is lost.
 
-        With *claim_changed* a record that is missing counts as deleted from now on.
+        One caller at a time.
         """
-        self._claim_changed = self._claim_changed or claim_changed
         self._must_confirm = True
         self._confirmed = confirmed = anyio.Event()
         self._woken.set()
         await confirmed.wait()
-        self._claim_changed = False
 
     async def room(self) -> None:
         """Wait while more than ``buffer_bytes`` wait for the store (back-pressure)."""
         while self._recorder.pending_bytes > self._options.buffer_bytes and self.outcome is None:
-            self._roomy = anyio.Event()
             self.wake()
             await self._roomy.wait()
 
@@ -179,11 +182,12 @@ class Writer:
             AlreadyExists, Deleted, Fenced: the id is not free.
             StoreUnavailable: the store gave no answer.
         """
+        self._acknowledged_at = anyio.current_time()  # nothing was deleted before
         for attempt in range(1, CREATE_ATTEMPTS + 1):
             try:
                 self._acknowledge(await self._create())
             except StoreUnavailable:
-                if attempt == CREATE_ATTEMPTS:
+                if attempt == CREATE_ATTEMPTS or self._may_be_forgotten():
                     raise
                 await anyio.sleep(_back_off(attempt))
             else:
@@ -219,13 +223,18 @@ class Writer:
 
     async def keep(self) -> None:
         """For one lease after the close, see to it that the store has not forgotten it."""
-        if not self._store.can_forget or self._closing is None:
+        if (
+            not self._store.can_forget
+            or self._closing is None
+            or self.outcome is not Outcome.CLOSED
+        ):
             return
         heartbeat = replace(
             self._closing, first=self._closing.end, events=(), snapshot=None, close=False
         )
+        pause = min(self._options.lease, self.creation.ttl / 2) / RENEWALS  # and not past its life
         for _ in range(RENEWALS):
-            await anyio.sleep(self._options.lease / RENEWALS)
+            await anyio.sleep(pause)
             try:
                 await self._commit(heartbeat)
             except _Lost:
@@ -233,7 +242,7 @@ class Writer:
 
     async def _until_due(self) -> None:
         """Sleep until a batch should go: new events at their pace, an end, a heartbeat."""
-        while not (self._withdrawn or self._recorder.is_over or self._must_confirm):
+        while not (self._has_orders or self._recorder.is_over):
             now = anyio.current_time()
             due = self._acknowledged_at + self._options.lease / RENEWALS
             if self._recorder.pending:
@@ -247,12 +256,17 @@ class Writer:
             self._is_pacing = False
         self._is_pacing = False
 
+    @property
+    def _has_orders(self) -> bool:
+        return self._withdrawn or self._must_confirm or self._is_lost
+
     def _next_batch(self) -> _Batch:
         """Everything that is pending, with a snapshot where one is due."""
         recorder = self._recorder
         first = recorder.tail - len(recorder.pending)
         events = recorder.take()
         self._roomy.set()
+        self._roomy = anyio.Event()
         self._log_bytes += sum(map(len, events))
         notes = recorder.take_notes()
         self._notes = notes or self._notes
@@ -286,6 +300,8 @@ class Writer:
         failures = 0
         queue = [batch]
         while queue:
+            if self._is_lost:
+                raise _Lost
             started = anyio.current_time()
             try:
                 claim = await self._append(queue[0])
@@ -306,12 +322,11 @@ class Writer:
             else:
                 self._acknowledge(claim)
                 self._pace.spend(self._acknowledged_at, self._acknowledged_at - started)
-                sent = queue.pop(0)
-                if sent.first >= batch.first:
-                    self._retained.add(sent.first, sent.events)
+                del queue[0]
                 if failures:
                     logger.info("%s: the store answers again", claim.id)
                     failures = 0
+        self._retained.add(batch.first, batch.events)
         confirmed.set()
 
     async def _append(self, batch: _Batch) -> Claim:
@@ -331,7 +346,8 @@ class Writer:
     def _from(self, tail: int, batch: _Batch) -> list[_Batch]:
         """What to send to a store whose tail is *tail*, so that it has all through *batch*."""
         self._claim = replace(self._claim, tail=tail)
-        goal = self._closing or batch
+        goal = replace(self._closing or batch, notes=self._notes)  # older ones may be lost, too
+        self._snapshot_at = 0  # and so may be the snapshot
         if tail > goal.first:
             rest = goal.events[tail - goal.first :]
             return [replace(goal, first=tail, events=rest, token=secrets.token_hex(8))]
@@ -341,7 +357,8 @@ class Writer:
             return [self._give_up(tail)]
         lost = tuple(self._retained.since(tail))[: goal.first - tail]
         logger.warning("%s: sending %d events again", self._claim.id, len(lost))
-        return [_Batch(tail, lost, secrets.token_hex(8), goal.status, self._notes), goal]
+        # Whatever the goal brings: before it the upstream was answering, and there is no end.
+        return [_Batch(tail, lost, secrets.token_hex(8), Status.IN_PROGRESS), goal]
 
     def _give_up(self, tail: int) -> _Batch:
         """The end of a response whose log has a hole that cannot be filled."""
@@ -375,8 +392,7 @@ class Writer:
         """Insert the lost record once more, unless it may have been deleted long ago."""
         failures = 0
         while True:
-            silence = anyio.current_time() - self._acknowledged_at
-            if silence > self._store.tombstone_ttl - self._options.lease:
+            if self._is_lost or self._may_be_forgotten():
                 raise _Lost
             try:
                 self._acknowledge(await self._create())
@@ -389,9 +405,14 @@ class Writer:
                 logger.warning("%s: the store lost it; created again", self._claim.id)
                 return
 
+    def _may_be_forgotten(self) -> bool:
+        """Whether a tombstone may have come and gone since the store last acknowledged."""
+        silence = anyio.current_time() - self._acknowledged_at
+        return silence > self._store.tombstone_ttl - self._options.lease
+
     def _require_forgetful(self, error: StoreError) -> None:
-        """A loss is believed only of a store that can forget, and not after a change of claim."""
-        if not self._store.can_forget or self._claim_changed:
+        """A loss is believed only of a store that can forget."""
+        if not self._store.can_forget:
             raise _Lost from error
 
     async def _erase(self) -> None:

@@ -16,9 +16,7 @@ from typing import Any, Final
 
 import anyio
 import httpx
-import httpx2
 import pytest
-from openai import AsyncOpenAI
 
 from response_cache.cache import body_of
 from response_cache.codec import JsonObject
@@ -33,9 +31,15 @@ from tests.test_reducer import interpret
 
 STREAMS: Final = CORPUS / "streams"
 NAMES: Final = sorted(path.stem for path in STREAMS.glob("*.jsonl"))
-EACH: Final = pytest.mark.parametrize("name", NAMES or ["no shared data"])
+BACKENDS: Final = ("asyncio", "trio")
 
-DEADLINE: Final = 10.0
+EACH: Final = pytest.mark.parametrize(
+    ("name", "anyio_backend"),
+    [pytest.param(name, BACKENDS[i % 2], id=name) for i, name in enumerate(NAMES or ["absent"])],
+)
+"""Each stream, on the event loops in turn: what the loop changes is tested elsewhere."""
+
+DEADLINE: Final = 30.0
 REQUEST: Final = {
     "model": "asked-for",
     "input": "Hello",
@@ -191,17 +195,31 @@ class Stack:
             await self.player.say.send(framing.end)
         await self.player.say.aclose()
 
+    async def played(self, recorded: Recording) -> JsonObject:
+        """The Response after the whole recording."""
+        framing = framing_of(recorded.name)
+        for event in recorded.events:
+            await self.play(event, framing)
+        await self.end(framing)
+        return await self.closed()
+
+    async def snapshot(self) -> bytes | None:
+        """What the store has as the final object."""
+        page = await self.store.read(self.id)
+        assert page is not None
+        assert page.closed
+        return page.snapshot
+
     async def page(self, tail: int) -> Page:
         """The whole record, once its log has *tail* events."""
-        with anyio.fail_after(DEADLINE):
-            while True:
-                page = await self.store.read(self.id)
-                assert page is not None
-                if page.tail >= tail:
-                    return page
-                await self.store.wait(
-                    self.id, after=page.tail - 1, epoch=page.epoch, incarnation=page.incarnation
-                )
+        while True:
+            page = await self.store.read(self.id)
+            assert page is not None
+            if page.tail >= tail:
+                return page
+            await self.store.wait(
+                self.id, after=page.tail - 1, epoch=page.epoch, incarnation=page.incarnation
+            )
 
     async def closed(self) -> JsonObject:
         """The Response as it is told once it is over."""
@@ -224,7 +242,7 @@ def parsed(block: str) -> JsonObject:
 
 @asynccontextmanager
 async def recording_stack() -> AsyncIterator[Stack]:
-    """A response that is being recorded."""
+    """A response that is being recorded, for as long as the deadline lets it."""
     store, player = MemoryStore(), Player()
     app = ResponseCacheMiddleware(player, store)
     transport = httpx.ASGITransport(app)
@@ -232,9 +250,10 @@ async def recording_stack() -> AsyncIterator[Stack]:
         in_lifespan(app),
         httpx.AsyncClient(transport=transport, base_url="http://test/v1") as client,
     ):
-        stack = Stack(store, app, client, player)
-        stack.created = (await client.post("/responses", json=REQUEST)).json()
-        yield stack
+        with anyio.fail_after(DEADLINE):
+            stack = Stack(store, app, client, player)
+            stack.created = (await client.post("/responses", json=REQUEST)).json()
+            yield stack
 
 
 @asynccontextmanager
@@ -289,7 +308,9 @@ BY_STATUS: Final = ("status", "completed_at", "error", "incomplete_details", "ou
 
 def items_done(events: Sequence[JsonObject]) -> list[JsonObject]:
     """The finished items in their order."""
-    done = {e["output_index"]: e["item"] for e in events if e["type"] == "response.output_item.done"}
+    done = {
+        e["output_index"]: e["item"] for e in events if e["type"] == "response.output_item.done"
+    }
     return [done[index] for index in sorted(done)]
 
 
@@ -335,8 +356,8 @@ async def test_a_poll_after_each_event_is_the_fold_of_the_log_so_far(name: str) 
     async with recording_stack() as stack:
         state: JsonObject = {}
         seen = 0
-        for event, tail in [({}, 2), *tails(recorded.events)]:
-            if event:
+        for event, tail in [(None, 2), *tails(recorded.events)]:
+            if event is not None:
                 await stack.play(event, framing)
             page = await stack.page(tail)
             assert page.tail == tail
@@ -350,9 +371,56 @@ async def test_a_poll_after_each_event_is_the_fold_of_the_log_so_far(name: str) 
 
 
 def folded(state: JsonObject, event: JsonObject, recorded: Recording) -> JsonObject:
-    """By the reference where the stream is whole: it knows nothing of broken ones."""
+    """By the reference where the stream is whole: it says nothing of broken ones."""
     if not recorded.is_edited:
         return interpret(reference(), state, event)
     fold = Fold(state)
     fold.apply(event)
     return dict(fold.response())
+
+
+@EACH
+async def test_the_final_response_is_the_one_of_the_recording(name: str) -> None:
+    recorded = recording(name)
+    async with recording_stack() as stack:
+        told = await stack.played(recorded)
+        if recorded.terminal is None:
+            assert told["status"] == "failed"
+            assert told["error"]["code"] == "server_error"
+        elif not recorded.is_edited:
+            assert_agreement(told, stack.created, recorded)
+        else:
+            assert f"response.{told['status']}" == recorded.terminal["type"]
+        assert told == json.loads((await stack.snapshot()) or b"")
+
+
+@EACH
+async def test_the_replay_has_the_recorded_events_under_our_numbers(name: str) -> None:
+    recorded = recording(name)
+    async with recording_stack() as stack:
+        told = await stack.played(recorded)
+        log = await stack.replay()
+        assert [event["sequence_number"] for event in log] == list(range(len(log)))
+        assert [event["type"] for event in log[:3]] == list(LIFECYCLE[:3])
+        assert_same_events(log[3:-1], recorded, stack.id)
+        assert_last_event(log[-1], told, recorded)
+        lifecycle = [event["response"] for event in (*log[:3], log[-1])]
+        assert [response["id"] for response in lifecycle] == [stack.id] * 4
+        middle = len(log) // 2
+        assert await stack.replay(starting_after=middle) == log[middle + 1 :]
+
+
+def assert_same_events(replayed: Sequence[JsonObject], recorded: Recording, id: str) -> None:
+    """What was recorded, in that order; an edited stream may get the indexes that it lacks."""
+    given = [as_received(event) for event in recorded.contents]
+    told = [as_received(event) for event in replayed]
+    if recorded.is_edited:
+        told = [{k: new[k] for k in old} for new, old in zip(told, given, strict=True)]
+    assert told == given
+
+
+def assert_last_event(last: JsonObject, told: JsonObject, recorded: Recording) -> None:
+    """It has the response as every poll tells it, and what the provider put beside it."""
+    end = recorded.terminal or {"type": "response.failed"}
+    assert last["response"] == told
+    assert as_received({**end, "response": told}) == as_received(last)

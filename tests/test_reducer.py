@@ -419,6 +419,34 @@ def test_a_delta_is_folded_whole_or_not_at_all() -> None:
     assert folded.response()["output"] == [MESSAGE]
 
 
+@pytest.mark.parametrize("logprobs", [5, "none", {}])
+def test_what_is_no_list_collects_nothing(logprobs: Any) -> None:
+    message = {"type": "message", "content": [{"text": "", "logprobs": logprobs}]}
+    folded = _of(message)
+    assert not folded.apply({**_delta("x"), "logprobs": [{"logprob": -1}]})
+    assert folded.response()["output"] == [message]
+
+
+@pytest.mark.parametrize("text", [5, [], {}, False])
+def test_what_is_no_text_does_not_grow(text: Any) -> None:
+    outputs = {"type": "shell_call_output", "output": [{"stdout": text}, text]}
+    folded = _of({"type": "message", "content": [{"text": text}]}, outputs)
+    before = json.dumps(folded.response())
+    assert not folded.apply(_delta("x"))
+    for index in (0, 1) if not isinstance(text, dict) else (0,):
+        name = "response.shell_call_output_content.delta"
+        event = {"type": name, "output_index": 1, "command_index": index}
+        assert not folded.apply({**event, "delta": {"stderr": "x", "stdout": "x"}})
+    assert json.dumps(folded.response()) == before
+
+
+@pytest.mark.parametrize("item", [{}, {"content": [{"text": None}]}])
+def test_what_is_missing_or_null_grows_from_nothing(item: JsonObject) -> None:
+    folded = _of({"type": "message", "content": [{}], **item})
+    assert folded.apply(_delta("x"))
+    assert folded.response()["output"][0]["content"] == [{"text": "x"}]
+
+
 def test_logprobs_are_collected_and_then_set() -> None:
     folded = _of(MESSAGE)
     part = folded.response()["output"][0]["content"][0]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import aclosing
-from typing import assert_never
+import re
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Final, assert_never
 
 import anyio
 
@@ -20,99 +21,133 @@ from response_cache import (
     error_reply,
     is_background,
 )
-from response_cache.errors import RequestTooLarge
+from response_cache.errors import APIError, RequestTooLarge
 from response_cache.http import Verb
+from response_cache_asgi.host import Host
 from response_cache_asgi.streams import Streams
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
 from response_cache_asgi.upstream import WrappedApp
 
-__all__ = ("Exchange", "path_below_root", "send_body")
+__all__ = ("Exchange", "path_below_root")
 
 
 def path_below_root(scope: Scope) -> str:
     """The path without the root path that a mount or a proxy put before it."""
     path: str = scope["path"]
-    root: str = scope.get("root_path") or ""
+    root: str = (scope.get("root_path") or "").rstrip("/")
     return path[len(root) :] if root and path.startswith(root + "/") else path
 
 
 class Exchange:
     """A request that is ours, from its first byte to its reply's last."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        face: Face,
-        *,
-        max_request_bytes: int,
-        streams: Streams,
-    ) -> None:
-        """*streams* are told of a reply that goes on, so that it can be ended."""
+    def __init__(self, app: ASGIApp, host: Host, *, max_request_bytes: int) -> None:
         self._app = app
-        self._face = face
+        self._host = host
         self._limit = max_request_bytes
-        self._streams = streams
+        self._streams = Streams()  # those of the host, once it is asked
 
     async def run(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or hand it to the app as if it had never been read."""
         body = _Body(receive, self._limit)
-        match await self._reply(route, scope, body):
-            case Body() as reply:
-                await send_body(reply, send)
-            case Stream() as reply:
+        try:
+            reply = await self._reply(route, scope, body)
+        except APIError as error:  # there is no open cache
+            reply = error_reply(error)
+        match reply:
+            case Body():
+                await _send_body(reply, send)
+            case Stream():
                 await self._send_stream(reply, receive, send)
-            case Pass() as way:
-                await self._pass_on(way, scope, body, send)
+            case Pass():
+                await self._pass_on(reply, scope, body, send)
+            case None:
+                return  # the client has gone
             case never:
                 assert_never(never)
 
-    async def _reply(self, route: Route, scope: Scope, body: _Body) -> Reply | Pass:
-        if route.verb is not Verb.CREATE:
-            return await self._face.answer(route, _request(scope))
+    async def _reply(self, route: Route, scope: Scope, body: _Body) -> Reply | Pass | None:
+        if route.verb is Verb.CREATE:
+            return await self._create(scope, body)
+        request = _request(scope)
+        face = await self._face()
+        if route.verb is not Verb.RETRIEVE or not request.header(b"prefer"):
+            return await face.answer(route, request)
+        async with _while_there(body.receive):  # it may wait for long
+            return await face.answer(route, request)
+        return None
+
+    async def _create(self, scope: Scope, body: _Body) -> Reply | Pass:
         await body.read()
-        if body.is_cut and is_background(body.content):
+        if body.is_cut and _ASKS_FOR_BACKGROUND.search(body.content):
             return error_reply(RequestTooLarge(f"The request is longer than {self._limit} bytes."))
         if not body.is_whole:
             return Pass()  # too long to be looked into, or cut short: the app shall see the same
-        return await self._face.create(_request(scope, body.content), WrappedApp(self._app, scope))
+        request = _request(scope, body.content)
+        if _is_foreground(request):
+            return Pass()  # even where no cache can be opened
+        face = await self._face()
+        return await face.create(request, WrappedApp(self._app, scope))
+
+    async def _face(self) -> Face:
+        hosted = await self._host.hosted()
+        self._streams = hosted.streams
+        return hosted.face
 
     async def _pass_on(self, way: Pass, scope: Scope, body: _Body, send: Send) -> None:
         if way.body is None:
-            await self._app(scope, body.replay, send)
+            await self._app(scope, body.receive, send)
             return
+        body.replace(way.body)
         headers = _replaced(scope["headers"], way.body)
-        await self._app({**scope, "headers": headers}, body.replaying(way.body), send)
+        await self._app({**scope, "headers": headers}, body.receive, send)
 
     async def _send_stream(self, reply: Stream, receive: Receive, send: Send) -> None:
-        """Write the stream and notice a client that goes; whichever is first ends both."""
         with self._streams.sending():
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_until_gone, receive, tasks.cancel_scope.cancel)
+            async with aclosing(reply.chunks), _while_there(receive):
                 await _write(reply, send)
-                tasks.cancel_scope.cancel()
 
 
 async def _write(reply: Stream, send: Send) -> None:
-    async with aclosing(reply.chunks):
-        try:
-            await send(_start(reply.status, reply.headers))
-            async for chunk in reply.chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except OSError:  # how servers tell that the client has gone
-            return
+    with suppress(OSError):  # how servers tell that the client has gone
+        await send(_start(reply.status, reply.headers))
+        async for chunk in reply.chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _until_gone(receive: Receive, then: Callable[[], None]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    then()
+async def _send_body(reply: Body, send: Send) -> None:
+    with suppress(OSError):
+        await send(_start(reply.status, reply.headers))
+        await send({"type": "http.response.body", "body": reply.content, "more_body": False})
 
 
-async def send_body(reply: Body, send: Send) -> None:
-    """Send a whole reply."""
-    await send(_start(reply.status, reply.headers))
-    await send({"type": "http.response.body", "body": reply.content, "more_body": False})
+@asynccontextmanager
+async def _while_there(receive: Receive) -> AsyncGenerator[None]:
+    """Cancel what runs in the context as soon as the client has gone."""
+    async with anyio.create_task_group() as tasks:
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(watch)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+_ASKS_FOR_BACKGROUND: Final = re.compile(rb'"background"\s*:\s*true')
+"""Tells it of a body that is too long to be parsed."""
+
+
+def _is_foreground(request: Request) -> bool:
+    """Whether a create surely concerns the app alone, told without parsing it."""
+    return not (
+        is_background(request.body)
+        or b'"resp_' in request.body  # it may continue a response of ours
+        or request.header(b"content-encoding")
+    )
 
 
 def _start(status: int, headers: Headers) -> Message:
@@ -163,13 +198,12 @@ class _Body:
             self.is_cut = size > self._limit
             self.is_whole = not message.get("more_body", False) and not self.is_cut
 
-    async def replay(self) -> Message:
-        """What ``receive`` would have given, had nobody read before."""
+    def replace(self, body: bytes) -> None:
+        """Let *body* be received instead of what was read."""
+        self._messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive(self) -> Message:
+        """What the server's ``receive`` would give, had nobody read before."""
         if self._messages:
             return self._messages.pop(0)
         return await self._receive()
-
-    def replaying(self, body: bytes) -> Receive:
-        """The same with another body."""
-        self._messages = [{"type": "http.request", "body": body, "more_body": False}]
-        return self.replay

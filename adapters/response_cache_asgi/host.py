@@ -2,82 +2,121 @@
 
 Servers run a lifespan for the outermost app only, and some run none. Where none reaches the
 middleware, the first request that needs a host starts one, which lives as long as its event loop.
+Each event loop has its own: test clients run several, one after the other or side by side.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import logging
-import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import anyio
 
-from response_cache import Face, ResponseCache
+from response_cache import Face
 from response_cache.errors import Unavailable
+from response_cache_asgi.loops import current_loop, start_detached
+from response_cache_asgi.signals import on_stop_signal
+from response_cache_asgi.streams import Streams
 
-__all__ = ("Host",)
+__all__ = ("Host", "Hosted")
 
 logger = logging.getLogger("response_cache.asgi")
 
+LAST_WORDS: Final = 0.5  # seconds that streams get to send what they have when the process drains
 RETRY_AFTER: Final = 1.0
 
 
-class Host:
-    """Opens a cache for the event loop that asks, once, and closes it again."""
+class Hosted:
+    """An open cache, and the replies that are being sent from it."""
 
-    def __init__(self, make: Callable[[], Face]) -> None:
+    def __init__(self, face: Face) -> None:
+        self.face = face
+        self.streams = Streams()
+
+    async def drain(self) -> None:
+        """Take no more background work and bring to an end what is there."""
+        await self.face.cache.drain()
+        await self.streams.end(LAST_WORDS)
+
+
+@dataclass(slots=True)
+class _Start:
+    """A host that is being started in a task of its own."""
+
+    is_through: anyio.Event = field(default_factory=anyio.Event)  # it is open, or will not be
+    task: object = None
+
+
+class Host:
+    """Opens a cache for each event loop that asks, once, and closes it again."""
+
+    def __init__(self, make: Callable[[], Face], *, drains_on_signals: bool) -> None:
         """*make* gives the face of a new cache over the one store."""
         self._make = make
-        self._starting: anyio.Event | None = None
-        self._task: asyncio.Task[None] | None = None  # a strong reference: loops keep weak ones
-        self.face: Face | None = None  # of the open cache; None while there is none
+        self._drains_on_signals = drains_on_signals
+        self._hosted: WeakKeyDictionary[object, Hosted] = WeakKeyDictionary()
+        self._starts: WeakKeyDictionary[object, _Start] = WeakKeyDictionary()
 
     @asynccontextmanager
-    async def running(self) -> AsyncGenerator[ResponseCache]:
-        """Host responses for as long as the context lasts. Raises what opening the store raises."""
-        face = self._make()
-        try:
-            async with face.cache:
-                self.face = face
-                yield face.cache
-        finally:
-            self.face = None
+    async def running(self) -> AsyncGenerator[Hosted]:
+        """Host responses in this event loop for as long as the context lasts.
 
-    async def started(self) -> Face:
-        """The face of the open cache; opens one in the background where nobody hosts it yet.
+        Raises what opening the store raises.
+        """
+        loop, hosted = current_loop(), Hosted(self._make())
+        try:
+            async with hosted.face.cache, anyio.create_task_group() as tasks:
+                drain = partial(tasks.start_soon, hosted.drain)
+                with on_stop_signal(drain, self._drains_on_signals):
+                    self._hosted[loop] = hosted
+                    yield hosted
+        finally:
+            if self._hosted.get(loop) is hosted:
+                del self._hosted[loop]
+
+    async def hosted(self) -> Hosted:
+        """The open cache of this event loop; opens one where there is none.
 
         Raises:
             Unavailable: it could not be opened.
         """
-        if self.face is None:
-            if self._starting is None:
-                self._starting = anyio.Event()
-                self._start(self._starting)
-            await self._starting.wait()
-        if self.face is None:
+        loop = current_loop()
+        if loop not in self._hosted:
+            start = self._starts.get(loop) or self._start(loop)
+            await start.is_through.wait()
+        hosted = self._hosted.get(loop)
+        if hosted is None:
             raise Unavailable("The response store could not be opened.", retry_after=RETRY_AFTER)
-        return self.face
+        return hosted
 
-    def _start(self, opened: anyio.Event) -> None:
-        trio = sys.modules.get("trio")
-        if trio is not None and trio.lowlevel.in_trio_run():
-            trio.lowlevel.spawn_system_task(self._live, opened)
-            return
-        self._task = asyncio.get_running_loop().create_task(
-            self._live(opened), context=contextvars.Context()
-        )
+    @property
+    def is_draining(self) -> bool:
+        """Whether a cache that is open here takes no more work."""
+        return any(hosted.face.cache.is_draining for hosted in tuple(self._hosted.values()))
 
-    async def _live(self, opened: anyio.Event) -> None:
+    async def drain(self) -> None:
+        """Drain the open cache of this event loop, if there is one."""
+        hosted = self._hosted.get(current_loop())
+        if hosted is not None:
+            await hosted.drain()
+
+    def _start(self, loop: object) -> _Start:
+        self._starts[loop] = start = _Start()
+        start.task = start_detached(partial(self._live, loop, start))
+        return start
+
+    async def _live(self, loop: object, start: _Start) -> None:
         try:
             async with self.running():
-                opened.set()
+                start.is_through.set()
                 await anyio.sleep_forever()
         except Exception:
             logger.exception("the response store could not be opened")
         finally:
-            self._starting = None
-            opened.set()
+            del self._starts[loop]
+            start.is_through.set()

@@ -1,4 +1,4 @@
-"""The replies of this process that go on, so that a shutdown can end them."""
+"""The replies that go on, so that a shutdown can end them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ("Streams",)
 
 
 class Streams:
-    """The cancel scopes of all streams that are being sent."""
+    """The cancel scopes of all streams that are being sent from one event loop."""
 
     def __init__(self) -> None:
         self._scopes: set[anyio.CancelScope] = set()
@@ -20,20 +20,19 @@ class Streams:
     @contextmanager
     def sending(self) -> Iterator[None]:
         """Counts as a stream while the context lasts, and may be ended in it."""
-        scope = anyio.CancelScope()
-        self._scopes.add(scope)
-        try:
-            with scope:
+        with anyio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
                 yield
-        finally:
-            self._scopes.discard(scope)
-            self._ended.set()
+            finally:
+                self._scopes.discard(scope)
+                self._ended.set()
+                self._ended = anyio.Event()
 
     async def end(self, within: float) -> None:
         """Return when all have ended; those that have not after *within* seconds are cut off."""
         with anyio.move_on_after(within):
             while self._scopes:
-                self._ended = anyio.Event()
                 await self._ended.wait()
         for scope in tuple(self._scopes):
             scope.cancel()

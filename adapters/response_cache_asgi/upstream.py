@@ -36,7 +36,8 @@ class WrappedApp:
             if not is_read:
                 is_read = True
                 return {"type": "http.request", "body": body, "more_body": False}
-            await answer.stopped.wait()
+            if not answer.stopped.is_set():  # frameworks ask in a cancelled scope, so do not wait
+                await answer.stopped.wait()
             return {"type": "http.disconnect"}
 
         async def send(message: Message) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from response_cache_asgi import ResponseCacheMiddleware
+import anyio
 
+from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_server.asgi import App, Receive, Scope, Send, send_json
 from response_cache_server.proxy import ProxyApp
 from response_cache_server.settings import Settings
@@ -21,12 +22,23 @@ class Sidecar:
 
     def __init__(self, cache: ResponseCacheMiddleware) -> None:
         self._cache = cache
+        self._open: set[anyio.CancelScope] = set()  # one for each request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == HEALTH_PATH:
+        if scope["type"] != "http":
+            await self._cache(scope, receive, send)
+        elif scope["path"] == HEALTH_PATH:
             await self._tell_health(send)
         else:
-            await self._cache(scope, receive, send)
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with anyio.CancelScope() as request:
+            self._open.add(request)
+            try:
+                await self._cache(scope, receive, send)
+            finally:
+                self._open.discard(request)
 
     async def drain(self) -> None:
         """Report unhealthy from now on, take no new background work, end what runs.
@@ -34,6 +46,11 @@ class Sidecar:
         Running responses get ``drain_timeout`` to end by themselves; then readers are ended.
         """
         await self._cache.drain()
+
+    def cut(self) -> None:
+        """Leave every open request where it is; its client sees the connection break."""
+        for request in self._open:
+            request.cancel()
 
     async def _tell_health(self, send: Send) -> None:
         if self._cache.is_draining:

@@ -3,13 +3,14 @@
 Servers wait for open connections before they tell an app to stop, and the reader of a background
 response keeps its connection open for as long as the response runs. So the first SIGTERM or SIGINT
 drains the app while the server still serves: running responses get ``drain_timeout``, then readers
-are ended, and only then the server shuts down; connections that are left are cut at the same
-deadline. A second signal ends the process at once.
+are ended, and only then the server shuts down; requests that are open still are cut at the same
+deadline. A second signal ends the process at once, as if it had crashed.
 """
 
 from __future__ import annotations
 
 import copy
+import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -28,7 +29,6 @@ from response_cache_server.upstream_events import MODEL
 __all__ = ("CannotListen", "SidecarServer", "serve")
 
 KEEP_ALIVE: Final = 75  # seconds; longer than the 60 for which load balancers keep connections
-TICK: Final = 0.1  # seconds between looks for a second signal
 LEAVE: Final = 0.25  # seconds for ended readers to take their last bytes
 SPARE: Final = 0.5  # seconds past the drain time-out for the whole rest of the shutdown
 
@@ -58,6 +58,7 @@ def serve(settings: Settings) -> None:
         log_level=settings.log_level,
         access_log=settings.log_level == "debug",
         server_header=False,
+        proxy_headers=False,  # the proxy behind adds the peer to the chain; it must be the peer
         timeout_keep_alive=KEEP_ALIVE,
     )
     server = SidecarServer(
@@ -84,35 +85,43 @@ class SidecarServer(uvicorn.Server):
         self._sidecar = sidecar
         self._drain_timeout = drain_timeout
         self._on_started = started
-        self._deadline: float | None = None  # set by the first signal
+        self._deadline = 0.0  # on the loop's clock; set by the first signal
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Signals are not kept to be raised again at the end: a drained stop is a success.
-        self.force_exit = self.should_exit
+        if self.should_exit:  # whoever asks twice is not asked to wait: what runs is as if crashed
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+        # The signal is not kept to be raised again at the end: a drained stop is a success.
         self.should_exit = True
 
     async def main_loop(self) -> None:
         await super().main_loop()
         self._deadline = anyio.current_time() + self._drain_timeout
         with anyio.move_on_after(self._drain_timeout + LEAVE):
-            await race(self._sidecar.drain, self._second_signal)
+            await race(self._sidecar.drain, self._keep_ticking)
 
-    async def _second_signal(self) -> None:
-        while not self.force_exit:
-            await anyio.sleep(TICK)
+    async def _keep_ticking(self) -> None:
+        while True:
+            await anyio.sleep(1)
             await self.on_tick(0)  # keeps the Date of answers right
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._deadline is None:  # the server ends for a reason of its own
-            self._deadline = anyio.current_time()
-        left = max(self._deadline - anyio.current_time(), LEAVE)
-        self.config.timeout_graceful_shutdown = left  # type: ignore[assignment]  # wait_for takes it
+        left = max(self._deadline - anyio.current_time(), 0)
+        # Typed as whole seconds, and handed as it is to a function that takes any.
+        self.config.timeout_graceful_shutdown = left + LEAVE  # type: ignore[assignment]
         with anyio.move_on_after(left + SPARE):
-            await super().shutdown(sockets)
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._cut_after, left)
+                await super().shutdown(sockets)
+                group.cancel_scope.cancel()
+
+    async def _cut_after(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        self._sidecar.cut()
 
 
 def _listen(host: str, port: int) -> socket.socket:

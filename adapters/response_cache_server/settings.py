@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from response_cache.options import Options
+from response_cache import Options
 from response_cache_server.target import parse_base_url
 
 __all__ = ("PREFIX", "BadSettings", "LogLevel", "Settings", "load_settings")

@@ -5,6 +5,7 @@ import json
 import anyio
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
+
 from response_cache_asgi import ResponseCacheMiddleware
 
 app = FastAPI()

@@ -1,8 +1,10 @@
-"""What proves a store: for those who write one of their own.
+"""What proves a store or an adapter: for those who write one of their own.
 
 ``StoreConformance`` is a class of pytest tests, one for each promise of ``response_cache.store``;
 ``machine_for`` makes a state machine that drives a store and a plain model of the contract side by
-side. Needs ``pip install 'response-cache[testing]'``; nothing is imported before it is asked for.
+side. ``HttpConformance`` does the same for an adapter, over HTTP and around a
+``ScriptedUpstream``. Needs ``pip install 'response-cache[testing]'``; nothing is imported before
+it is asked for.
 
     from response_cache.testing import StoreConformance, machine_for
 
@@ -13,6 +15,10 @@ side. Needs ``pip install 'response-cache[testing]'``; nothing is imported befor
         def clock(self, store): ...     # what moves its time on
 
     TestMyStoreAgainstTheModel = machine_for(lambda: (MyStore(...), clock))
+
+    class TestMyAdapter(HttpConformance):
+        @pytest.fixture
+        def serve(self): ...            # what puts it around an upstream
 """
 
 from __future__ import annotations
@@ -23,18 +29,43 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from response_cache.testing.http_suite import HttpConformance, HttpTimeConformance, Serve
+    from response_cache.testing.in_process import InProcess
     from response_cache.testing.store_machine import machine_for
     from response_cache.testing.store_model import StoreModel
     from response_cache.testing.store_suite import Clock, StoreConformance
+    from response_cache.testing.upstream import ScriptedUpstream
+    from response_cache.testing.virtual_time import virtual_backend
 
-__all__ = ("Clock", "StoreConformance", "StoreModel", "machine_for")
+__all__ = (
+    "Clock",
+    "HttpConformance",
+    "HttpTimeConformance",
+    "InProcess",
+    "ScriptedUpstream",
+    "Serve",
+    "StoreConformance",
+    "StoreModel",
+    "machine_for",
+    "virtual_backend",
+)
 
 HOMES: Final[Mapping[str, str]] = {
     "Clock": "response_cache.testing.store_suite",
+    "HttpConformance": "response_cache.testing.http_suite",
+    "HttpTimeConformance": "response_cache.testing.http_suite",
+    "InProcess": "response_cache.testing.in_process",
+    "ScriptedUpstream": "response_cache.testing.upstream",
+    "Serve": "response_cache.testing.http_suite",
     "StoreConformance": "response_cache.testing.store_suite",
     "StoreModel": "response_cache.testing.store_model",
     "machine_for": "response_cache.testing.store_machine",
+    "virtual_backend": "response_cache.testing.virtual_time",
 }
+
+TESTS: Final = frozenset(
+    {"response_cache.testing.store_machine", "response_cache.testing.store_promises"}
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -52,6 +83,6 @@ def _imported(module: str) -> Any:
         raise ImportError(
             f"{module} needs pytest and hypothesis: pip install 'response-cache[testing]'"
         ) from error
-    if module not in sys.modules:
-        pytest.register_assert_rewrite(module)
+    for name in TESTS.difference(sys.modules):
+        pytest.register_assert_rewrite(name)
     return importlib.import_module(module)

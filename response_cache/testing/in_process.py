@@ -6,7 +6,7 @@ goes: the app receives ``http.disconnect``, and its ``send`` raises ``OSError`` 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Final, TypeAlias
 
@@ -92,16 +92,18 @@ class _Exchange(httpx.AsyncByteStream):
             raise self._error or RuntimeError("the app returned without an answer")
         return httpx.Response(self._start["status"], headers=self._start["headers"], stream=self)
 
-    async def __aiter__(self) -> AsyncGenerator[bytes]:
-        while True:
-            try:
-                with anyio.fail_after(PATIENCE):
-                    chunk = await self._read.receive()
-            except anyio.EndOfStream:
-                break
-            yield chunk
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            with anyio.fail_after(PATIENCE):
+                return await self._read.receive()
+        except (anyio.EndOfStream, anyio.ClosedResourceError):
+            pass
         if self._error is not None:
             raise self._error
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """Hang up."""
@@ -153,9 +155,7 @@ class _Exchange(httpx.AsyncByteStream):
             raise OSError("the client has gone") from None
 
 
-async def _live(
-    app: ASGIApp, closing: anyio.Event, *, task_status: TaskStatus[None]
-) -> None:
+async def _live(app: ASGIApp, closing: anyio.Event, *, task_status: TaskStatus[None]) -> None:
     """The app's lifespan, from start-up to shutdown."""
     unread = [{"type": "lifespan.startup"}]
 

@@ -12,8 +12,7 @@ returns, so a test knows what was sent. Steps that nobody will take any more fai
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -240,9 +239,7 @@ class ScriptedUpstream:
         self._awaited = 0
         self._came = anyio.Event()
 
-    async def __call__(
-        self, scope: MutableMapping[str, Any], receive: Receive, send: Send
-    ) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One request, answered by the steps that the test takes."""
         if scope["type"] != "http":
             raise RuntimeError("the scripted upstream speaks HTTP only")

@@ -132,13 +132,11 @@ async def program(*arguments: str, env: Mapping[str, str] | None = None) -> Asyn
                 process.kill()
 
 
-async def run_program(
-    *arguments: str, env: Mapping[str, str] | None = None
-) -> tuple[int, str, str]:
-    """Run ``response-cache`` to its end: exit code, standard output, standard error."""
+async def run_program(*arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, Program]:
+    """Run ``response-cache`` to its end: the exit code, and what it printed."""
     async with program(*arguments, env=env) as running:
         code = await running.ended()
-    return code, running.stdout, running.stderr
+    return code, running
 
 
 async def _collect(stream: ByteReceiveStream, into: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from openai import AsyncOpenAI
-from response_cache_server import Settings, Sidecar, build_app
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+from openai.types.responses import ResponseCreatedEvent
 
+from response_cache_server import Settings, Sidecar, build_app
 from tests.adapters.servers import DEADLINE, free_port, serving
 
 
@@ -101,7 +101,7 @@ async def test_an_upstream_that_is_not_there_reaches_the_creator_as_a_502() -> N
 async def test_foreground_requests_pass_through_two_sidecars() -> None:
     async with (
         sidecar() as (inner, _),
-        sidecar(upstream=f"{inner.base_url}v1") as (outer, _),
+        sidecar(upstream=f"{inner.base_url}/v1") as (outer, _),
     ):
         request = {"input": "hello", "metadata": {"words": "3", "pace": "0"}}
         direct = (await inner.post("/v1/responses", json=request)).json()
@@ -114,7 +114,7 @@ async def test_foreground_requests_pass_through_two_sidecars() -> None:
 async def test_an_upstream_behind_the_proxy_is_recorded_and_stopped_by_a_cancel() -> None:
     async with (
         sidecar() as (inner, _),
-        sidecar(upstream=f"{inner.base_url}v1") as (outer, _),
+        sidecar(upstream=f"{inner.base_url}/v1") as (outer, _),
     ):
         created = await outer.post("/v1/responses", json=background(words="4", pace="0"))
         assert (await ended(outer, created.json()["id"]))["status"] == "completed"
@@ -130,24 +130,22 @@ async def test_the_official_client_creates_polls_resumes_cancels_and_deletes() -
     async with sidecar() as (client, _):
         openai = AsyncOpenAI(
             api_key="test",
-            base_url=f"{client.base_url}v1",
-            http_client=httpx.AsyncClient(trust_env=False),
+            base_url=f"{client.base_url}/v1",
+            http_client=DefaultAsyncHttpxClient(trust_env=False),
         )
         async with openai:
             metadata = {"words": "20", "pace": "0.001"}
             stream = await openai.responses.create(
                 model="m", input="hello", background=True, stream=True, metadata=metadata
             )
-            seen = []
-            async for event in stream:
-                seen.append(json.loads(event.to_json()))
-                if len(seen) == 8:
-                    break
+            first = await anext(aiter(stream))
+            assert isinstance(first, ResponseCreatedEvent)
+            id = first.response.id
+            numbers = [0, *[(await anext(aiter(stream))).sequence_number for _ in range(7)]]
             await stream.close()
-            id = seen[0]["response"]["id"]
-            async for event in await openai.responses.retrieve(id, stream=True, starting_after=7):
-                seen.append(json.loads(event.to_json()))
-            assert [event["sequence_number"] for event in seen] == list(range(len(seen)))
+            rest = await openai.responses.retrieve(id, stream=True, starting_after=7)
+            numbers += [event.sequence_number async for event in rest]
+            assert numbers == list(range(len(numbers)))
             assert (await openai.responses.retrieve(id)).output_text
             await openai.responses.delete(id)
             endless = await openai.responses.create(

@@ -12,9 +12,9 @@ import anyio
 import httpx
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
+
 from response_cache_server.asgi import App, Message, Receive, Scope, Send, send_json
 from response_cache_server.proxy import ProxyApp
-
 from tests.adapters.servers import DEADLINE, free_port, serving
 
 MEGABYTE = 2**20

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from response_cache_server.target import BadPath, parse_base_url, target_url
 
 BASE = httpx.URL("https://api.example.com/v1")

@@ -10,6 +10,7 @@ import anyio
 import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
+
 from response_cache_server.asgi import Message
 from response_cache_server.upstream import BuiltInUpstream
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -68,7 +68,9 @@ class Site:
     client: httpx.AsyncClient
     upstream: ScriptedUpstream
 
-    async def post(self, *, headers: Mapping[str, str] | None = None, **body: Any) -> httpx.Response:
+    async def post(
+        self, *, headers: Mapping[str, str] | None = None, **body: Any
+    ) -> httpx.Response:
         """A create; in the background unless *body* says otherwise."""
         body = {"model": "scripted-1", "input": "hi", "background": True, **body}
         return await self.client.post("/responses", json=body, headers=headers)
@@ -121,8 +123,9 @@ class Site:
     async def reading(self, id: str, **query: Any) -> AsyncGenerator[Reader]:
         """A stream, event by event; hangs up at the end of the context."""
         query = {"stream": "true", **query}
-        async with self.client.stream("GET", f"/responses/{id}", params=query) as reply:
-            yield await Reader.of(reply)
+        replying = self.client.stream("GET", f"/responses/{id}", params=query)
+        async with replying as reply, Reader.of(reply) as reader:
+            yield reader
 
     @asynccontextmanager
     async def posting(
@@ -130,15 +133,18 @@ class Site:
     ) -> AsyncGenerator[Reader]:
         """A create that is answered by its stream."""
         body = {"model": "scripted-1", "input": "hi", "background": True, "stream": True, **body}
-        async with self.client.stream("POST", "/responses", json=body, headers=headers) as reply:
-            yield await Reader.of(reply)
+        replying = self.client.stream("POST", "/responses", json=body, headers=headers)
+        async with replying as reply, Reader.of(reply) as reader:
+            yield reader
 
     async def until(self, id: str, is_so: Callable[[JsonObject], bool]) -> JsonObject:
         """The Response object as soon as it *is so*."""
         with anyio.fail_after(PATIENCE):
-            while not is_so(response := await self.object(id)):
+            while True:
+                response = await self.object(id)
+                if is_so(response):
+                    return response
                 await anyio.sleep(PAUSE)
-        return response
 
     async def until_over(self, id: str) -> JsonObject:
         """The Response object in its terminal status."""
@@ -160,12 +166,20 @@ class Reader:
         self._rest = b""
 
     @classmethod
-    async def of(cls, reply: httpx.Response) -> Reader:
-        """A reader of *reply*, which must be a stream of events."""
-        if reply.status_code != 200:
+    @asynccontextmanager
+    async def of(cls, reply: httpx.Response) -> AsyncGenerator[Reader]:
+        """Reads *reply*, which must be a stream, until the context ends; then hangs up."""
+        if not reply.headers.get("content-type", "").startswith("text/event-stream"):
             raise AssertionError((reply.status_code, await reply.aread()))
-        assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
-        return cls(reply)
+        reader = cls(reply)
+        try:
+            yield reader
+        finally:
+            await reply.aclose()
+            # The iterators that httpx has under way must not be left to the garbage collector.
+            with suppress(httpx.StreamError, httpx.TransportError):
+                async for _ in reader._chunks:
+                    pass
 
     async def block(self) -> bytes | None:
         """What stands before the next blank line; None at the end."""

@@ -1,0 +1,50 @@
+"""One test for each promise that is made over HTTP, for every adapter there is.
+
+A subclass gives one fixture, ``serve`` (see ``Serve``); the tests speak HTTP through an
+``httpx.AsyncClient`` and play the upstream by a ``ScriptedUpstream``. ``HttpConformance`` is about
+what is answered, ``HttpTimeConformance`` about when: it lets hours pass, in virtual time.
+"""
+
+from __future__ import annotations
+
+from response_cache.testing.http_suite.continuing import Continuing
+from response_cache.testing.http_suite.creating import Creating, Passing, Refusing
+from response_cache.testing.http_suite.ending import Cancelling, Deleting
+from response_cache.testing.http_suite.idempotency import Idempotency
+from response_cache.testing.http_suite.lifetimes import Enduring, Expiring, Waiting
+from response_cache.testing.http_suite.limits import Limits
+from response_cache.testing.http_suite.owners import OwnersByCallback, Owning
+from response_cache.testing.http_suite.paging import Paging
+from response_cache.testing.http_suite.polling import Conditional, LongPolling, Polling
+from response_cache.testing.http_suite.routes import Routes
+from response_cache.testing.http_suite.site import Serve
+from response_cache.testing.http_suite.streaming import Breaking, Resuming, Streaming
+
+__all__ = ("HttpConformance", "HttpTimeConformance", "Serve")
+
+
+class HttpConformance(
+    Creating,
+    Refusing,
+    Passing,
+    Continuing,
+    Idempotency,
+    Polling,
+    Conditional,
+    LongPolling,
+    Streaming,
+    Resuming,
+    Breaking,
+    Cancelling,
+    Deleting,
+    Paging,
+    Routes,
+    Owning,
+    OwnersByCallback,
+    Limits,
+):
+    """What is answered. Subclass it with a ``serve`` fixture."""
+
+
+class HttpTimeConformance(Expiring, Enduring, Waiting):
+    """When it is answered, and until when. The site's time must be virtual."""

@@ -1,0 +1,67 @@
+"""Limits that bound what one response, and all of them together, may take."""
+
+from __future__ import annotations
+
+import pytest
+
+from response_cache.testing.http_suite.site import HttpSuite, Site, error_of, given
+
+
+class Limits(HttpSuite):
+    """What happens past each of them."""
+
+    @given(max_running=1, max_waiting=1)
+    async def test_past_the_running_ones_they_wait_and_past_the_waiting_ones_are_refused(
+        self, site: Site
+    ) -> None:
+        first, call = await site.begin(input="first")
+        second = await site.create(input="second")
+        refused = await site.post(input="third")
+        error = error_of(refused, 429)
+        assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert (await site.object(second["id"]))["status"] == "queued"
+        assert len(site.upstream.calls) == 1
+        await call.complete()
+        assert (await site.until_over(first))["status"] == "completed"
+        call = await site.upstream.next_call()
+        assert call.json["input"] == "second"
+        await call.complete()
+        assert (await site.until_over(second["id"]))["status"] == "completed"
+
+    @given(max_running=1, max_waiting=0)
+    async def test_there_is_room_again_when_one_has_ended(self, site: Site) -> None:
+        id, call = await site.begin()
+        error_of(await site.post(), 429)
+        await site.cancel(id)
+        await call.stopped()
+        await site.until_over(id)
+        assert (await site.create())["status"] == "queued"
+
+    @given(max_events=10)
+    async def test_too_many_events_fail_the_response_and_stop_the_upstream(
+        self, site: Site
+    ) -> None:
+        id, call = await site.begin()
+        await call.say("1", "2", "3", "4")
+        await call.say("5")
+        final = await site.until_over(id)
+        assert final["status"] == "failed"
+        assert "10 events" in final["error"]["message"]
+        events = await site.events(id)
+        assert len(events) == 10
+        assert events[-1]["type"] == "response.failed"
+        await call.stopped()
+
+    @pytest.mark.parametrize("chunk", [b"data: " + b"x" * 3000, b": comment\n\n" * 400])
+    @given(max_response_bytes=2000)
+    async def test_too_many_bytes_fail_the_response_and_stop_the_upstream(
+        self, site: Site, chunk: bytes
+    ) -> None:
+        id, call = await site.begin()
+        await call.say("Hel")
+        await call.write(chunk)
+        final = await site.until_over(id)
+        assert final["status"] == "failed"
+        assert "2000 bytes" in final["error"]["message"]
+        await call.stopped()

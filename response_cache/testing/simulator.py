@@ -1,0 +1,436 @@
+"""Processes, an upstream and readers over one store, all of which fail when told to.
+
+For tests on a virtual clock (``trio.testing.MockClock(autojump_threshold=0)``), where hours pass at
+once and the same script always takes the same course:
+
+* ``FaultyStore`` is what all processes share. It loses acknowledgements, applies writes late, is
+  slow or away, and forgets its newest part or everything, as stores do that fail over or restart.
+* ``Connection`` is one process's way to it: a ``Store``, which can be cut.
+* ``Process`` hosts a ``ResponseCache`` over a connection, and crashes without a last word.
+* ``ScriptedAnswer`` answers what the test tells it, when the test tells it.
+* ``Reader`` follows one response to its end, resuming wherever a stream broke off.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final, TypeAlias, TypeVar
+
+import anyio
+import anyio.lowlevel
+
+from response_cache.answer import Answer
+from response_cache.cache import ResponseCache
+from response_cache.codec import JsonObject, dump, load
+from response_cache.errors import NotFound, StoreError, StoreUnavailable, Unavailable
+from response_cache.events import TERMINAL
+from response_cache.identity import ANYBODY, Owner
+from response_cache.options import Options
+from response_cache.sse import frame, payload
+from response_cache.store import Claim, Page, Store, Taken
+
+__all__ = ("Connection", "Fault", "FaultyStore", "Process", "Reader", "ScriptedAnswer")
+
+T = TypeVar("T")
+Call: TypeAlias = Callable[[Store], Awaitable[T]]
+Clock: TypeAlias = Callable[[], float]
+
+EPOCH: Final = 1_700_000_000.0  # Unix seconds at which the virtual clocks begin
+
+
+class Fault(Enum):
+    """What goes wrong with one operation."""
+
+    BEFORE = auto()  # no answer, and it took no effect
+    AFTER = auto()  # it took effect, and the acknowledgement was lost
+    LATE = auto()  # no answer, and it takes effect later, perhaps after the next operation
+    SLOW = auto()  # the answer comes after ``slowness`` seconds
+
+
+@dataclass(slots=True)
+class _Late:
+    """A write that is still on its way."""
+
+    id: str
+    call: Call[Any]
+    remaining: int  # operations that are performed before it
+
+
+class FaultyStore:
+    """A store as its processes see it over a bad network and through restarts.
+
+    A journal of all writes that took effect lets it fall back to an earlier state: that is built
+    anew, with leases and expiry as they were then.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Clock], Store],
+        *,
+        clock: Clock = anyio.current_time,
+        lateness: int = 2,
+        slowness: float = 1.0,
+    ) -> None:
+        """*make* gives an empty store that goes by the clock it is given, and needs no ``open``.
+
+        A late write takes effect after *lateness* more operations.
+        """
+        self._make = make
+        self._now = clock
+        self._replayed_at: float | None = None
+        self._lateness = lateness
+        self._slowness = slowness
+        self._journal: list[tuple[float, str, Call[Any]]] = []
+        self._late: list[_Late] = []
+        self._planned: dict[str, deque[Fault | None]] = {}
+        self._shaken = anyio.Event()
+        self.is_down = False
+        self.operations: Counter[str] = Counter()
+        self.truth = make(self._time)
+
+    def plan(self, operation: str, *faults: Fault | None) -> None:
+        """What happens to the next calls of *operation*, one by one; None is nothing."""
+        self._planned.setdefault(operation, deque()).extend(faults)
+
+    def go_down(self) -> None:
+        """Answer nothing until ``come_back``."""
+        self.is_down = True
+        self.shake()
+
+    def come_back(self) -> None:
+        """Answer again."""
+        self.is_down = False
+        self.shake()
+
+    async def lose(self, newest: int | None = None, *, id: str | None = None) -> None:
+        """Forget the *newest* acknowledged writes (None: all), of one *id* or of everything."""
+        concerned = [n for n, (_, of, _) in enumerate(self._journal) if id in (None, of)]
+        lost = set(concerned if newest is None else concerned[len(concerned) - newest :])
+        kept = [entry for n, entry in enumerate(self._journal) if n not in lost]
+        self._journal, self.truth = kept, self._make(self._time)
+        for self._replayed_at, _, call in kept:
+            await call(self.truth)
+        self._replayed_at = None
+        self.shake()
+
+    async def perform(self, name: str, id: str, call: Call[T], *, writes: bool = False) -> T:
+        """One operation of some process, with the fault that is planned for it."""
+        await anyio.lowlevel.checkpoint()
+        self.operations[name] += 1
+        await self._let_late_ones_in()
+        planned = self._planned.get(name)
+        fault = planned.popleft() if planned else None
+        if self.is_down or fault is Fault.BEFORE or (fault is Fault.LATE and not writes):
+            raise StoreUnavailable(f"{name}: the store does not answer")
+        if fault is Fault.LATE:
+            self._late.append(_Late(id, call, self._lateness))
+            raise StoreUnavailable(f"{name}: the store does not answer yet")
+        if fault is Fault.SLOW:
+            await anyio.sleep(self._slowness)
+        result = await self._apply(id, call) if writes else await call(self.truth)
+        if fault is Fault.AFTER:
+            raise StoreUnavailable(f"{name}: the answer was lost")
+        return result
+
+    async def until_shaken(self) -> None:
+        """Return when the connection of those who wait broke or came back."""
+        await self._shaken.wait()
+
+    def shake(self) -> None:
+        """Wake all who wait, for no reason that they could know."""
+        self._shaken.set()
+        self._shaken = anyio.Event()
+
+    def _time(self) -> float:
+        return self._now() if self._replayed_at is None else self._replayed_at
+
+    async def _apply(self, id: str, call: Call[T]) -> T:
+        result = await call(self.truth)
+        self._journal.append((self._time(), id, call))
+        return result
+
+    async def _let_late_ones_in(self) -> None:
+        for late in self._late:
+            late.remaining -= 1
+        due = [late for late in self._late if late.remaining <= 0]
+        self._late = [late for late in self._late if late.remaining > 0]
+        for late in due:
+            with suppress(StoreError):  # nobody is there any more to be told
+                await self._apply(late.id, late.call)
+
+
+class Connection:
+    """One process's way to a ``FaultyStore``."""
+
+    def __init__(
+        self, shared: FaultyStore, *, flush_interval: float = 0.05, can_forget: bool = True
+    ) -> None:
+        self._shared = shared
+        self.flush_interval = flush_interval
+        self.can_forget = can_forget
+        self.id_tag = ""
+        self.tombstone_ttl = shared.truth.tombstone_ttl
+        self.is_cut = False
+
+    def cut(self) -> None:
+        """Nothing gets through from now on."""
+        self.is_cut = True
+        self._shared.shake()
+
+    def mend(self) -> None:
+        """Everything gets through again."""
+        self.is_cut = False
+        self._shared.shake()
+
+    async def open(self) -> None:
+        """There is nothing to open."""
+
+    async def aclose(self) -> None:
+        """There is nothing to close: the shared store goes on."""
+
+    async def create(
+        self,
+        id: str,
+        *,
+        incarnation: str,
+        header: bytes,
+        request: bytes,
+        snapshot: bytes,
+        events: Sequence[bytes],
+        status: str,
+        lease: float,
+        ttl: float,
+    ) -> Claim:
+        """See ``Store.create``."""
+
+        async def call(store: Store) -> Claim:
+            return await store.create(
+                id,
+                incarnation=incarnation,
+                header=header,
+                request=request,
+                snapshot=snapshot,
+                events=events,
+                status=status,
+                lease=lease,
+                ttl=ttl,
+            )
+
+        return await self._write("create", id, call)
+
+    async def append(
+        self,
+        claim: Claim,
+        events: Sequence[bytes],
+        *,
+        batch: str = "",
+        close: bool = False,
+        snapshot: bytes | None = None,
+        status: str | None = None,
+        notes: bytes | None = None,
+        lease: float,
+        ttl: float,
+        stream_ttl: float | None = None,
+    ) -> Claim:
+        """See ``Store.append``."""
+
+        async def call(store: Store) -> Claim:
+            return await store.append(
+                claim,
+                events,
+                batch=batch,
+                close=close,
+                snapshot=snapshot,
+                status=status,
+                notes=notes,
+                lease=lease,
+                ttl=ttl,
+                stream_ttl=stream_ttl,
+            )
+
+        return await self._write("append", claim.id, call)
+
+    async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
+        """See ``Store.take``."""
+
+        async def call(store: Store) -> Taken:
+            return await store.take(id, only_orphaned=only_orphaned, lease=lease)
+
+        return await self._write("take", id, call)
+
+    async def read(
+        self, id: str, *, after: int | None = None, limit: int | None = None
+    ) -> Page | None:
+        """See ``Store.read``."""
+        self._require_whole()
+        return await self._shared.perform(
+            "read", id, lambda store: store.read(id, after=after, limit=limit)
+        )
+
+    async def request(self, id: str) -> bytes | None:
+        """See ``Store.request``."""
+        self._require_whole()
+        return await self._shared.perform("request", id, lambda store: store.request(id))
+
+    async def wait(self, id: str, *, after: int, epoch: int, incarnation: str) -> None:
+        """See ``Store.wait``. Trouble with the connection is a reason to wake up, too."""
+
+        async def call(store: Store) -> None:
+            async with anyio.create_task_group() as tasks:
+
+                async def wake_up() -> None:
+                    await self._shared.until_shaken()
+                    tasks.cancel_scope.cancel()
+
+                tasks.start_soon(wake_up)
+                await store.wait(id, after=after, epoch=epoch, incarnation=incarnation)
+                tasks.cancel_scope.cancel()
+
+        self._require_whole()
+        await self._shared.perform("wait", id, call)
+        self._require_whole()
+
+    async def delete(self, id: str, *, claim: Claim | None = None) -> bool:
+        """See ``Store.delete``."""
+        return await self._write("delete", id, lambda store: store.delete(id, claim=claim))
+
+    async def _write(self, name: str, id: str, call: Call[T]) -> T:
+        self._require_whole()
+        result = await self._shared.perform(name, id, call, writes=True)
+        self._require_whole()  # cut in the meantime: the answer does not arrive
+        return result
+
+    def _require_whole(self) -> None:
+        if self.is_cut:
+            raise StoreUnavailable("the connection is cut")
+
+
+class Process:
+    """One process with its own cache and connection."""
+
+    def __init__(
+        self, shared: FaultyStore, options: Options | None = None, *, can_forget: bool = True
+    ) -> None:
+        self._scope = anyio.CancelScope()
+        self._clock_offset = EPOCH - anyio.current_time()
+        self.connection = Connection(shared, can_forget=can_forget)
+        self.cache = ResponseCache(
+            self.connection, options, now=lambda: anyio.current_time() + self._clock_offset
+        )
+        self.has_ended = anyio.Event()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[ResponseCache]:
+        """Run for as long as the context lasts, unless it crashes before."""
+        started = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._run, started)
+            await started.wait()
+            yield self.cache
+            self._scope.cancel()
+
+    def crash(self) -> None:
+        """Die: what runs is cancelled, and nothing that it still says gets out."""
+        self.connection.cut()
+        self._scope.cancel()
+
+    async def _run(self, started: anyio.Event) -> None:
+        try:
+            with self._scope:
+                async with self.cache:
+                    started.set()
+                    await anyio.sleep_forever()
+        finally:
+            self.has_ended.set()
+
+
+class ScriptedAnswer:
+    """An upstream that answers what it is told. It is called like any other."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[bytes] = deque()
+        self._more = anyio.Event()
+        self._is_complete = False
+        self.bodies: list[bytes] = []  # of the requests it got
+        self.has_ended = anyio.Event()  # one call is over, in whatever way
+        self.was_told = False  # that its client has gone, before it was cancelled
+
+    def send(self, event: JsonObject) -> None:
+        """Answer one more event."""
+        self._chunks.append(frame(event["type"], dump(event)))
+        self._more.set()
+
+    def finish(self) -> None:
+        """End the answer after what was sent."""
+        self._is_complete = True
+        self._more.set()
+
+    async def __call__(self, body: bytes, answer: Answer) -> None:
+        """See ``response_cache.answer.Upstream``."""
+        self.bodies.append(body)
+        try:
+            answer.start(200, ((b"content-type", b"text/event-stream"),))
+            while self._chunks or not self._is_complete:
+                if self._chunks:
+                    await answer.write(self._chunks.popleft())
+                else:
+                    self._more = anyio.Event()
+                    await self._more.wait()
+        finally:
+            self.was_told = answer.stopped.is_set()
+            self.has_ended.set()
+
+
+class Reader:
+    """Reads the stream of one response until it has seen the end, resuming as often as it must."""
+
+    PAUSE: Final = 0.5  # seconds before it tries again
+
+    def __init__(
+        self,
+        cache: ResponseCache,
+        id: str,
+        *,
+        owner: Owner = ANYBODY,
+        seen: Callable[[bytes, int], Awaitable[None]] | None = None,
+    ) -> None:
+        """*seen* is called with each frame and its place in what was read."""
+        self._cache = cache
+        self._id = id
+        self._owner = owner
+        self._seen = seen
+        self.frames: list[bytes] = []
+        self.is_done = False  # the terminal event came, or the response is not there
+
+    @property
+    def events(self) -> list[JsonObject]:
+        """What was read, as values."""
+        return [load(payload(one)) for one in self.frames]
+
+    async def run(self) -> None:
+        """Read to the end."""
+        while not self.is_done:
+            try:
+                await self._follow()
+            except Unavailable:
+                pass
+            except NotFound:
+                self.is_done = True
+            await anyio.sleep(0 if self.is_done else self.PAUSE)
+
+    async def _follow(self) -> None:
+        stream = await self._cache.stream(self._id, self._owner, after=len(self.frames) - 1)
+        async with aclosing(stream):
+            async for chunk in stream:
+                for one in chunk.split(b"\n\n")[:-1]:
+                    await self._take(one + b"\n\n")
+
+    async def _take(self, one: bytes) -> None:
+        self.frames.append(one)
+        if self._seen is not None:
+            await self._seen(one, len(self.frames) - 1)
+        self.is_done = load(payload(one))["type"] in TERMINAL

@@ -1,0 +1,1 @@
+"""The promises of ``response_cache.store`` as tests, one module for each operation."""

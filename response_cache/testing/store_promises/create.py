@@ -1,0 +1,161 @@
+"""The promises of ``create`` and of ``request``, and the store's own properties."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from response_cache.errors import AlreadyExists, Deleted, Fenced
+from response_cache.store import Claim, Page, Store
+from response_cache.testing.store_promises.subject import CROWD, Promises, Subject, all_at_once
+
+__all__ = ("CreatePromises", "PropertyPromises", "RequestPromises")
+
+
+class PropertyPromises(Promises):
+    """What a store says of itself."""
+
+    def test_the_properties_have_values_that_suit_their_meaning(self, store: Store) -> None:
+        assert store.flush_interval >= 0
+        assert isinstance(store.can_forget, bool)
+        assert re.fullmatch("[0-9a-f]*", store.id_tag)
+        assert store.tombstone_ttl > 0
+
+
+class CreatePromises(Promises):
+    """``create``: one incarnation gets the id, and may ask again."""
+
+    async def test_a_create_gives_the_claim_at_epoch_1(self, subject: Subject) -> None:
+        assert await subject.create(b"0", b"1") == Claim(subject.id, "first", 1, tail=2)
+
+    async def test_what_was_created_can_be_read(self, subject: Subject) -> None:
+        await subject.create(b"0", b"1")
+        assert await subject.page() == Page(
+            id=subject.id,
+            incarnation="first",
+            epoch=1,
+            status="queued",
+            header=b"header",
+            notes=b"",
+            snapshot=b"snapshot",
+            through=1,
+            first=2,
+            events=(),
+            tail=2,
+            closed=False,
+            orphaned=False,
+            log_expired=False,
+        )
+        assert await subject.log() == (b"0", b"1")
+
+    async def test_a_record_may_begin_without_events(self, subject: Subject) -> None:
+        claim = await subject.create()
+        page = await subject.page()
+        assert (claim.tail, page.tail, page.through, page.first) == (0, 0, -1, 0)
+
+    async def test_a_repeated_create_gives_the_same_claim(self, subject: Subject) -> None:
+        claim = await subject.create(b"0")
+        assert await subject.create(b"0") == claim
+
+    async def test_a_repeated_create_gives_the_present_tail(self, subject: Subject) -> None:
+        grown = await subject.append(await subject.create(b"0"), b"1", b"2")
+        assert await subject.create(b"0") == grown
+
+    async def test_a_repeated_create_changes_nothing_that_was_written(
+        self, subject: Subject
+    ) -> None:
+        claim = await subject.create(b"0")
+        await subject.append(claim, b"1", snapshot=b"later", status="in_progress", notes=b"n")
+        before = await subject.page()
+        await subject.create(b"other")
+        assert await subject.page() == before
+
+    async def test_a_repeated_create_of_a_closed_record_leaves_it_closed(
+        self, subject: Subject
+    ) -> None:
+        closed = await subject.close(await subject.create(b"0"), b"end")
+        assert await subject.create(b"0") == closed
+        assert (await subject.page()).closed
+
+    async def test_an_id_of_another_incarnation_is_refused(self, subject: Subject) -> None:
+        await subject.create()
+        with pytest.raises(AlreadyExists):
+            await subject.create(incarnation="second")
+
+    async def test_an_id_of_another_incarnation_that_was_taken_is_refused(
+        self, subject: Subject
+    ) -> None:
+        await subject.create()
+        await subject.take_over()
+        with pytest.raises(AlreadyExists):
+            await subject.create(incarnation="second")
+
+    async def test_an_id_of_another_incarnation_that_is_closed_is_refused(
+        self, subject: Subject
+    ) -> None:
+        await subject.close(await subject.create())
+        with pytest.raises(AlreadyExists):
+            await subject.create(incarnation="second")
+
+    async def test_a_create_repeated_after_a_take_is_fenced(self, subject: Subject) -> None:
+        await subject.create()
+        await subject.take_over()
+        with pytest.raises(Fenced):
+            await subject.create()
+
+    async def test_a_refused_create_changes_nothing(self, subject: Subject) -> None:
+        await subject.create(b"0")
+        before = await subject.page()
+        with pytest.raises(AlreadyExists):
+            await subject.create(b"other", b"events", incarnation="second")
+        assert await subject.page() == before
+
+    @pytest.mark.parametrize("incarnation", ["first", "second"])
+    async def test_a_deleted_id_is_refused_to_every_incarnation(
+        self, subject: Subject, incarnation: str
+    ) -> None:
+        await subject.create()
+        await subject.delete()
+        with pytest.raises(Deleted):
+            await subject.create(incarnation=incarnation)
+
+    async def test_ids_do_not_touch_each_other(self, subject: Subject) -> None:
+        other = replace(subject, id=subject.id + "0")
+        claim = await subject.create(b"0")
+        await other.create(b"other")
+        await subject.append(claim, b"1")
+        await other.delete()
+        assert await subject.log() == (b"0", b"1")
+
+    async def test_a_crowd_creates_one_id_once(self, subject: Subject) -> None:
+        incarnations = [f"incarnation {n}" for n in range(CROWD)]
+        outcomes = await all_at_once(
+            [partial(subject.create, incarnation=mark) for mark in incarnations]
+        )
+        winners = [outcome for outcome in outcomes if isinstance(outcome, Claim)]
+        losers = [outcome for outcome in outcomes if isinstance(outcome, AlreadyExists)]
+        assert (len(winners), len(losers)) == (1, CROWD - 1)
+        assert (await subject.page()).incarnation == winners[0].incarnation
+
+
+class RequestPromises(Promises):
+    """``request``: the body as it was received."""
+
+    async def test_the_request_comes_back_as_it_was_given(self, subject: Subject) -> None:
+        await subject.create()
+        assert await subject.store.request(subject.id) == b"request"
+
+    async def test_the_request_is_there_after_the_close(self, subject: Subject) -> None:
+        await subject.close(await subject.create())
+        assert await subject.store.request(subject.id) == b"request"
+
+    async def test_an_unknown_id_has_no_request(self, subject: Subject) -> None:
+        assert await subject.store.request(subject.id) is None
+
+    async def test_a_deleted_id_has_no_request(self, subject: Subject) -> None:
+        await subject.create()
+        await subject.delete()
+        assert await subject.store.request(subject.id) is None

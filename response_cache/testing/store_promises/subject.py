@@ -1,0 +1,194 @@
+"""What the promises are tested on: a store, one id in it, and its clock."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+from uuid import uuid4
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from response_cache.errors import AlreadyExists, Fenced, SequenceGap
+from response_cache.store import Claim, Page, Store
+
+__all__ = (
+    "CROWD",
+    "LEASE",
+    "PATIENCE",
+    "TTL",
+    "Clock",
+    "Promises",
+    "Subject",
+    "all_at_once",
+    "comparable",
+)
+
+
+LEASE: Final = 600.0  # outlived by no test that is not about time
+TTL: Final = 3600.0
+PATIENCE: Final = 30.0  # what must happen has happened by then
+CROWD: Final = 100
+
+
+class Clock(Protocol):
+    """What moves a store's time on."""
+
+    async def advance(self, seconds: float) -> None:
+        """Return when *seconds* have passed for the store."""
+        ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A store under test, with what every call needs filled in."""
+
+    store: Store
+    id: str
+
+    async def create(
+        self,
+        *events: bytes,
+        incarnation: str = "first",
+        lease: float = LEASE,
+        ttl: float = TTL,
+    ) -> Claim:
+        """Create the record, with *events* as its log."""
+        return await self.store.create(
+            self.id,
+            incarnation=incarnation,
+            header=b"header",
+            request=b"request",
+            snapshot=b"snapshot",
+            events=events,
+            status="queued",
+            lease=lease,
+            ttl=ttl,
+        )
+
+    async def append(
+        self,
+        claim: Claim,
+        *events: bytes,
+        batch: str | None = None,
+        close: bool = False,
+        snapshot: bytes | None = None,
+        status: str | None = None,
+        notes: bytes | None = None,
+        lease: float = LEASE,
+        ttl: float = TTL,
+        stream_ttl: float | None = None,
+    ) -> Claim:
+        """Append *events*; the batch has a token of its own unless one is given."""
+        token = uuid4().hex if events and batch is None else batch or ""
+        return await self.store.append(
+            claim,
+            events,
+            batch=token,
+            close=close,
+            snapshot=snapshot,
+            status=status,
+            notes=notes,
+            lease=lease,
+            ttl=ttl,
+            stream_ttl=stream_ttl,
+        )
+
+    async def close(
+        self,
+        claim: Claim,
+        *events: bytes,
+        batch: str | None = None,
+        ttl: float = TTL,
+        stream_ttl: float | None = None,
+    ) -> Claim:
+        """Append the end."""
+        return await self.append(
+            claim,
+            *events,
+            batch=batch,
+            close=True,
+            snapshot=b"final",
+            status="completed",
+            ttl=ttl,
+            stream_ttl=stream_ttl,
+        )
+
+    async def take(self, *, only_orphaned: bool = False, lease: float = LEASE) -> Claim | None:
+        """Take the record; the claim, or None when that was refused."""
+        taken = await self.store.take(self.id, only_orphaned=only_orphaned, lease=lease)
+        return taken.claim
+
+    async def take_over(self, *, lease: float = LEASE) -> Claim:
+        """Take the record, which must not be refused."""
+        claim = await self.take(lease=lease)
+        assert claim is not None
+        return claim
+
+    async def find(self, *, after: int | None = None, limit: int | None = None) -> Page | None:
+        """The record with its events as a tuple, so that pages can be compared."""
+        page = await self.store.read(self.id, after=after, limit=limit)
+        return page and comparable(page)
+
+    async def page(self, *, after: int | None = None, limit: int | None = None) -> Page:
+        """The record, which must be there."""
+        page = await self.find(after=after, limit=limit)
+        assert page is not None
+        return page
+
+    async def log(self) -> Sequence[bytes]:
+        """All events."""
+        return (await self.page(after=-1)).events
+
+    async def is_gone(self) -> bool:
+        """Whether nothing is there to be read."""
+        return await self.find() is None
+
+    async def wait(self, page: Page, *, after: int | None = None) -> None:
+        """Wait for more than *page* shows; fail when it does not come."""
+        after = page.tail - 1 if after is None else after
+        with anyio.fail_after(PATIENCE):
+            await self.store.wait(
+                self.id, after=after, epoch=page.epoch, incarnation=page.incarnation
+            )
+
+    async def delete(self, *, claim: Claim | None = None) -> bool:
+        """Delete the record."""
+        return await self.store.delete(self.id, claim=claim)
+
+
+class Promises:
+    """What the tests of every operation start from; a subclass gives the fixture ``store``."""
+
+    @pytest.fixture
+    def id(self) -> str:
+        """An id that no other test uses."""
+        return f"resp_{uuid4().hex}"
+
+    @pytest.fixture
+    def subject(self, store: Store, id: str) -> Subject:
+        """The store of the subclass, for calls that name only what matters."""
+        return Subject(store, id)
+
+
+def comparable(page: Page) -> Page:
+    return replace(page, events=tuple(page.events))
+
+
+async def all_at_once(calls: Sequence[Callable[[], Awaitable[object]]]) -> list[object]:
+    """The outcomes of *calls*, started together: what each returned, or the error it raised."""
+    outcomes: list[object] = [None] * len(calls)
+
+    async def run(n: int, call: Callable[[], Awaitable[object]]) -> None:
+        await checkpoint()
+        try:
+            outcomes[n] = await call()
+        except (AlreadyExists, Fenced, SequenceGap) as error:
+            outcomes[n] = error
+
+    async with anyio.create_task_group() as group:
+        for n, call in enumerate(calls):
+            group.start_soon(run, n, call)
+    return outcomes

@@ -1,0 +1,82 @@
+"""The promises about values: any bytes, any size, any id."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from response_cache.testing.store_promises.subject import LEASE, TTL, Promises, Subject
+
+__all__ = ("ValuePromises",)
+
+
+ALL_BYTES: Final = bytes(range(256))
+
+
+class ValuePromises(Promises):
+    """Values come back as they were given, whatever they are."""
+
+    async def test_every_byte_comes_back_as_it_was(self, subject: Subject) -> None:
+        claim = await subject.store.create(
+            subject.id,
+            incarnation="first",
+            header=ALL_BYTES,
+            request=ALL_BYTES,
+            snapshot=ALL_BYTES,
+            events=[ALL_BYTES, ALL_BYTES[::-1]],
+            status="queued",
+            lease=LEASE,
+            ttl=TTL,
+        )
+        await subject.append(claim, ALL_BYTES * 2, notes=ALL_BYTES)
+        page = await subject.page()
+        assert (page.header, page.notes, page.snapshot) == (ALL_BYTES,) * 3
+        assert await subject.store.request(subject.id) == ALL_BYTES
+        assert await subject.log() == (ALL_BYTES, ALL_BYTES[::-1], ALL_BYTES * 2)
+
+    async def test_empty_bytes_come_back_empty(self, subject: Subject) -> None:
+        await subject.store.create(
+            subject.id,
+            incarnation="first",
+            header=b"",
+            request=b"",
+            snapshot=b"",
+            events=[b"", b""],
+            status="",
+            lease=LEASE,
+            ttl=TTL,
+        )
+        page = await subject.page()
+        assert (page.header, page.snapshot, page.status) == (b"", b"", "")
+        assert await subject.store.request(subject.id) == b""
+        assert await subject.log() == (b"", b"")
+
+    async def test_large_values_come_back_whole(self, subject: Subject) -> None:
+        mebibyte = ALL_BYTES * 4096
+        claim = await subject.create(mebibyte)
+        await subject.append(claim, mebibyte[::-1], b"small", mebibyte, snapshot=mebibyte)
+        assert (await subject.page()).snapshot == mebibyte
+        assert await subject.log() == (mebibyte, mebibyte[::-1], b"small", mebibyte)
+
+    async def test_a_batch_may_have_many_events(self, subject: Subject) -> None:
+        events = tuple(str(n).encode() for n in range(5000))
+        await subject.append(await subject.create(), *events)
+        assert await subject.log() == events
+        assert (await subject.page(after=2499, limit=2)).events == (b"2500", b"2501")
+
+    # No braces: they are the hash tags of Redis Cluster, and no id of ours has them.
+    @pytest.mark.parametrize(
+        "tail",
+        [" ", ":log", "/../", "%00", "'\";--", "*?[a-z]", "\n\t", "ü→🙂", "_" * 200],
+    )
+    async def test_an_id_may_have_odd_characters(self, subject: Subject, tail: str) -> None:
+        odd = replace(subject, id=subject.id + tail)
+        await subject.create(b"plain")
+        claim = await odd.create(b"odd")
+        await odd.append(claim, b"more", status="état\n", notes=b"n")
+        page = await odd.page(after=-1)
+        assert (page.id, page.status, page.events) == (odd.id, "état\n", (b"odd", b"more"))
+        assert await odd.delete() is True
+        assert await subject.log() == (b"plain",)

@@ -1,0 +1,112 @@
+"""The documentation says what is: pages match the code, commands run as printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.adapters.servers import free_port
+from tests.documents import DOCS, ROOT, made
+
+README: Final = (ROOT / "README.md").read_text("utf-8")
+PAGES: Final = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
+
+
+@pytest.mark.parametrize("path", sorted(made()), ids=lambda path: path.name)
+def test_a_page_is_as_the_code_makes_it(path: Path) -> None:
+    assert path.read_text("utf-8") == made()[path], "run: python -m tests.documents"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text("utf-8")):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
+
+
+def test_the_readme_begins_with_what_it_is_and_the_two_commands() -> None:
+    head = README[: README.index("## ")]
+    assert "Background mode" in head
+    assert head.index("make demo") < head.index("make test")
+
+
+def running(command: list[str], ready: str) -> Iterator[None]:
+    """A server process, from its line that holds *ready* until its end by its process id."""
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        assert process.stdout is not None
+        seen = []
+        for line in process.stdout:
+            seen.append(line)
+            if ready in line:
+                break
+        else:
+            pytest.fail("".join(seen))
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=40)
+
+
+@pytest.fixture
+def sidecar() -> Iterator[int]:
+    """The port of ``response-cache serve``."""
+    port = free_port()
+    serve = [sys.executable, "-m", "response_cache_server", "serve", "--port", str(port)]
+    for _ in running(serve, "listens on"):
+        yield port
+
+
+def test_every_curl_of_the_readme_runs_as_printed(sidecar: int, tmp_path: Path) -> None:
+    (block,) = (b for b in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "curl" in b)
+    script = block.replace("127.0.0.1:8000", f"127.0.0.1:{sidecar}")
+    assert script != block
+    script = script.replace(
+        "curl ", "curl --silent --show-error --fail-with-body --write-out '\\n' "
+    )
+    # The second last one cancels what has completed by then, which is told as an error.
+    script = script.replace("/cancel", "/cancel || test $? = 22")
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert '"status":"queued"' in result.stdout
+    assert "event: response.completed" in result.stdout
+    assert '"status":"completed"' in result.stdout
+    assert "Cannot cancel a completed response." in result.stdout
+    assert '"deleted":true' in result.stdout
+
+
+@pytest.fixture
+def tutorial_app() -> Iterator[int]:
+    """The port of the tutorial's app under uvicorn, started as the tutorial says."""
+    port = free_port()
+    uvicorn = [sys.executable, "-m", "uvicorn", "--app-dir", "docs/examples", "fastapi_app:app"]
+    for _ in running([*uvicorn, "--port", str(port)], "running on"):
+        yield port
+
+
+def test_the_tutorial_does_what_it_says(tutorial_app: int) -> None:
+    client = [sys.executable, "docs/examples/client.py", f"http://127.0.0.1:{tutorial_app}/v1"]
+    result = subprocess.run(
+        client, cwd=ROOT, capture_output=True, text=True, timeout=60, env=os.environ.copy()
+    )
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("queued")
+    assert "completed 'The quick brown fox jumps over the lazy dog '" in lines
+    assert any(line.endswith("response.completed") for line in lines)
+    assert lines[-1] == "cancelled"

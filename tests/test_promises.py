@@ -1,0 +1,303 @@
+"""The promises of the design, held against whatever happens in whatever order.
+
+Each example is a short history of one response: what the upstream says, what clients ask, which
+store operation goes wrong and how, who crashes. A judge looks at the store itself after every step;
+readers and polls go through the caches of two processes, as clients do. At the end the store is
+well again, and then everything must come to rest within the lease and the observation time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any
+
+import anyio
+import trio.testing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from response_cache.cache import ResponseCache, body_of
+from response_cache.codec import JsonObject, dump, load
+from response_cache.errors import APIError, NotCancellable, NotFound, Unavailable
+from response_cache.events import TERMINAL
+from response_cache.identity import ANYBODY
+from response_cache.lifecycle import TERMINAL as TERMINAL_STATUSES
+from response_cache.options import Options
+from response_cache.reducer import fold
+from response_cache.requests import create_request
+from response_cache.sse import payload
+from response_cache.stores.memory import MemoryStore
+from response_cache.testing.simulator import (
+    Fault,
+    FaultyStore,
+    Process,
+    Reader,
+    ScriptedAnswer,
+)
+
+EXAMPLES = int(os.environ.get("PROMISES_EXAMPLES", "120"))
+"""Of each property. Raise it to search longer."""
+
+OPTIONS = Options(lease=6.0, take_lease=2.0, observation=2.0, ttl=1000.0, stream_ttl=1000.0)
+REST = 3 * OPTIONS.lease + 4 * OPTIONS.observation
+"""Seconds in which all must come to rest: lease, a taker's lease, observation, and back-offs."""
+
+BODY = {"model": "m", "input": "hi", "background": True}
+ITEM = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress"}
+PART = {"type": "output_text", "text": "", "annotations": []}
+AT = {"output_index": 0, "content_index": 0, "item_id": "msg_1"}
+
+
+class Judge:
+    """Looks at the store itself, and finds every broken promise that can be seen there."""
+
+    def __init__(self, store: FaultyStore, id: str) -> None:
+        self._store = store
+        self._id = id
+        self.final: bytes | None = None  # the response as it was when first seen closed
+
+    async def look(self) -> JsonObject | None:
+        """The response as the log tells it; None when it is not there."""
+        whole = await self._store.truth.read(self._id)
+        log = await self._store.truth.read(self._id, after=-1)
+        if whole is None or log is None:
+            return None
+        events = [load(payload(event)) for event in log.events]
+        assert [event["sequence_number"] for event in events] == list(range(log.tail))
+        self._check_end([event["type"] for event in events], log.closed)
+        folded = fold({}, events)
+        assert load(body_of(whole)) == folded
+        assert folded["status"] == whole.status
+        if whole.closed:
+            self.final = self.final or body_of(whole)
+            assert body_of(whole) == self.final
+        else:
+            assert self.final is None
+        return folded
+
+    def _check_end(self, types: list[str], closed: bool) -> None:
+        assert types[:2] == ["response.created", "response.queued"]
+        assert [type in TERMINAL for type in types[:-1]].count(True) == 0
+        assert (types[-1] in TERMINAL) is closed
+
+    async def check_frame(self, frame: bytes, number: int) -> None:
+        """What a reader got is in the store, at that place."""
+        page = await self._store.truth.read(self._id, after=number - 1, limit=1)
+        if page is not None:  # deleted while the frame was on its way
+            assert list(page.events) == [frame]
+
+
+class History:
+    """One response and all that happens to it."""
+
+    def __init__(self, *, can_forget: bool = True) -> None:
+        self.store = FaultyStore(lambda clock: MemoryStore(clock=clock))
+        self.upstream = ScriptedAnswer()
+        self.processes = [
+            Process(self.store, OPTIONS, can_forget=can_forget),
+            Process(self.store, OPTIONS, can_forget=can_forget),
+        ]
+        self.id = ""
+        self.is_deleted = False
+        self.is_cancelled = False
+        self.has_crashed = False
+        self._polled: JsonObject | None = None
+        self._words = 0
+
+    @property
+    def recording(self) -> Process:
+        """The process that records the response, as long as it lives."""
+        return self.processes[0]
+
+    @property
+    def other(self) -> ResponseCache:
+        return self.processes[1].cache
+
+    async def begin(self) -> None:
+        """Create the response, with an upstream that has begun a message."""
+        created = await self.recording.cache.create(
+            create_request(BODY), dump(BODY), self.upstream, owner=ANYBODY
+        )
+        self.id = load(created.body)["id"]
+        self.judge = Judge(self.store, self.id)
+        self.upstream.send({"type": "response.created", "response": {"id": "resp_up"}})
+        item = {**ITEM, "content": []}
+        self.upstream.send({"type": "response.output_item.added", "output_index": 0, "item": item})
+        self.upstream.send({"type": "response.content_part.added", **AT, "part": PART})
+
+    def word(self) -> None:
+        """The upstream says one more word."""
+        delta = f"w{self._words} "
+        self._words += 1
+        self.upstream.send({"type": "response.output_text.delta", **AT, "delta": delta})
+
+    def complete(self) -> None:
+        """The upstream says its last word, once."""
+        response = {"id": "resp_up", "status": "completed", "output": []}
+        self.upstream.send({"type": "response.completed", "response": response})
+        self.upstream.finish()
+
+    async def poll(self) -> None:
+        """Ask both processes. What was terminal once stays as it was."""
+        for process in self.processes:
+            try:
+                page = await process.cache.retrieve(self.id, ANYBODY)
+            except (Unavailable, NotFound):
+                continue
+            response = load(body_of(page))
+            if self._polled is not None and self._polled["status"] in TERMINAL_STATUSES:
+                assert response == self._polled
+            self._polled = response
+
+    async def cancel(self) -> None:
+        try:
+            body = await self.other.cancel(self.id, ANYBODY)
+        except (Unavailable, NotFound, NotCancellable):
+            return
+        assert load(body)["status"] == "cancelled"
+        self.is_cancelled = True
+
+    async def delete(self) -> None:
+        try:
+            await self.other.delete(self.id, ANYBODY)
+        except APIError:
+            return
+        self.is_deleted = True
+
+    def crash(self) -> None:
+        self.has_crashed = True
+        self.recording.crash()
+
+    async def come_to_rest(self) -> None:
+        """Everything is well again; somebody looks now and then until long enough."""
+        self.store.come_back()
+        if not self.has_crashed:
+            self.recording.connection.mend()
+        with anyio.move_on_after(REST):
+            while True:
+                await self.poll()
+                await self.judge.look()
+                await anyio.sleep(0.5)
+
+
+@contextmanager
+def no_internal_errors() -> Iterator[None]:
+    """Nothing that runs here may log an error."""
+    errors: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: errors.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("response_cache")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+    assert errors == []
+
+
+def simulate(body: Callable[[History, Reader], Any], **kwargs: Any) -> History:
+    """Run *body* on a virtual clock with two processes and two readers; the history it made."""
+
+    async def run() -> History:
+        history = History(**kwargs)
+        async with AsyncExitStack() as stack:
+            for process in history.processes:
+                await stack.enter_async_context(process.running())
+            await history.begin()
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            reader = Reader(history.other, history.id, seen=history.judge.check_frame)
+            tasks.start_soon(reader.run)
+            await body(history, reader)
+            tasks.cancel_scope.cancel()
+        return history
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    with no_internal_errors():
+        return anyio.run(run, backend="trio", backend_options={"clock": clock})
+
+
+# Steps. Each is a name and an argument, so that a failing history reads like a story.
+
+FAULTS = st.sampled_from(list(Fault))
+OPERATIONS = st.sampled_from(("append", "read", "take", "wait", "delete"))
+PAUSES = st.sampled_from((0.0, 0.0, 0.01, 0.1, 0.6, 2.5, 7.0))
+STEPS = st.one_of(
+    st.tuples(st.just("word"), st.integers(1, 4)),
+    st.tuples(st.just("word"), st.integers(1, 4)),
+    st.tuples(st.just("pause"), PAUSES),
+    st.tuples(st.just("pause"), PAUSES),
+    st.tuples(st.just("poll"), st.none()),
+    st.tuples(st.just("fault"), st.tuples(OPERATIONS, st.lists(FAULTS, min_size=1, max_size=3))),
+    st.tuples(st.just("fault"), st.tuples(st.just("append"), st.lists(FAULTS, min_size=1))),
+    st.tuples(st.just("outage"), PAUSES),
+    st.tuples(st.just("partition"), PAUSES),
+    st.tuples(st.just("complete"), st.none()),
+    st.tuples(st.just("cancel"), st.none()),
+    st.tuples(st.just("crash"), st.none()),
+    st.tuples(st.just("delete"), st.none()),
+)
+HISTORIES = st.lists(STEPS, max_size=14)
+
+
+async def take_step(history: History, name: str, argument: Any) -> None:
+    match name:
+        case "word":
+            for _ in range(argument):
+                history.word()
+        case "pause":
+            await anyio.sleep(argument)
+        case "fault":
+            operation, faults = argument
+            history.store.plan(operation, *faults)
+        case "outage":
+            history.store.go_down()
+            await anyio.sleep(argument)
+            history.store.come_back()
+        case "partition":
+            history.recording.connection.cut()
+            await anyio.sleep(argument)
+            if not history.has_crashed:
+                history.recording.connection.mend()
+        case "complete":
+            history.complete()
+        case "crash":
+            history.crash()
+        case "poll":
+            await history.poll()
+        case "cancel":
+            await history.cancel()
+        case "delete":
+            await history.delete()
+
+
+PROPERTY = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+@PROPERTY
+@given(HISTORIES)
+def test_the_promises_hold_in_every_history_without_loss(steps: list[tuple[str, Any]]) -> None:
+    async def body(history: History, reader: Reader) -> None:
+        for name, argument in steps:
+            await take_step(history, name, argument)
+            await history.judge.look()
+        history.complete()
+        await history.come_to_rest()
+        final = await history.judge.look()
+        assert reader.is_done
+        assert history.upstream.has_ended.is_set()
+        if history.is_deleted:
+            assert final is None
+            return
+        if final is None:  # a delete whose answer was lost, or came late
+            assert any(name == "delete" for name, _ in steps)
+            return
+        assert final["status"] in TERMINAL_STATUSES
+        assert final["status"] == "cancelled" or not history.is_cancelled
+        assert fold({}, reader.events) == final
+
+    simulate(body)
