@@ -123,6 +123,7 @@ class ResponseCache:
         self._now = now
         self._jobs: dict[str, Job] = {}
         self._arrivals = 0  # creates whose record is being made
+        self._waits: set[anyio.CancelScope] = set()  # of polls that wait for a change
         self._tasks: TaskGroup | None = None
         self._places = anyio.CapacityLimiter(self.options.max_running)
         self._orphans = Orphans(self.store, self.options, now=now, is_ours=self._records)
@@ -191,6 +192,11 @@ class ResponseCache:
                 joined = await self._join(id, request.fingerprint)
                 if joined is not None:
                     return joined
+            except TooManyRequests:  # a repeat takes no room
+                joined = await self._join(id, request.fingerprint) if key else None
+                if joined is None:
+                    raise
+                return joined
             except Deleted:
                 raise IdempotencyConflict(
                     "The response of this Idempotency-Key was deleted.", param=None
@@ -213,13 +219,19 @@ class ResponseCache:
         return page
 
     async def change(self, page: Page, within: float) -> None:
-        """Return when the response has moved on from *page*, or after *within* seconds."""
+        """Return when the response has moved on from *page*, or after *within* seconds.
+
+        May return for no reason; it does when the process drains.
+        """
         pause = self.options.observation / 2 if page.orphaned else within
-        with anyio.move_on_after(min(within, pause, self.options.lease)):
+        with anyio.move_on_after(min(within, pause, self.options.lease)) as scope:
+            self._waits.add(scope)
             try:
                 await self._reading.change(page)
             except StoreUnavailable as error:
                 raise _unavailable(error) from error
+            finally:
+                self._waits.discard(scope)
 
     async def stream(self, id: str, owner: Owner, *, after: int = -1) -> AsyncGenerator[bytes]:
         """The events numbered above *after*, then live ones until the end, as SSE frames.
@@ -320,6 +332,8 @@ class ResponseCache:
         """
         within = self.options.drain_timeout if within is None else within
         self.is_draining = True
+        for scope in tuple(self._waits):
+            scope.cancel()
         self._tails.end_all(but=self._jobs.keys())
         allowance = min(1.0, within / 10)
         with anyio.move_on_after(within - allowance):

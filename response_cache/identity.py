@@ -29,7 +29,7 @@ _HEX_DIGITS: Final = 48  # with the marker as long as the upstream's own ids
 
 # With all its digits: some upstreams draw ids from all letters, and what clients put in a path
 # shall not become a store's key.
-_OURS: Final = re.compile(_PREFIX + r"[0-9a-f]{%d,80}" % _HEX_DIGITS)
+_OURS: Final = re.compile(f"{_PREFIX}[0-9a-f]{{{_HEX_DIGITS},80}}")
 
 
 @dataclass(frozen=True, slots=True)

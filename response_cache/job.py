@@ -193,18 +193,21 @@ class Job:
                 self._check_limits()
 
     async def _until_claimed(self, claim: Claim) -> None:
-        """Stop the writer when the claim is another's. A wake-up may also mean nothing."""
+        """Stop the writer when the claim is another's.
+
+        A wake-up may also mean nothing, or that the store was away: then the lease is renewed.
+        """
         await self._store.wait(
             claim.id, after=FAR, epoch=claim.epoch, incarnation=claim.incarnation
         )
         page = await self._store.read(claim.id, after=FAR)
-        if page is None:  # deleted or lost: an append tells which
-            await self.writer.confirm()
-        elif (page.incarnation, page.epoch) != (claim.incarnation, claim.epoch):
+        is_held = page is None or (page.incarnation, page.epoch) == (claim.incarnation, claim.epoch)
+        if not is_held:
             self.writer.lose()
-            await self.closed.wait()
-        elif page.closed:  # by our own last append, whose acknowledgement is on its way
-            await self.closed.wait()
+        if page is None or (is_held and not page.closed):
+            await self.writer.confirm()  # which also tells a deleted record from a lost one
+        else:
+            await self.closed.wait()  # it is over; the writer is about to say how
 
     def _time_left(self) -> float:
         """Seconds until a limit could be reached. A job that waits for its place has none."""

@@ -16,7 +16,9 @@ from typing import Any, Final
 
 import anyio
 import httpx
+import httpx2
 import pytest
+from openai import OpenAI, OpenAIError
 
 from response_cache.cache import body_of
 from response_cache.codec import JsonObject
@@ -39,6 +41,9 @@ EACH: Final = pytest.mark.parametrize(
 )
 """Each stream, on the event loops in turn: what the loop changes is tested elsewhere."""
 
+BASE_URL: Final = "http://test/v1"
+API_KEY: Final = "sk-nobody"
+HEADERS: Final = {"authorization": f"Bearer {API_KEY}"}
 DEADLINE: Final = 30.0
 REQUEST: Final = {
     "model": "asked-for",
@@ -195,9 +200,9 @@ class Stack:
             await self.player.say.send(framing.end)
         await self.player.say.aclose()
 
-    async def played(self, recorded: Recording) -> JsonObject:
+    async def played(self, recorded: Recording, framing: Framing | None = None) -> JsonObject:
         """The Response after the whole recording."""
-        framing = framing_of(recorded.name)
+        framing = framing or framing_of(recorded.name)
         for event in recorded.events:
             await self.play(event, framing)
         await self.end(framing)
@@ -248,7 +253,7 @@ async def recording_stack() -> AsyncIterator[Stack]:
     transport = httpx.ASGITransport(app)
     async with (
         in_lifespan(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test/v1") as client,
+        httpx.AsyncClient(transport=transport, base_url=BASE_URL, headers=HEADERS) as client,
     ):
         with anyio.fail_after(DEADLINE):
             stack = Stack(store, app, client, player)
@@ -271,8 +276,11 @@ async def in_lifespan(app: ASGIApp) -> AsyncIterator[None]:
     async def send(message: Message) -> None:
         started.set()
 
+    async def run() -> None:
+        await app({"type": "lifespan", "state": {}}, receive, send)
+
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(app, {"type": "lifespan", "state": {}}, receive, send)
+        tasks.start_soon(run)
         await started.wait()
         yield
         stopping.set()
@@ -424,3 +432,63 @@ def assert_last_event(last: JsonObject, told: JsonObject, recorded: Recording) -
     end = recorded.terminal or {"type": "response.failed"}
     assert last["response"] == told
     assert as_received({**end, "response": told}) == as_received(last)
+
+
+@pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS)
+async def test_every_way_of_writing_events_is_read_alike(framing: Framing) -> None:
+    recorded = recording("langchain-ai-langchain--code_interpreter")
+    async with recording_stack() as stack:
+        told = await stack.played(recorded, framing)
+        assert_agreement(told, stack.created, recorded)
+        assert_same_events((await stack.replay())[3:-1], recorded, stack.id)
+
+
+# The official accumulator, which refuses what it does not expect.
+
+
+@EACH
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # of items newer than the client
+async def test_official_clients_accept_the_replay_of_what_they_accept_from_the_provider(
+    name: str,
+) -> None:
+    recorded = recording(name)
+    async with recording_stack() as stack:
+        told = await stack.played(recorded)
+        replay = await stack.client.get(f"/responses/{stack.id}", params={"stream": "true"})
+    from_provider = accumulated(b"".join(map(named, recorded.events)))
+    from_us = accumulated(replay.content)
+    if from_provider.refusal is None or from_us.refusal is None:
+        assert from_us.refusal is None
+        assert from_us.types[-1] == f"response.{told['status']}"
+        assert from_us.last == told
+        assert from_us.types[3:-1] == [event["type"] for event in recorded.contents]
+    else:  # it is the provider's fault, and they see as much of the stream
+        assert len(from_us.types) >= len(from_provider.types)
+
+
+@dataclass
+class Accumulated:
+    """What the stream helper of the official client made of a stream."""
+
+    types: list[str] = field(default_factory=list)
+    last: JsonObject | None = None
+    refusal: Exception | None = None
+
+
+def accumulated(body: bytes) -> Accumulated:
+    headers = {"content-type": "text/event-stream"}
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=body))
+    seen = Accumulated()
+    with (
+        httpx2.Client(transport=transport) as http_client,
+        OpenAI(api_key=API_KEY, base_url=BASE_URL, http_client=http_client) as client,
+    ):
+        try:
+            with client.responses.stream(response_id="resp_any") as stream:
+                for event in stream:
+                    seen.types.append(event.type)
+                    if event.type in TERMINAL:
+                        seen.last = event.response.to_dict(mode="json")
+        except (RuntimeError, OpenAIError) as refusal:
+            seen.refusal = refusal
+    return seen

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
+from response_cache import Body, Face, Options, Request, ResponseCache, Route, error_reply, find
+from response_cache.errors import (
+    MethodNotAllowed,
+    NotFound,
+    StoreFull,
+    StoreUnavailable,
+    TooManyRequests,
+)
+from response_cache.http import Verb
+from response_cache.store import Claim, Page, Taken
 from response_cache.stores.memory import MemoryStore
-from response_cache.testing import HttpConformance, HttpTimeConformance, Serve
-from response_cache.testing.in_process import InProcess
-from response_cache.testing.upstream import ScriptedUpstream
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.testing import (
+    HttpConformance,
+    HttpTimeConformance,
+    InProcess,
+    ScriptedUpstream,
+    Serve,
+    virtual_backend,
+)
+from response_cache.testing.http_suite.site import Site, error_of, ok
 from response_cache_asgi import ResponseCacheMiddleware
+
+OURS = "resp_rc" + "0a" * 24
+PATHS = Options().paths
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -47,3 +67,279 @@ class TestMiddleware(HttpConformance, HttpTimeConformance):
 def test_no_test_of_the_suite_hides_another(suite: type) -> None:
     names = Counter(name for group in suite.__bases__ for name in vars(group))
     assert {name for name, count in names.items() if count > 1 and name[:5] == "test_"} == set()
+
+
+# --- Routes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [
+        ("POST", "/v1/responses", Route(Verb.CREATE)),
+        ("POST", "/responses/", Route(Verb.CREATE)),
+        ("POST", "/openai/v1/responses", Route(Verb.CREATE)),
+        ("POST", "/v2/responses", None),
+        ("GET", "/v1/responses", None),
+        ("GET", f"/v1/responses/{OURS}", Route(Verb.RETRIEVE, OURS, "GET, HEAD, DELETE")),
+        ("GET", f"/any/where/responses/{OURS}/", Route(Verb.RETRIEVE, OURS, "GET, HEAD, DELETE")),
+        ("DELETE", f"/responses/{OURS}", Route(Verb.DELETE, OURS, "GET, HEAD, DELETE")),
+        ("POST", f"/responses/{OURS}/cancel", Route(Verb.CANCEL, OURS, "POST")),
+        ("GET", f"/responses/{OURS}/input_items", Route(Verb.INPUT_ITEMS, OURS, "GET, HEAD")),
+        ("PUT", f"/responses/{OURS}", Route(None, OURS, "GET, HEAD, DELETE")),
+        ("OPTIONS", f"/responses/{OURS}", None),
+        ("GET", f"/responses/{OURS}/cancel/more", None),
+        ("GET", f"/responses/{OURS}\n", None),
+        ("GET", f"/responses/{OURS.upper()}", None),
+        ("GET", f"/response/{OURS}", None),
+        ("GET", "/responses/resp_rc", None),
+        ("POST", "/responses/compact", None),
+    ],
+)
+def test_a_request_is_ours_by_its_method_and_path(
+    method: str, path: str, route: Route | None
+) -> None:
+    assert find(method, path, PATHS) == route
+
+
+def test_a_header_that_comes_twice_is_one_list() -> None:
+    fields = ((b"prefer", b"respond-async"), (b"x", b"y"), (b"prefer", b"wait=3"))
+    request = Request("GET", "/", b"", fields)
+    assert request.header(b"prefer") == "respond-async, wait=3"
+    assert request.header(b"absent") == ""
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.0, b"1"), (0.2, b"1"), (1.0, b"1"), (1.01, b"2")])
+def test_retry_after_is_whole_seconds_and_never_zero(seconds: float, said: bytes) -> None:
+    reply = error_reply(TooManyRequests("no", retry_after=seconds))
+    assert dict(reply.headers)[b"retry-after"] == said
+
+
+def test_an_error_is_a_body_of_four_keys() -> None:
+    reply = error_reply(NotFound.of("resp_1"))
+    headers = dict(reply.headers)
+    assert reply.status == 404
+    assert headers[b"content-length"] == b"%d" % len(reply.content)
+    assert b"retry-after" not in headers
+    assert b"allow" not in headers
+    assert json.loads(reply.content) == {
+        "error": {
+            "message": "Response with id 'resp_1' not found.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": None,
+        }
+    }
+
+
+def test_a_method_that_is_not_allowed_is_told_which_are() -> None:
+    reply = error_reply(MethodNotAllowed("no", allow="GET, HEAD"))
+    assert dict(reply.headers)[b"allow"] == b"GET, HEAD"
+
+
+async def test_a_create_is_no_question_about_a_response() -> None:
+    face = Face(ResponseCache(MemoryStore()))
+    with pytest.raises(TypeError):
+        await face.answer(Route(Verb.CREATE), Request("POST", "/responses", b"", ()))
+
+
+async def test_an_owner_callback_may_raise_its_refusal() -> None:
+    async def owner_of(_request: Request) -> Body:
+        raise TooManyRequests("Slow down.", retry_after=3)
+
+    face = Face(ResponseCache(MemoryStore()), owner_of)
+    request = Request("GET", f"/responses/{OURS}", b"", ())
+    reply = await face.answer(Route(Verb.RETRIEVE, OURS), request)
+    assert isinstance(reply, Body)
+    assert (reply.status, dict(reply.headers)[b"retry-after"]) == (429, b"3")
+
+
+# --- What is stored and logged -------------------------------------------------------------------
+
+
+@pytest.fixture
+async def store() -> MemoryStore:
+    return MemoryStore(clock=anyio.current_time)
+
+
+@pytest.fixture
+async def site(store: MemoryStore) -> AsyncGenerator[Site]:
+    upstream = ScriptedUpstream()
+    async with serve_in_process(upstream, store=store) as client:
+        yield Site(client, upstream)
+
+
+@pytest.mark.parametrize("name", ["authorization", "api-key", "x-api-key"])
+async def test_a_credential_is_neither_stored_nor_logged_nor_in_the_id(
+    site: Site, store: MemoryStore, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    headers = {name: "Bearer sk-5ecret", "idempotency-key": "key-5ecret"}
+    site.client.headers.update(headers)
+    id, call = await site.begin(input="content-5ecret")
+    await call.say("answer")
+    await call.crash(ValueError("error-5ecret"))
+    await site.until_over(id)
+    for page in (await store.read(id), await store.read(id, after=-1)):
+        assert page is not None
+        kept = [page.header, page.notes, page.snapshot or b"", *page.events]
+        assert b"5ecret" not in b"".join(kept)
+        assert b"key-5ecret".hex().encode() not in page.header
+    assert "5ecret" not in id
+    assert "5ecret" not in caplog.text
+    assert id in caplog.text  # something was said about it
+
+
+async def test_that_ids_are_capabilities_is_said_once(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    await site.completed()
+    await site.completed()
+    told = [text for text in caplog.messages if "without a credential" in text]
+    assert len(told) == 1
+
+
+# --- A store that does not answer -----------------------------------------------------------------
+
+
+class MoodyStore(MemoryStore):
+    """A memory store that cannot be reached while ``trouble`` is set."""
+
+    trouble: StoreUnavailable | None = None
+
+    def _check(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+
+    async def create(self, id: str, **rest: Any) -> Claim:
+        self._check()
+        return await super().create(id, **rest)
+
+    async def append(self, claim: Claim, events: Sequence[bytes], **rest: Any) -> Claim:
+        self._check()
+        return await super().append(claim, events, **rest)
+
+    async def take(self, id: str, **rest: Any) -> Taken:
+        self._check()
+        return await super().take(id, **rest)
+
+    async def read(self, id: str, **rest: Any) -> Page | None:
+        self._check()
+        return await super().read(id, **rest)
+
+    async def request(self, id: str) -> bytes | None:
+        self._check()
+        return await super().request(id)
+
+    async def delete(self, id: str, **rest: Any) -> bool:
+        self._check()
+        return await super().delete(id, **rest)
+
+
+@pytest.fixture
+async def moody() -> MoodyStore:
+    return MoodyStore(clock=anyio.current_time)
+
+
+@pytest.fixture
+async def unsteady(moody: MoodyStore) -> AsyncGenerator[Site]:
+    """A site over the moody store."""
+    upstream = ScriptedUpstream()
+    async with serve_in_process(upstream, store=moody) as client:
+        yield Site(client, upstream)
+        moody.trouble = None
+
+
+async def test_while_the_store_is_away_everything_is_503_and_worth_a_retry(
+    unsteady: Site, moody: MoodyStore
+) -> None:
+    id, call = await unsteady.begin()
+    moody.trouble = StoreUnavailable("no answer")
+    replies = [
+        await unsteady.get(id),
+        await unsteady.get(id, stream="true"),
+        await unsteady.get(id, headers={"prefer": "wait=5"}),
+        await unsteady.get(id, headers={"if-none-match": "*"}),
+        await unsteady.input_items(id),
+        await unsteady.cancel(id),
+        await unsteady.delete(id),
+        await unsteady.post(),
+        await unsteady.post(previous_response_id=id, background=False),
+    ]
+    for reply in replies:
+        error = error_of(reply, 503)
+        assert (error["type"], error["code"]) == ("server_error", "service_unavailable")
+        assert reply.headers["retry-after"] == "1"
+        assert "x-should-retry" not in reply.headers
+    moody.trouble = None
+    await call.complete()
+    assert (await unsteady.until_over(id))["status"] == "completed"
+    assert len(unsteady.upstream.calls) == 1
+
+
+async def test_a_full_store_takes_no_new_responses(unsteady: Site, moody: MoodyStore) -> None:
+    moody.trouble = StoreFull("no room")
+    reply = await unsteady.post()
+    assert error_of(reply, 503)["message"] == "The response store is full."
+    assert unsteady.upstream.calls == []
+
+
+async def test_a_create_whose_stream_cannot_be_read_is_not_to_be_repeated(
+    unsteady: Site, moody: MoodyStore
+) -> None:
+    async def lose_the_store(_call: object) -> None:
+        moody.trouble = StoreUnavailable("no answer")
+
+    unsteady.upstream.play = lose_the_store
+    reply = await unsteady.post(stream=True)
+    error_of(reply, 503)
+    assert reply.headers["x-should-retry"] == "false"  # the job exists
+
+
+# --- Several processes ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def two(store: MemoryStore) -> AsyncGenerator[tuple[Site, ResponseCacheMiddleware, Site]]:
+    """Two processes over one store: a site, and another with its middleware."""
+    upstream = ScriptedUpstream()
+    other = ResponseCacheMiddleware(upstream, store=store, drain_on_signals=False)
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(serve_in_process(upstream, store=store))
+        client = httpx.AsyncClient(transport=InProcess(other), base_url="http://other/v1")
+        yield Site(first, upstream), other, Site(await stack.enter_async_context(client), upstream)
+
+
+async def test_any_process_polls_streams_and_cancels(
+    two: tuple[Site, ResponseCacheMiddleware, Site],
+) -> None:
+    here, _, there = two
+    id, call = await here.begin()
+    async with there.reading(id) as reader:
+        await call.say("Hel")
+        await reader.until("response.output_text.delta")
+        await there.until_shows(id, "Hel")
+        cancelled = ok(await there.cancel(id))
+        [end] = await reader.rest()
+    await call.stopped()
+    assert end["response"] == cancelled == await here.object(id)
+
+
+async def test_a_long_poll_does_not_hold_up_a_shutdown(
+    two: tuple[Site, ResponseCacheMiddleware, Site],
+) -> None:
+    here, other, there = two
+    id, _ = await here.begin()
+    started = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+
+        async def drain() -> None:
+            await anyio.sleep(1)
+            await other.drain()
+
+        tasks.start_soon(drain)
+        reply = await there.get(id, headers={"prefer": "wait=40"})
+    assert ok(reply)["status"] == "queued"
+    assert anyio.current_time() - started == pytest.approx(1, abs=0.2)
+    error_of(await there.post(), 503)
+    error_of(await there.get(id, stream="true"), 503)
+    assert (await there.object(id))["status"] == "queued"

@@ -31,6 +31,8 @@ ORDER: Final = (
     "identity",
     "dialects",
     "synthesis",
+    "inflate",
+    "packing",
     "store",
     "pace",
     "retained",
@@ -46,7 +48,7 @@ ORDER: Final = (
     "cache",
     "http",
 )
-STORES_MAY_IMPORT: Final = {"store", "errors", "options", "stores"}
+STORES_MAY_IMPORT: Final = {"store", "errors", "options", "packing", "stores"}
 WITHOUT_EXTRAS: Final = {"anyio", "cachetools", "pydantic", "pydantic_core"}
 ADAPTER_DRIVERS: Final = {
     "response_cache_asgi": {"anyio"},

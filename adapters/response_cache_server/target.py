@@ -14,12 +14,12 @@ __all__ = ("BadPath", "parse_base_url", "resource_path", "target_url")
 PREFIXES: Final = (b"/openai/v1", b"/v1")
 """What clients write before the resource; the base URL has its own."""
 
-# Everything printable is sent as it came; what is not (a raw UTF-8 byte) cannot stand in a URL.
-VISIBLE: Final = "".join(map(chr, range(0x21, 0x7F)))
+# Sent as they came. What else careless clients send raw (UTF-8, #) cannot stand in a request line.
+VISIBLE: Final = "".join(map(chr, range(0x21, 0x7F))).replace("#", "")
 
 
 class BadPath(ValueError):
-    """The path could lead out of the base URL."""
+    """The path could lead out of the base URL, or is none."""
 
 
 def parse_base_url(text: str) -> httpx.URL:
@@ -45,7 +45,7 @@ def target_url(base: httpx.URL, scope: Scope) -> httpx.URL:
     ``/v1/x``, ``/openai/v1/x`` and ``/x`` all stand for ``{base}/x``.
 
     Raises:
-        BadPath: the path has a segment ``.`` or ``..``.
+        BadPath: the path has a segment ``.`` or ``..``, or is too long for a URL.
     """
     path = resource_path(scope)
     if any(unquote(segment) in (".", "..") for segment in path.decode("latin-1").split("/")):
@@ -53,7 +53,10 @@ def target_url(base: httpx.URL, scope: Scope) -> httpx.URL:
     queries = [part for part in (base.query, scope.get("query_string", b"")) if part]
     query = b"?" + b"&".join(queries) if queries else b""
     raw = base.raw_path.partition(b"?")[0].rstrip(b"/") + path + query
-    return base.copy_with(raw_path=quote(raw, safe=VISIBLE).encode("ascii"))
+    try:
+        return base.copy_with(raw_path=quote(raw, safe=VISIBLE).encode("ascii"))
+    except httpx.InvalidURL as error:
+        raise BadPath(f"The address is not valid: {error}") from None
 
 
 def resource_path(scope: Scope) -> bytes:

@@ -396,12 +396,17 @@ class Reader:
         id: str,
         *,
         owner: Owner = ANYBODY,
+        patience: float = 0.0,
         seen: Callable[[bytes, int], Awaitable[None]] | None = None,
     ) -> None:
-        """*seen* is called with each frame and its place in what was read."""
+        """*seen* is called with each frame and its place in what was read.
+
+        A response that is not there is asked for again for *patience* seconds.
+        """
         self._cache = cache
         self._id = id
         self._owner = owner
+        self._patience = patience
         self._seen = seen
         self.frames: list[bytes] = []
         self.is_done = False  # the terminal event came, or the response is not there
@@ -419,7 +424,8 @@ class Reader:
             except Unavailable:
                 pass
             except NotFound:
-                self.is_done = True
+                self._patience -= self.PAUSE
+                self.is_done = self._patience < 0
             await anyio.sleep(0 if self.is_done else self.PAUSE)
 
     async def _follow(self) -> None:

@@ -68,6 +68,11 @@ def test_a_path_cannot_lead_out_of_the_base_url(path: str) -> None:
         to(path)
 
 
+def test_a_path_that_is_too_long_for_a_url_is_refused() -> None:
+    with pytest.raises(BadPath, match="not valid"):
+        to("/v1/" + "x" * 100_000)
+
+
 @given(st.binary(min_size=1, max_size=40), st.binary(max_size=40))
 def test_whatever_is_asked_stays_below_the_base_url(rest: bytes, query: bytes) -> None:
     path = b"/v1/" + rest.replace(b"?", b"")

@@ -15,8 +15,7 @@ class Continuing(HttpSuite):
     async def test_our_id_becomes_the_upstreams_own(self, site: Site, background: bool) -> None:
         id = await site.completed()
         site.upstream.play = lambda call: call.complete()
-        asked = {"previous_response_id": id, "background": background, "mine": [1]}
-        reply = await site.post(**asked)
+        reply = await site.post(previous_response_id=id, background=background, mine=[1])
         assert reply.status_code == 200
         call = site.upstream.calls[-1]
         assert call.json["previous_response_id"] == UPSTREAM_ID

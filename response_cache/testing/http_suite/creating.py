@@ -185,7 +185,8 @@ class Refusing(HttpSuite):
     async def test_a_field_of_the_wrong_type_is_refused_by_name(
         self, site: Site, name: str, value: object, words: str
     ) -> None:
-        reply = await site.post(**{name: value})
+        asked: JsonObject = {name: value}
+        reply = await site.post(**asked)
         message = f"Invalid type for '{name}': it must be {words}."
         assert error_of(reply, 400) == invalid(message, name)
         assert site.upstream.calls == []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from response_cache.testing.http_suite.site import HttpSuite, Site, error_of, given
+from response_cache.testing.http_suite.idempotency import KEY
+from response_cache.testing.http_suite.site import HttpSuite, Site, error_of, given, ok
 
 
 class Limits(HttpSuite):
@@ -37,6 +38,15 @@ class Limits(HttpSuite):
         await call.stopped()
         await site.until_over(id)
         assert (await site.create())["status"] == "queued"
+
+    @given(max_running=1, max_waiting=0)
+    async def test_a_repeat_finds_its_response_also_where_there_is_no_room(
+        self, site: Site
+    ) -> None:
+        id = ok(await site.post(headers=KEY))["id"]
+        assert ok(await site.post(headers=KEY))["id"] == id
+        error_of(await site.post(headers={"idempotency-key": "another"}), 429)
+        error_of(await site.post(headers=KEY, input="else"), 422)
 
     @given(max_events=10)
     async def test_too_many_events_fail_the_response_and_stop_the_upstream(

@@ -58,6 +58,7 @@ class HttpSuite:
         upstream = ScriptedUpstream()
         async with serve(upstream, **options) as client:
             client.headers.update(CREDENTIALS)
+            client.event_hooks["response"].append(never_a_conflict)
             yield Site(client, upstream)
 
 
@@ -225,6 +226,11 @@ def _event_in(block: bytes) -> JsonObject:
     event: JsonObject = json.loads(data.removeprefix(b"data: "))
     assert name.removeprefix(b"event: ").decode() == event["type"]
     return event
+
+
+async def never_a_conflict(reply: httpx.Response) -> None:
+    """Official clients repeat what is answered 409, so nothing may be."""
+    assert reply.status_code != 409, reply.request
 
 
 def ok(reply: httpx.Response) -> JsonObject:

@@ -1,0 +1,27 @@
+"""A batch of events as one compressed block of bytes: how batches are kept and stored."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Final
+
+__all__ = ("pack", "unpack")
+
+_FAST: Final = 1  # zlib level: events repeat themselves so much that more effort gains little
+
+
+def pack(events: Sequence[bytes]) -> bytes:
+    """*events* as one compressed block: their lengths in text, a line end, then their bytes."""
+    lengths = b",".join(b"%d" % len(event) for event in events)
+    return zlib.compress(b"\n".join((lengths, b"".join(events))), _FAST)
+
+
+def unpack(block: bytes) -> list[bytes]:
+    """The events of a packed block."""
+    lengths, _, joined = zlib.decompress(block).partition(b"\n")
+    if not lengths:
+        return []
+    ends = list(accumulate(int(length) for length in lengths.split(b",")))
+    return [joined[start:end] for start, end in zip([0, *ends], ends, strict=False)]
