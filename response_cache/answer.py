@@ -41,7 +41,7 @@ class Upstream(Protocol):
     stop. Before that ``answer.stopped`` is set and ``answer.write`` raises ``UpstreamStopped``.
     """
 
-    async def __call__(self, body: bytes, answer: Answer) -> None: ...
+    async def __call__(self, body: bytes, answer: Answer, /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ in it. It knows neither HTTP nor the framework: ``http`` speaks for it, adapters
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -120,6 +121,7 @@ class ResponseCache:
         self.store = store_from_url(store) if isinstance(store, str) else store
         self.options = options or Options()
         self.is_draining = False
+        self._drained_by = math.inf  # by the event loop's clock
         self._now = now
         self._jobs: dict[str, Job] = {}
         self._arrivals = 0  # creates whose record is being made
@@ -131,6 +133,11 @@ class ResponseCache:
         self._tails = Tails(
             self._reading, self.options, spawn=lambda tail: self._spawn(tail.run, tail.id)
         )
+
+    @property
+    def running(self) -> int:
+        """How many responses are being made in this process, or still clean up."""
+        return len(self._jobs)
 
     async def __aenter__(self) -> ResponseCache:
         await self.store.open()
@@ -328,9 +335,13 @@ class ResponseCache:
 
         Running responses may end by themselves for most of that time (``drain_timeout`` when not
         given); what is left then ends ``failed``. Readers of responses that other processes
-        record are sent away at once, the others after the last event. May be called twice.
+        record are sent away at once, the others after the last event. May be called again, and then
+        gets no more time than is left.
         """
+        now = anyio.current_time()
         within = self.options.drain_timeout if within is None else within
+        self._drained_by = min(self._drained_by, now + within)
+        within = max(0.0, self._drained_by - now)
         self.is_draining = True
         for scope in tuple(self._waits):
             scope.cancel()

@@ -15,14 +15,20 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
-from urllib.parse import parse_qs
 
 import anyio
 
+from response_cache import queries
 from response_cache.answer import Headers, Refusal, Upstream
 from response_cache.cache import ResponseCache, body_of
 from response_cache.codec import JsonObject, dump
-from response_cache.errors import APIError, InvalidRequest, MethodNotAllowed, Unavailable
+from response_cache.errors import (
+    APIError,
+    InvalidRequest,
+    MethodNotAllowed,
+    RequestTooLarge,
+    Unavailable,
+)
 from response_cache.identity import ANYBODY, Owner, digest, is_ours, may_name_ours
 from response_cache.input_items import parse_paging
 from response_cache.job import FAR
@@ -38,6 +44,8 @@ from response_cache.sse import DONE, KEEP_ALIVE
 from response_cache.store import Page
 
 __all__ = (
+    "ABOUT_THE_BODY",
+    "ABOUT_THE_CLIENT",
     "Body",
     "Face",
     "OwnerOf",
@@ -47,6 +55,7 @@ __all__ = (
     "Route",
     "Stream",
     "Verb",
+    "answer_early",
     "error_reply",
     "find",
     "is_background",
@@ -132,6 +141,12 @@ _HOP_BY_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"trailer", b"te")
 )
 _KEY_LENGTH: Final = 255
+_ASKS_FOR_BACKGROUND: Final = re.compile(rb'"background"\s*:\s*true')  # of a body not to be parsed
+
+ABOUT_THE_BODY: Final = frozenset((b"content-length", b"transfer-encoding", b"content-encoding"))
+"""Headers of a request that speak of its body: another body, as of a ``Pass``, has its own."""
+ABOUT_THE_CLIENT: Final = ABOUT_THE_BODY | {b"accept-encoding", b"expect"}
+"""Headers of a create that speak of the client's body and connection, not of an upstream's."""
 
 _COMMON: Final[Headers] = (
     (b"cache-control", b"private, no-cache"),
@@ -165,6 +180,24 @@ def find(method: str, path: str, paths: tuple[str, ...]) -> Route | None:
 def is_background(data: bytes) -> bool:
     """Whether a body may ask for background work, told without parsing it."""
     return b'"background"' in data
+
+
+def answer_early(request: Request, *, cut_at: int | None = None) -> Body | Pass | None:
+    """What is answered to a create without a cache; None when it needs one.
+
+    Foreground work passes even where no cache can be opened. With *cut_at*, the request's body is
+    only the beginning, of that many bytes, of one that is longer than it may be.
+    """
+    if cut_at is not None:
+        if _ASKS_FOR_BACKGROUND.search(request.body):
+            return error_reply(RequestTooLarge(f"The request is longer than {cut_at} bytes."))
+        return Pass()
+    needs_a_look = (
+        is_background(request.body)
+        or may_name_ours(request.body)  # it may continue a response of ours
+        or request.header(b"content-encoding")
+    )
+    return None if needs_a_look else Pass()
 
 
 def error_reply(error: APIError) -> Body:
@@ -244,7 +277,7 @@ class Face:
                 await cache.delete(id, owner)
                 return _json(200, dump({"id": id, "object": "response", "deleted": True}))
             case Verb.INPUT_ITEMS:
-                paging = parse_paging(_query(request.query))
+                paging = parse_paging(queries.parse(request.query))
                 return _json(200, dump(await cache.input_items(id, owner, paging)))
             case Verb.CREATE:
                 raise TypeError("a create is answered by Face.create")
@@ -298,20 +331,20 @@ class Face:
     # Reading.
 
     async def _retrieve(self, id: str, owner: Owner, request: Request) -> Reply:
-        query = _query(request.query) if request.query else {}
-        after = _cursor(query)
-        if _flag(query, "stream"):
+        query = queries.parse(request.query) if request.query else {}
+        after = queries.cursor(query)
+        if queries.flag(query, "stream"):
             chunks = await self.cache.stream(id, owner, after=after)
             return self._stream(chunks)
-        known = _entity_tags(request.header(b"if-none-match"))
-        seconds = _wait(request.header(b"prefer"), self._options.max_wait)
+        known = queries.entity_tags(request.header(b"if-none-match"))
+        seconds = queries.wait(request.header(b"prefer"), self._options.max_wait)
         applied: Headers = ()
         if seconds is not None:
             await self._long_poll(id, owner, known, seconds)
             applied = ((b"preference-applied", b"wait=%d" % seconds),)
         if known:
             page = await self.cache.retrieve(id, owner, after=FAR)
-            if _is_known(page, known):
+            if queries.is_known(page, known):
                 return Body(304, (*_COMMON, *self._hints(page), *applied), b"")
         page = await self.cache.retrieve(id, owner)
         return _json(200, body_of(page), (*self._hints(page), *applied))
@@ -322,14 +355,14 @@ class Face:
         while True:
             page = await self.cache.retrieve(id, owner, after=FAR)
             left = deadline - anyio.current_time()
-            is_news = bool(known) and not _is_known(page, known)
+            is_news = bool(known) and not queries.is_known(page, known)
             if page.closed or is_news or left <= 0 or self.cache.is_draining:
                 return
             await self.cache.change(page, left)
 
     def _hints(self, page: Page) -> Headers:
         """The entity tag, and when to ask again while the response is pending."""
-        tag = (b"etag", _entity_tag(page).encode("latin-1"))
+        tag = (b"etag", queries.entity_tag(page).encode("latin-1"))
         if page.closed:
             return (tag,)
         pause = self._options.poll_after
@@ -387,56 +420,8 @@ def _by_credential(options: Options) -> OwnerOf:
     return owner_of
 
 
-# Queries and headers.
-
-
 def _idempotency_key(request: Request) -> str | None:
     key = request.header(b"idempotency-key")
     if len(key) > _KEY_LENGTH:
         raise InvalidRequest(f"Idempotency-Key is longer than {_KEY_LENGTH} characters.")
     return key or None
-
-
-def _query(query: bytes) -> dict[str, list[str]]:
-    return parse_qs(query.decode("latin-1"), keep_blank_values=True)
-
-
-_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
-
-
-def _flag(query: Mapping[str, list[str]], name: str) -> bool:
-    text = query.get(name, ["false"])[-1].lower()
-    if text not in _FLAGS:
-        raise InvalidRequest(f"'{name}' must be true or false.", param=name)
-    return _FLAGS[text]
-
-
-def _cursor(query: Mapping[str, list[str]]) -> int:
-    """``starting_after``; -1 stands for the whole log."""
-    text = query.get("starting_after", ["-1"])[-1]
-    if not re.fullmatch(r"-1|[0-9]{1,30}", text):
-        raise InvalidRequest(
-            "'starting_after' must be an integer, the sequence number of an event.",
-            param="starting_after",
-        )
-    return min(int(text), FAR)
-
-
-def _wait(prefer: str, longest: float) -> int | None:
-    """Whole seconds of ``Prefer: wait`` (RFC 7240 4.3), capped; None when it is not asked for."""
-    match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})", prefer, re.IGNORECASE)
-    return min(int(match[1]), math.floor(longest)) if match else None
-
-
-def _entity_tag(page: Page) -> str:
-    return f'"{page.incarnation}-{page.epoch}-{page.tail}-{page.status}"'
-
-
-def _entity_tags(if_none_match: str) -> frozenset[str]:
-    """The tags a client knows, for weak comparison (RFC 9110 13.1.2)."""
-    tags = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
-    return frozenset(tag for tag in tags if tag)
-
-
-def _is_known(page: Page, known: frozenset[str]) -> bool:
-    return _entity_tag(page) in known or "*" in known

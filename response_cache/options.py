@@ -88,8 +88,9 @@ class Options(BaseModel):
     """What running responses get to end by themselves when the process is to stop."""
 
     @model_validator(mode="after")
-    def _paths_are_absolute(self) -> Options:
+    def _paths_are_of_responses(self) -> Options:
         for path in self.paths:
-            if not path.startswith("/") or path.endswith("/"):
-                raise ValueError(f"paths: {path!r} must begin with a slash and not end with one")
+            # Below such a path responses are read, too: see the routes in http.py.
+            if not (path.startswith("/") and path.endswith("/responses")):
+                raise ValueError(f"paths: {path!r} must begin with '/' and end with '/responses'")
         return self

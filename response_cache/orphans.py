@@ -51,6 +51,11 @@ class Orphans:
         self._is_ours = is_ours
         self._seen: LRUCache[str, _Sighting] = LRUCache(_REMEMBERED)
 
+    @property
+    def observed(self) -> int:
+        """How many responses have been seen orphaned and not settled since."""
+        return len(self._seen)
+
     def forget_all(self) -> None:
         """The store did not answer: what was seen before proves nothing any more."""
         self._seen.clear()

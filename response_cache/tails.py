@@ -133,9 +133,19 @@ class Tails:
         self._options = options
         self._spawn = spawn
         self._tails: dict[str, Tail] = {}
+        self._ended_but: Container[str] | None = None  # None: nothing is being ended
+
+    @property
+    def followed(self) -> int:
+        """How many responses are followed."""
+        return len(self._tails)
 
     def end_all(self, *, but: Container[str] = ()) -> None:
-        """End the streams that are being followed, but those of the ids in *but*."""
+        """End the streams that are being followed, but those of the ids in *but*.
+
+        Those that are about to be followed, too: a slow reader may still be at its first page.
+        """
+        self._ended_but = but
         for tail in self._tails.values():
             if not tail.is_over and tail.id not in but:
                 tail.end_now()
@@ -197,7 +207,10 @@ class Tails:
         tail = self._tails.get(page.id)
         if tail is None or tail.is_over:
             tail = self._tails[page.id] = Tail(page, self._reading, self._options)
-            self._spawn(tail)
+            if self._ended_but is not None and page.id not in self._ended_but:
+                tail.end_now()
+            else:
+                self._spawn(tail)
         tail.readers += 1
         return tail
 

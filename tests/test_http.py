@@ -8,12 +8,29 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 import anyio
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from response_cache import Body, Face, Options, Request, ResponseCache, Route, error_reply, find
+from response_cache import (
+    Answer,
+    Body,
+    Face,
+    Headers,
+    Options,
+    Pass,
+    Reply,
+    Request,
+    ResponseCache,
+    Route,
+    Stream,
+    error_reply,
+    find,
+)
 from response_cache.errors import (
     MethodNotAllowed,
     NotFound,
@@ -35,6 +52,7 @@ from response_cache.testing import (
 from response_cache.testing.http_suite.site import Site, error_of, ok
 from response_cache_asgi import ResponseCacheMiddleware
 
+KEYED = {"authorization": "Bearer sk", "idempotency-key": "once"}
 OURS = "resp_rc" + "0a" * 24
 PATHS = Options().paths
 
@@ -151,6 +169,70 @@ async def test_an_owner_callback_may_raise_its_refusal() -> None:
     reply = await face.answer(Route(Verb.RETRIEVE, OURS), request)
     assert isinstance(reply, Body)
     assert (reply.status, dict(reply.headers)[b"retry-after"]) == (429, b"3")
+
+
+# --- Whatever is asked --------------------------------------------------------------------------
+
+anything: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+bodies = st.fixed_dictionaries(
+    {"background": st.just(True) | anything},
+    optional={
+        name: anything | st.text(max_size=3)
+        for name in ("input", "metadata", "tools", "text", "reasoning", "conversation", "stream")
+    },
+)
+queries = st.binary(max_size=20) | st.lists(
+    st.tuples(
+        st.sampled_from(["stream", "starting_after", "limit", "order", "after", "include[]"]),
+        st.sampled_from(["true", "-1", "99", "asc", "", "\ud800"]) | st.text(max_size=4),
+    ),
+    max_size=4,
+).map(lambda pairs: urlencode(pairs, errors="surrogatepass").encode())
+values = st.binary(max_size=20) | st.sampled_from([b"*", b'W/"', b"wait=1", b"wait=9e9", b"gzip"])
+headers = st.dictionaries(
+    st.sampled_from([b"prefer", b"if-none-match", b"authorization", b"idempotency-key"]), values
+).map(lambda fields: tuple(fields.items()))
+
+
+async def asked_in_every_way(query: bytes, headers: Headers, body: bytes) -> list[int]:
+    """The status of the replies to a create, and to every question about what it made."""
+    async with ResponseCache(MemoryStore(clock=anyio.current_time), Options(max_wait=0)) as cache:
+        face = Face(cache)
+        created = await face.create(Request("POST", "/responses", query, headers, body), upstream)
+        replies: list[Reply] = [] if isinstance(created, Pass) else [created]
+        ids = [job.writer.claim.id for job in cache._jobs.values()]
+        for verb in set(Verb) - {Verb.CREATE}:
+            for id in (OURS, *ids):
+                request = Request("GET", "/", query, headers)
+                replies.append(await face.answer(Route(verb, id), request))
+        for reply in replies:
+            if isinstance(reply, Stream):
+                await reply.chunks.aclose()
+        await cache.drain(0)
+    return [reply.status for reply in replies]
+
+
+async def upstream(body: bytes, answer: Answer) -> None:
+    assert b'"stream"' in body
+    answer.start(200, [(b"content-type", b"text/event-stream")])
+    await answer.stopped.wait()
+
+
+@settings(max_examples=60)
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@given(query=queries, headers=headers, body=bodies.map(json.dumps).map(str.encode) | st.binary())
+def test_whatever_is_asked_is_answered_and_never_by_a_fault_of_ours(
+    backend: str, query: bytes, headers: Headers, body: bytes
+) -> None:
+    name, options = virtual_backend(backend)
+    statuses = anyio.run(
+        asked_in_every_way, query, headers, body, backend=name, backend_options=options
+    )
+    assert set(statuses) <= {200, 304, 400, 404}
 
 
 # --- What is stored and logged -------------------------------------------------------------------
@@ -295,16 +377,45 @@ async def test_a_create_whose_stream_cannot_be_read_is_not_to_be_repeated(
     assert reply.headers["x-should-retry"] == "false"  # the job exists
 
 
+class NarrowStore(MemoryStore):
+    """A memory store that holds numbers of 64 bits, as databases do."""
+
+    async def read(self, id: str, *, after: int | None = None, **rest: Any) -> Page | None:
+        assert after is None or -1 <= after < 2**63
+        return await super().read(id, after=after, **rest)
+
+    async def wait(self, id: str, *, after: int, **rest: Any) -> None:
+        assert -1 <= after < 2**63
+        await super().wait(id, after=after, **rest)
+
+
+async def test_a_huge_cursor_is_no_number_that_a_store_could_not_hold() -> None:
+    upstream = ScriptedUpstream()
+    store = NarrowStore(clock=anyio.current_time)
+    async with serve_in_process(upstream, store=store) as client:
+        site = Site(client, upstream)
+        id, call = await site.begin()
+        async with site.reading(id, starting_after="9" * 30) as reader:
+            await call.complete()
+            assert await reader.rest() == []
+
+
 # --- Several processes ----------------------------------------------------------------------------
+
+
+def error_message(reply: httpx.Response) -> object:
+    assert reply.status_code == 429
+    return reply.json()["error"]["message"]
 
 
 @pytest.fixture
 async def two(store: MemoryStore) -> AsyncGenerator[tuple[Site, ResponseCacheMiddleware, Site]]:
     """Two processes over one store: a site, and another with its middleware."""
     upstream = ScriptedUpstream()
-    other = ResponseCacheMiddleware(upstream, store=store, drain_on_signals=False)
+    options: dict[str, Any] = {"store": store, "admission_wait": 5.0}
+    other = ResponseCacheMiddleware(upstream, drain_on_signals=False, **options)
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(serve_in_process(upstream, store=store))
+        first = await stack.enter_async_context(serve_in_process(upstream, **options))
         client = httpx.AsyncClient(transport=InProcess(other), base_url="http://other/v1")
         yield Site(first, upstream), other, Site(await stack.enter_async_context(client), upstream)
 
@@ -322,6 +433,47 @@ async def test_any_process_polls_streams_and_cancels(
         [end] = await reader.rest()
     await call.stopped()
     assert end["response"] == cancelled == await here.object(id)
+
+
+async def test_a_key_makes_one_call_in_all_processes_together(
+    two: tuple[Site, ResponseCacheMiddleware, Site],
+) -> None:
+    here, _, there = two
+    ids: set[str] = set()
+
+    async def post(site: Site) -> None:
+        ids.add(ok(await site.post(headers=KEYED))["id"])
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(10):
+            tasks.start_soon(post, here)
+            tasks.start_soon(post, there)
+    assert len(ids) == len(here.upstream.calls) == 1
+
+
+async def test_a_repeat_in_another_process_waits_for_the_first_to_be_refused(
+    two: tuple[Site, ResponseCacheMiddleware, Site],
+) -> None:
+    here, _, there = two
+    replies: list[httpx.Response] = []
+
+    async def post(site: Site) -> None:
+        replies.append(await site.post(headers=KEYED))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(post, here)
+        first = await here.upstream.next_call()
+        tasks.start_soon(post, there)
+        await anyio.sleep(3)
+        assert len(here.upstream.calls) == 1
+        await first.reply(429, {"error": {"message": "first"}})
+        second = await here.upstream.next_call()
+        await second.say("Hello")
+        await second.complete()
+    refused, accepted = replies
+    assert error_message(refused) == "first"
+    here.client.headers.update(KEYED)
+    assert (await here.until_over(ok(accepted)["id"]))["status"] == "completed"
 
 
 async def test_a_long_poll_does_not_hold_up_a_shutdown(

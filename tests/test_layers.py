@@ -46,6 +46,7 @@ ORDER: Final = (
     "tails",
     "stores",
     "cache",
+    "queries",
     "http",
 )
 STORES_MAY_IMPORT: Final = {"store", "errors", "options", "packing", "stores"}
@@ -62,6 +63,7 @@ ADAPTER_DRIVERS: Final = {
         "typer",
         "uvicorn",
     },
+    "response_cache_wsgi": {"anyio"},
 }
 STDLIB: Final = sys.stdlib_module_names
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Final, assert_never
+from typing import assert_never
 
 import anyio
 
@@ -18,11 +17,11 @@ from response_cache import (
     Request,
     Route,
     Stream,
+    answer_early,
     error_reply,
-    is_background,
 )
-from response_cache.errors import APIError, RequestTooLarge
-from response_cache.http import Verb
+from response_cache.errors import APIError
+from response_cache.http import ABOUT_THE_BODY, Verb
 from response_cache_asgi.host import Host
 from response_cache_asgi.streams import Streams
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
@@ -79,13 +78,12 @@ class Exchange:
 
     async def _create(self, scope: Scope, body: _Body) -> Reply | Pass:
         await body.read()
-        if body.is_cut and _ASKS_FOR_BACKGROUND.search(body.content):
-            return error_reply(RequestTooLarge(f"The request is longer than {self._limit} bytes."))
-        if not body.is_whole:
-            return Pass()  # too long to be looked into, or cut short: the app shall see the same
+        if not (body.is_whole or body.is_cut):
+            return Pass()  # the client has gone: the app shall see the same
         request = _request(scope, body.content)
-        if _is_foreground(request):
-            return Pass()  # even where no cache can be opened
+        early = answer_early(request, cut_at=self._limit if body.is_cut else None)
+        if early is not None:
+            return early
         face = await self._face()
         return await face.create(request, WrappedApp(self._app, scope))
 
@@ -137,19 +135,6 @@ async def _while_there(receive: Receive) -> AsyncGenerator[None]:
         tasks.cancel_scope.cancel()
 
 
-_ASKS_FOR_BACKGROUND: Final = re.compile(rb'"background"\s*:\s*true')
-"""Tells it of a body that is too long to be parsed."""
-
-
-def _is_foreground(request: Request) -> bool:
-    """Whether a create surely concerns the app alone, told without parsing it."""
-    return not (
-        is_background(request.body)
-        or b'"resp_' in request.body  # it may continue a response of ours
-        or request.header(b"content-encoding")
-    )
-
-
 def _start(status: int, headers: Headers) -> Message:
     return {"type": "http.response.start", "status": status, "headers": list(headers)}
 
@@ -166,8 +151,7 @@ def _request(scope: Scope, body: bytes = b"") -> Request:
 
 def _replaced(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
     """*headers* for another body than the one they came with."""
-    about_the_body = (b"content-length", b"transfer-encoding", b"content-encoding")
-    kept = [pair for pair in headers if pair[0].lower() not in about_the_body]
+    kept = [pair for pair in headers if pair[0].lower() not in ABOUT_THE_BODY]
     return [*kept, (b"content-length", b"%d" % len(body))]
 
 

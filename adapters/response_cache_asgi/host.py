@@ -23,12 +23,12 @@ from response_cache_asgi.loops import current_loop, start_detached
 from response_cache_asgi.signals import on_stop_signal
 from response_cache_asgi.streams import Streams
 
-__all__ = ("Host", "Hosted")
+__all__ = ("LAST_WORDS", "RETRY_AFTER", "Host", "Hosted")
 
 logger = logging.getLogger("response_cache.asgi")
 
 LAST_WORDS: Final = 0.5  # seconds that streams get to send what they have when the process drains
-RETRY_AFTER: Final = 1.0
+RETRY_AFTER: Final = 1.0  # seconds after which a store that could not be opened may be asked again
 
 
 class Hosted:
@@ -37,6 +37,12 @@ class Hosted:
     def __init__(self, face: Face) -> None:
         self.face = face
         self.streams = Streams()
+        self.told_to_stop = anyio.Event()
+
+    async def drain_when_told(self) -> None:
+        """Wait for ``told_to_stop``, then drain."""
+        await self.told_to_stop.wait()
+        await self.drain()
 
     async def drain(self) -> None:
         """Take no more background work and bring to an end what is there."""
@@ -71,10 +77,11 @@ class Host:
         loop, hosted = current_loop(), Hosted(self._make())
         try:
             async with hosted.face.cache, anyio.create_task_group() as tasks:
-                drain = partial(tasks.start_soon, hosted.drain)
-                with on_stop_signal(drain, self._drains_on_signals):
+                tasks.start_soon(hosted.drain_when_told)
+                with on_stop_signal(hosted.told_to_stop.set, self._drains_on_signals):
                     self._hosted[loop] = hosted
                     yield hosted
+                tasks.cancel_scope.cancel()
         finally:
             if self._hosted.get(loop) is hosted:
                 del self._hosted[loop]

@@ -32,6 +32,7 @@ class ResponseCacheMiddleware:
     def __init__(
         self,
         app: ASGIApp,
+        /,
         store: Store | str = "memory://",
         *,
         owner: OwnerOf | None = None,

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-from response_cache_asgi.loops import run_soon
+from response_cache_asgi.loops import RunSoon, run_soon
 
 __all__ = ("on_stop_signal",)
 
@@ -22,13 +22,17 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def on_stop_signal(then: Callable[[], object], is_wanted: bool = True) -> Iterator[None]:
+def on_stop_signal(
+    then: Callable[[], object], is_wanted: bool = True, *, soon: RunSoon | None = None
+) -> Iterator[None]:
     """While the context lasts, run *then* in this event loop at a signal that a server handles.
 
-    Signals that nobody handles keep their default effect. Does nothing outside the main thread.
+    It runs outside of any task: it can set an event, but not start anything. Signals that nobody
+    handles keep their default effect. Does nothing outside the main thread.
+    *soon* gets it run elsewhere than in this event loop.
     """
     servers = _handled() if is_wanted else {}
-    soon = run_soon()
+    soon = soon or run_soon()
     lasts = True
 
     def run() -> None:

@@ -7,17 +7,11 @@ its body, for background tasks and clean-up.
 
 from __future__ import annotations
 
-from typing import Final
-
 from response_cache import Answer
+from response_cache.http import ABOUT_THE_CLIENT
 from response_cache_asgi.types import ASGIApp, Message, Scope
 
 __all__ = ("WrappedApp",)
-
-_REWRITTEN: Final = frozenset(
-    (b"content-length", b"transfer-encoding", b"accept-encoding", b"content-encoding", b"expect")
-)
-"""Headers that speak of the client's body and connection, not of the app's."""
 
 
 class WrappedApp:
@@ -53,7 +47,9 @@ class WrappedApp:
         await self._app(self._run_scope(body), receive, send)
 
     def _run_scope(self, body: bytes) -> Scope:
-        headers = [pair for pair in self._scope["headers"] if pair[0].lower() not in _REWRITTEN]
+        headers = [
+            pair for pair in self._scope["headers"] if pair[0].lower() not in ABOUT_THE_CLIENT
+        ]
         headers.append((b"content-length", b"%d" % len(body)))
         scope = {**self._scope, "headers": headers, "extensions": {}}
         if "state" in scope:

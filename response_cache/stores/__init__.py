@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from response_cache.store import Store
 
@@ -17,6 +17,9 @@ def store_from_url(url: str) -> Store:
     """The store that *url* names, not opened yet, with the options in its query.
 
     ``memory://?max_bytes=…&max_responses=…&tombstone_ttl=…`` is the memory of this process.
+    ``redis://…``, ``redis+sentinel://…``, ``redis+cluster://…`` are in ``redis_urls``.
+    ``sqlite:///relative.db`` and ``sqlite:////absolute.db`` are files for the processes of one
+    machine, with the options that ``docs/sqlite.md`` lists.
     No message repeats the URL or a value from it: there may be a password in it.
 
     Raises:
@@ -40,9 +43,50 @@ def _memory(url: SplitResult) -> Store:
     return MemoryStore(**_read_options(url, options))
 
 
+def _sqlite(url: SplitResult) -> Store:
+    from response_cache.stores.sqlite import SQLiteStore
+
+    path = unquote(url.path.removeprefix("/"))
+    if url.netloc or url.fragment or not path:
+        raise ValueError("a sqlite URL is sqlite:///relative.db or sqlite:////absolute.db")
+    options = {
+        "synchronous": _synchronous,
+        "tombstone_ttl": _seconds,
+        "poll_interval": _seconds,
+        "busy_timeout": _seconds,
+        "sweep_interval": _seconds,
+        "max_bytes": _whole,
+    }
+    return SQLiteStore(path, **_read_options(url, options))
+
+
+def _redis(url: SplitResult) -> Store:
+    from response_cache.stores.redis import RedisStore
+    from response_cache.stores.redis_urls import servers_at
+
+    of_connections: dict[str, Callable[[str], Any]] = {
+        "max_connections": _whole,
+        "socket_timeout": _seconds,
+        "ssl_ca_certs": str,
+        "ssl_certfile": str,
+        "ssl_keyfile": str,
+    }
+    given = _read_options(url, {"key_prefix": str, "tombstone_ttl": _seconds, **of_connections})
+    connecting = {name: given[name] for name in of_connections if name in given}
+    of_store = {name: given[name] for name in given if not name.startswith("ssl_")}
+    return RedisStore(servers_at(url, **connecting), **of_store)
+
+
 # Each loader imports its own store: a driver is needed only by those who name it.
 LOADERS: Final[Mapping[str, Callable[[SplitResult], Store]]] = {
     "memory": _memory,
+    "redis": _redis,
+    "redis+cluster": _redis,
+    "redis+sentinel": _redis,
+    "rediss": _redis,
+    "rediss+cluster": _redis,
+    "rediss+sentinel": _redis,
+    "sqlite": _sqlite,
 }
 
 
@@ -75,6 +119,12 @@ def _seconds(value: str) -> float:
     if not 0 < seconds < math.inf:
         raise ValueError("a number of seconds above 0")
     return seconds
+
+
+def _synchronous(value: str) -> str:
+    if value.upper() not in ("NORMAL", "FULL"):
+        raise ValueError("NORMAL or FULL")
+    return value.upper()
 
 
 def _listed(names: Iterable[str]) -> str:

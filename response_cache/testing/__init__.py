@@ -64,7 +64,12 @@ HOMES: Final[Mapping[str, str]] = {
 }
 
 TESTS: Final = frozenset(
-    {"response_cache.testing.store_machine", "response_cache.testing.store_promises"}
+    {
+        "response_cache.testing.http_suite",
+        "response_cache.testing.store_machine",
+        "response_cache.testing.store_promises",
+        "response_cache.testing.upstream",
+    }
 )
 
 

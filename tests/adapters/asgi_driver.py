@@ -54,7 +54,6 @@ class Call:
     scope: Scope
     incoming: list[Message]
     sent: list[Message] = field(default_factory=list)
-    received: int = 0  # messages that the app has taken
     is_over: bool = False  # the app has returned
     error: Exception | None = None
     task: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -134,7 +133,6 @@ class Call:
             if self.is_complete:
                 return {"type": "http.disconnect"}
             await self._changed.wait()
-        self.received += 1
         return self.incoming.pop(0)
 
     async def send(self, message: Message) -> None:

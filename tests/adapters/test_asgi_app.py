@@ -318,11 +318,9 @@ async def test_a_cancel_really_stops_the_app(rest: ASGIApp, verb: str) -> None:
             assert (await request(middleware, "GET", f"/v1/responses/{id}")).status == 404
 
 
-# Not a talkative one under 2.4: there Starlette leaves its generator to the garbage collector.
-@pytest.mark.parametrize(
-    ("spec_version", "is_silent"), [("2.0", True), ("2.0", False), ("2.4", True)]
-)
-async def test_a_cancel_stops_a_streaming_response(spec_version: str, is_silent: bool) -> None:
+# One that is silent: Starlette leaves generators whose send failed to the garbage collector.
+@pytest.mark.parametrize("spec_version", ["2.0", "2.4"])
+async def test_a_cancel_stops_a_streaming_response(spec_version: str) -> None:
     api, ends = FastAPI(), list[str]()
 
     @api.post("/v1/responses")
@@ -330,9 +328,7 @@ async def test_a_cancel_stops_a_streaming_response(spec_version: str, is_silent:
         async def tell() -> AsyncIterator[bytes]:
             try:
                 yield sse(*STORY[:4])
-                while True:
-                    await anyio.sleep(1000 if is_silent else 0.001)
-                    yield b": more\n\n"
+                await anyio.sleep_forever()
             finally:
                 with anyio.CancelScope(shield=True):
                     await anyio.sleep(0.01)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from anyio import Event, create_task_group, wait_all_tasks_blocked
 
@@ -104,6 +106,12 @@ class Waiting:
             incarnation=self.page.incarnation,
         )
         self.woken.set()
+
+
+def waiters_alive() -> int:
+    """How many waiters anything still holds; the store itself tells nobody."""
+    gc.collect()
+    return sum(type(thing).__name__ == "_Waiter" for thing in gc.get_objects())
 
 
 def test_two_stores_have_tags_of_their_own() -> None:
@@ -339,6 +347,19 @@ async def test_whoever_finds_a_response_expired_wakes_those_who_wait_for_it(
         await clock.advance(TTL + 1)
         assert await store.read("a") is None
         await reader.woken.wait()
+
+
+async def test_waits_that_were_given_up_leave_nothing_behind() -> None:
+    store = MemoryStore()
+    await create(store, "a")
+    reader = Waiting(store, await page_of(store, "a"), after=-1)
+    async with create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(reader.run)
+        await wait_all_tasks_blocked()
+        assert waiters_alive() == 20
+        group.cancel_scope.cancel()
+    assert waiters_alive() == 0
 
 
 async def test_what_is_stored_outlives_a_close_of_the_store() -> None:

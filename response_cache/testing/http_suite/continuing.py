@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from response_cache.testing.http_suite.site import HttpSuite, Site, error_of, invalid, ok
@@ -21,6 +23,25 @@ class Continuing(HttpSuite):
         assert call.json["previous_response_id"] == UPSTREAM_ID
         assert call.json["mine"] == [1]
         assert call.headers["content-length"] == str(len(call.body))
+
+    async def test_a_foreground_create_need_not_speak_of_background_for_that(
+        self, site: Site
+    ) -> None:
+        id = await site.completed()
+        site.upstream.play = lambda call: call.complete()
+        body = b'{"previous_response_id": "%b", "input": 1e2}' % id.encode()
+        reply = await site.client.post("/responses", content=body)
+        assert reply.status_code == 200
+        assert site.upstream.calls[-1].json == {"previous_response_id": UPSTREAM_ID, "input": 100}
+
+    async def test_a_compressed_create_is_passed_on_in_plain(self, site: Site) -> None:
+        id = await site.completed()
+        site.upstream.play = lambda call: call.complete()
+        body = gzip.compress(b'{"previous_response_id": "%b"}' % id.encode())
+        await site.client.post("/responses", content=body, headers={"content-encoding": "gzip"})
+        call = site.upstream.calls[-1]
+        assert call.json == {"previous_response_id": UPSTREAM_ID}
+        assert "content-encoding" not in call.headers
 
     async def test_the_response_names_our_id_all_along(self, site: Site) -> None:
         id = await site.completed()

@@ -56,6 +56,7 @@ QUEUED: Final[JsonObject] = {
 """Every field of a response that has not begun, as recorded from the real service."""
 
 FOREGROUND: Final = [{}, {"background": False}, {"background": None}]
+OF_ITS_CONNECTION: Final = {"connection": "x-hop", "keep-alive": "timeout=5", "te": "trailers"}
 REFUSALS: Final = [300, 400, 401, 403, 404, 413, 422, 429, 500, 502, 503]
 
 
@@ -228,7 +229,8 @@ class Refusing(HttpSuite):
         body = b'{"error" : {"message": "no", "mine": true}}'
 
         async def refuse(call: Call) -> None:
-            await call.reply(status, body, {"retry-after": "7", "x-request-id": "theirs"})
+            headers = {"retry-after": "7", "x-request-id": "theirs", "content-length": "43"}
+            await call.reply(status, body, {**headers, **OF_ITS_CONNECTION})
 
         site.upstream.play = refuse
         reply = await site.post(stream=stream)
@@ -236,7 +238,8 @@ class Refusing(HttpSuite):
         assert reply.headers["content-type"] == "application/json"
         assert reply.headers["retry-after"] == "7"
         assert reply.headers["x-request-id"] == "theirs"
-        assert reply.headers["content-length"] == str(len(body))
+        assert reply.headers["content-length"] == str(len(body)) == "43"
+        assert set(OF_ITS_CONNECTION).isdisjoint(reply.headers)
 
     async def test_an_upstream_that_breaks_before_it_answers_is_a_server_error(
         self, site: Site
@@ -293,6 +296,13 @@ class Passing(HttpSuite):
         [call] = site.upstream.calls
         assert call.body == body
         assert call.headers["x-mine"] == "kept"
+
+    async def test_a_compressed_create_in_the_foreground_stays_compressed(self, site: Site) -> None:
+        site.upstream.play = _accept
+        body = gzip.compress(b'{"input": "hi", "background": false}')
+        await site.client.post("/responses", content=body, headers={"content-encoding": "gzip"})
+        [call] = site.upstream.calls
+        assert (call.body, call.headers["content-encoding"]) == (body, "gzip")
 
     async def test_a_body_in_an_encoding_that_we_do_not_know_is_for_the_app_to_judge(
         self, site: Site

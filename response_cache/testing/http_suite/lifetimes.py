@@ -65,10 +65,12 @@ class Expiring(HttpSuite):
         site.upstream.play = lambda call: call.complete()
         id = ok(await site.post(headers=KEY))["id"]
         await site.until_over(id)
+        tag = (await site.get(id)).headers["etag"]
         await anyio.sleep(51)
         assert ok(await site.post(headers=KEY))["id"] == id
         assert (await site.until_over(id))["status"] == "completed"
         assert len(site.upstream.calls) == 2
+        assert (await site.get(id)).headers["etag"] != tag
 
 
 class Enduring(HttpSuite):
@@ -163,6 +165,23 @@ class Waiting(HttpSuite):
         reply = await site.get(id, headers={"prefer": "wait=9999999999999"})
         assert reply.headers["preference-applied"] == "wait=30"
         assert anyio.current_time() - started == pytest.approx(30, abs=0.5)
+
+    async def test_a_long_poll_with_a_tag_returns_at_the_first_news(self, site: Site) -> None:
+        id, call = await site.begin()
+        tag = (await site.get(id)).headers["etag"]
+        started = anyio.current_time()
+
+        async def answer() -> None:
+            await anyio.sleep(5)
+            await call.start()
+            await anyio.sleep(5)
+            await call.say("x")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(answer)
+            reply = await site.get(id, headers={"prefer": "wait=40", "if-none-match": tag})
+            assert ok(reply)["status"] == "in_progress"
+            assert anyio.current_time() - started == pytest.approx(10, abs=0.5)
 
     async def test_a_long_poll_without_a_tag_waits_for_the_end_not_for_news(
         self, site: Site

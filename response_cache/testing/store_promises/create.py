@@ -18,7 +18,7 @@ __all__ = ("CreatePromises", "PropertyPromises", "RequestPromises")
 class PropertyPromises(Promises):
     """What a store says of itself."""
 
-    def test_the_properties_have_values_that_suit_their_meaning(self, store: Store) -> None:
+    async def test_the_properties_have_values_that_suit_their_meaning(self, store: Store) -> None:
         assert store.flush_interval >= 0
         assert isinstance(store.can_forget, bool)
         assert re.fullmatch("[0-9a-f]*", store.id_tag)

@@ -39,6 +39,13 @@ class DeletePromises(Promises):
     async def test_an_unknown_id_is_not_there_to_erase(self, subject: Subject) -> None:
         assert await subject.delete() is False
 
+    async def test_an_id_that_is_deleted_before_its_create_arrives_stays_deleted(
+        self, subject: Subject
+    ) -> None:
+        await subject.delete()
+        with pytest.raises(Deleted):
+            await subject.create()
+
     async def test_a_withdrawn_record_is_gone_without_a_tombstone(self, subject: Subject) -> None:
         claim = await subject.create(b"old")
         assert await subject.delete(claim=claim) is True
@@ -78,6 +85,11 @@ class DeletePromises(Promises):
     async def test_a_claim_of_another_incarnation_withdraws_nothing(self, subject: Subject) -> None:
         claim = await subject.create(b"0")
         assert await subject.delete(claim=replace(claim, incarnation="second")) is False
+        assert await subject.log() == (b"0",)
+
+    async def test_a_claim_on_another_id_withdraws_nothing(self, subject: Subject) -> None:
+        claim = await subject.create(b"0")
+        assert await subject.delete(claim=replace(claim, id=subject.id + "0")) is False
         assert await subject.log() == (b"0",)
 
     async def test_a_closed_record_is_not_withdrawn(self, subject: Subject) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from response_cache.errors import Fenced, Missing
+from response_cache.errors import Deleted, Fenced, Missing
 from response_cache.store import Claim
 from response_cache.testing.store_promises.subject import (
     CROWD,
@@ -239,3 +239,14 @@ class TimePromises(Promises):
         with pytest.raises(Missing):
             await subject.append(Claim(subject.id, "first", 1, tail=0))
         assert (await subject.create(incarnation="second")).epoch == 1
+
+    async def test_a_second_delete_renews_the_tombstone(
+        self, subject: Subject, clock: Clock
+    ) -> None:
+        await subject.create()
+        await subject.delete()
+        await clock.advance(subject.store.tombstone_ttl * 0.75)
+        await subject.delete()
+        await clock.advance(subject.store.tombstone_ttl * 0.75)
+        with pytest.raises(Deleted):
+            await subject.create()

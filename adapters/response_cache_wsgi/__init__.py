@@ -1,0 +1,9 @@
+"""Background responses around any WSGI application.
+
+app.wsgi_app = ResponseCacheMiddleware(app.wsgi_app, store="sqlite:///responses.db")   # Flask
+application = ResponseCacheMiddleware(get_wsgi_application(), store="redis://localhost")  # Django
+"""
+
+from response_cache_wsgi.middleware import ResponseCacheMiddleware
+
+__all__ = ("ResponseCacheMiddleware",)

@@ -1,0 +1,102 @@
+"""The body of a request, read ahead and then to be read again as if nobody had."""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+from wsgiref.types import InputStream, WSGIEnvironment
+
+from response_cache.http import ABOUT_THE_BODY
+from response_cache_wsgi.headers import variable
+
+__all__ = ("ReadAhead", "put_body")
+
+PIECE: Final = 1 << 16
+
+
+class ReadAhead:
+    """What was read of a body: all of it, its beginning, or nothing."""
+
+    def __init__(self, environ: WSGIEnvironment, limit: int) -> None:
+        """Read the body until its end or just past *limit* bytes.
+
+        Raises what the server's stream raises.
+        """
+        self._environ = environ
+        self._stream: InputStream = environ["wsgi.input"]
+        self._left = _length(environ)  # None: until the stream ends
+        self.content = b""
+        self.is_cut = False  # longer than the limit: the rest is still to be read
+        self._read(limit)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is missing, as it is when the client leaves or the length is not told."""
+        return not self.is_cut and not self._left
+
+    def restore(self) -> None:
+        """Let the app read the same bytes from the start."""
+        if self.is_cut:
+            rest = _Rest(self.content, self._stream, self._left)
+            self._environ["wsgi.input"] = io.BufferedReader(rest)
+        elif self.content:
+            self._environ["wsgi.input"] = io.BytesIO(self.content)
+
+    def _read(self, limit: int) -> None:
+        pieces, size = [], 0
+        while self._left != 0 and size <= limit:
+            wanted = min(PIECE, limit + 1 - size)
+            if self._left is not None:
+                wanted = min(wanted, self._left)
+            piece = self._stream.read(wanted)
+            if not piece:
+                break
+            pieces.append(piece)
+            size += len(piece)
+            if self._left is not None:
+                self._left -= len(piece)
+        self.content = b"".join(pieces)
+        self.is_cut = size > limit
+
+
+def put_body(environ: WSGIEnvironment, body: bytes) -> None:
+    """Let *environ* be of a request with another body."""
+    for header in ABOUT_THE_BODY:
+        environ.pop(variable(header), None)
+    environ["CONTENT_LENGTH"] = str(len(body))
+    environ["wsgi.input"] = io.BytesIO(body)
+
+
+def _length(environ: WSGIEnvironment) -> int | None:
+    """How much may be read: what is told, or None where the stream itself ends.
+
+    0 where neither is so: PEP 3333 then knows no body that could be read without waiting for ever.
+    """
+    if environ.get("wsgi.input_terminated"):
+        return None
+    length: str = environ.get("CONTENT_LENGTH") or ""
+    return int(length) if length.isascii() and length.isdigit() else 0
+
+
+class _Rest(io.RawIOBase):
+    """Some bytes, and then what a stream still has."""
+
+    def __init__(self, first: bytes, stream: InputStream, left: int | None) -> None:
+        self._first = io.BytesIO(first)
+        self._stream = stream
+        self._left = left
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # of any buffer
+        piece = self._first.read(len(buffer)) or self._more(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def _more(self, size: int) -> bytes:
+        if self._left is None:
+            return self._stream.read(size)
+        piece = self._stream.read(min(size, self._left)) if self._left else b""
+        self._left -= len(piece)
+        return piece

@@ -1,0 +1,88 @@
+"""One request and its reply: reads the body where it must, and gives the server what it sends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import assert_never
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from response_cache import Body, Pass, Reply, Request, Route, Stream, answer_early, error_reply
+from response_cache.errors import APIError
+from response_cache.http import Verb
+from response_cache_wsgi.body import ReadAhead, put_body
+from response_cache_wsgi.headers import as_native, request_headers
+from response_cache_wsgi.host import Host
+from response_cache_wsgi.pages import Pages
+from response_cache_wsgi.upstream import WrappedApp
+
+__all__ = ("Exchange",)
+
+
+class Exchange:
+    """A request that is ours, from its first byte to what the server iterates over."""
+
+    def __init__(self, app: WSGIApplication, host: Host, *, max_request_bytes: int) -> None:
+        self._app = app
+        self._host = host
+        self._limit = max_request_bytes
+
+    def run(
+        self, route: Route, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer the request, or hand it to the app as if it had never been read."""
+        try:
+            reply = self._reply(route, environ)
+        except APIError as error:  # there is no open cache
+            reply = error_reply(error)
+        match reply:
+            case Body():
+                start_response(_status_line(reply.status), as_native(reply.headers))
+                return (reply.content,) if reply.content else ()
+            case Stream():
+                start_response(_status_line(reply.status), as_native(reply.headers))
+                return Pages(self._host.portal(), reply.chunks)
+            case Pass():
+                if reply.body is not None:
+                    put_body(environ, reply.body)
+                return self._app(environ, start_response)
+            case never:
+                assert_never(never)
+
+    def _reply(self, route: Route, environ: WSGIEnvironment) -> Reply | Pass:
+        if route.verb is Verb.CREATE:
+            return self._create(environ)
+        portal = self._host.portal()
+        return portal.call(portal.hosted.face.answer(route, _request(environ)))
+
+    def _create(self, environ: WSGIEnvironment) -> Reply | Pass:
+        body = ReadAhead(environ, self._limit)
+        body.restore()
+        if not (body.is_whole or body.is_cut):
+            return Pass()  # the client has gone: the app shall see the same
+        request = _request(environ, body.content)
+        early = answer_early(request, cut_at=self._limit if body.is_cut else None)
+        if early is not None:
+            return early
+        portal = self._host.portal()
+        upstream = WrappedApp(self._app, environ, leaving=portal.hosted.leaving)
+        return portal.call(portal.hosted.face.create(request, upstream))
+
+
+def _request(environ: WSGIEnvironment, body: bytes = b"") -> Request:
+    path: str = environ.get("PATH_INFO", "")
+    query: str = environ.get("QUERY_STRING", "")
+    return Request(
+        environ["REQUEST_METHOD"],
+        path.encode("latin-1").decode("utf-8", "replace"),
+        query.encode("latin-1"),
+        request_headers(environ),
+        body,
+    )
+
+
+def _status_line(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:  # an upstream's own
+        return f"{status} Unknown"

@@ -1,0 +1,137 @@
+"""What passes between a thread and the event loop: in order, in batches, within bounds.
+
+Each side takes all that there is at once, so that a side that is behind pays for one hop, not for
+one a chunk; and each side waits while the other is behind by more than ``LIMIT`` bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+from typing import Final, Generic, TypeVar
+
+from response_cache import UpstreamStopped
+
+__all__ = ("ToLoop", "ToThread")
+
+T = TypeVar("T")
+
+LIMIT: Final = 1 << 18
+
+
+class ToLoop(Generic[T]):
+    """From one thread to a task of the event loop that this is made in."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._changed = threading.Condition()
+        self._parts: list[T] = []
+        self._size = 0
+        self._is_wanted = True
+        self.has_ended = False
+
+    # The thread's side.
+
+    def put(self, part: T) -> None:
+        """Hand over *part*; waits while there is too much.
+
+        Raises:
+            UpstreamStopped: nobody takes any more.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._size < LIMIT or not self._is_wanted)
+            if not self._is_wanted:
+                raise UpstreamStopped("the response was ended")
+            self._parts.append(part)
+            self._size += len(part) if isinstance(part, bytes) else 0
+            is_news = len(self._parts) == 1
+        if is_news:
+            self._tell()
+
+    def end(self) -> None:
+        """Nothing more will come: the thread is through."""
+        with self._changed:
+            self.has_ended = True
+        self._tell()
+
+    def _tell(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the process ends without this thread
+            self._loop.call_soon_threadsafe(self._news.set)
+
+    # The loop's side.
+
+    async def take(self) -> list[T]:
+        """All that there is, as soon as there is some; nothing at the end."""
+        while True:
+            with self._changed:
+                parts, self._parts, self._size = self._parts, [], 0
+                self._changed.notify()
+                if parts or self.has_ended:
+                    return parts
+            await self._news.wait()
+            self._news.clear()
+
+    def refuse(self) -> None:
+        """Take nothing more: the thread learns it at its next step."""
+        with self._changed:
+            self._is_wanted = False
+            self._parts, self._size = [], 0
+            self._changed.notify()
+
+    async def ended(self) -> None:
+        """Return when the thread is through. For one task, after ``refuse``."""
+        while not self.has_ended:
+            await self._news.wait()
+            self._news.clear()
+
+
+class ToThread:
+    """From a task of the event loop to one thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._room = asyncio.Event()
+        self._changed = threading.Condition()
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._error: Exception | None = None
+        self._has_ended = False
+
+    # The loop's side.
+
+    async def put(self, chunk: bytes) -> None:
+        """Hand over *chunk*; waits while there is too much."""
+        with self._changed:
+            self._chunks.append(chunk)
+            self._size += len(chunk)
+            self._changed.notify()
+        while self._size >= LIMIT:
+            await self._room.wait()
+            self._room.clear()
+
+    def end(self, error: Exception | None = None) -> None:
+        """Nothing more will come, because of *error* if there is one."""
+        with self._changed:
+            self._error = error
+            self._has_ended = True
+            self._changed.notify()
+
+    # The thread's side.
+
+    def take(self) -> bytes:
+        """All that there is, as soon as there is some; nothing at the end.
+
+        Raises what the other side has ended with.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._chunks or self._has_ended)
+            chunks, self._chunks = self._chunks, []
+            was_full, self._size = self._size >= LIMIT, 0
+        if was_full:
+            with suppress(RuntimeError):  # the loop is closed, and so nobody waits
+                self._loop.call_soon_threadsafe(self._room.set)
+        if not chunks and self._error is not None:
+            raise self._error
+        return b"".join(chunks)

@@ -1,0 +1,71 @@
+"""Header fields in the two shapes: of WSGI, native strings and variables; of the core, bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+from wsgiref.types import WSGIEnvironment
+
+from response_cache import Headers
+
+__all__ = ("as_bytes", "as_native", "request_headers", "variable")
+
+_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 5.6.2
+_NOT_IN_VALUES: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")  # RFC 9110 5.5
+_BARE: Final = frozenset(("content-type", "content-length"))  # variables without HTTP_
+
+
+def as_native(headers: Headers) -> list[tuple[str, str]]:
+    """What ``start_response`` takes.
+
+    Raises:
+        ValueError: a name or value would split the header section.
+    """
+    pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+    return list(_checked(pairs))
+
+
+def as_bytes(headers: Iterable[tuple[str, str]]) -> Headers:
+    """What an app gave to ``start_response``.
+
+    Raises:
+        ValueError: a name or value would split the header section.
+    """
+    return tuple(
+        (name.encode("latin-1"), value.encode("latin-1")) for name, value in _checked(headers)
+    )
+
+
+def request_headers(environ: WSGIEnvironment) -> Headers:
+    """The header fields of a request, names in lower case."""
+    return tuple(
+        (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in _request_headers(environ)
+    )
+
+
+def variable(header: bytes) -> str:
+    """The variable that holds *header* of a request."""
+    name = header.decode("latin-1")
+    prefix = "" if name in _BARE else "HTTP_"
+    return prefix + name.upper().replace("-", "_")
+
+
+def _request_headers(environ: WSGIEnvironment) -> Iterator[tuple[str, str]]:
+    for name in _BARE:
+        value = environ.get(name.upper().replace("-", "_"))
+        if value:  # servers give an empty one for none
+            yield name, value
+    for key, value in environ.items():
+        if key.startswith("HTTP_"):
+            yield key[5:].replace("_", "-").lower(), value
+
+
+def _checked(headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for name, value in headers:
+        if not _NAME.fullmatch(name) or _NOT_IN_VALUES.search(value):
+            raise ValueError(
+                f"the header {name!r} cannot be sent: it holds a character not allowed"
+            )
+        yield name, value

@@ -1,0 +1,210 @@
+"""Where the responses of a process live: behind a portal that the first request opens.
+
+**Forks.** Threads do not survive a fork, locks may be held in it for ever, and connections would be
+shared. So a child forgets what it inherited, and opens a store of its own when it needs one.
+
+**The end of the process.** Work is drained on the signal that stops the server, if it has a handler
+and we may put ours before it; else when the main thread has ended, which is while the interpreter
+still waits for the server's threads, perhaps for those that send our streams. The interpreter's
+exit then waits, in bounded time, until the store is closed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+from typing import Final
+from weakref import WeakSet
+
+import anyio
+from anyio.abc import TaskGroup
+
+from response_cache import Face
+from response_cache.errors import Unavailable
+from response_cache_asgi.host import LAST_WORDS, RETRY_AFTER
+from response_cache_asgi.host import Hosted as HostedCache
+from response_cache_asgi.signals import on_stop_signal
+from response_cache_wsgi.portal import Portal
+
+__all__ = ("Host", "Hosted")
+
+logger = logging.getLogger("response_cache.wsgi")
+
+GLANCE: Final = 0.2  # seconds between two looks whether the main thread has ended
+ALLOWANCE: Final = 5.0  # seconds for closing the store, beside those for draining
+
+
+class Hosted(HostedCache):
+    """An open cache, the replies that are being sent from it, and the tasks that do so."""
+
+    def __init__(self, face: Face, tasks: TaskGroup) -> None:
+        super().__init__(face)
+        self.tasks = tasks
+        self.leaving = anyio.Event()  # the process is to stop: threads that block are left behind
+
+    async def drain(self) -> None:
+        """Take no more background work and bring to an end what is there."""
+        self.leaving.set()
+        await super().drain()
+
+
+class Host:
+    """Opens a portal once for each process, and closes it again."""
+
+    def __init__(
+        self,
+        make: Callable[[], Face],
+        *,
+        is_forkable: bool,
+        drain_timeout: float,
+        drains_on_signals: bool,
+    ) -> None:
+        """*make* gives the face of a new cache, over a new store if it *is forkable*."""
+        self._make = make
+        self._is_forkable = is_forkable
+        self._patience = drain_timeout + LAST_WORDS + ALLOWANCE
+        self._drains_on_signals = drains_on_signals
+        self._signals = ExitStack()
+        self._lock = threading.Lock()
+        self._portal: Portal[Hosted] | None = None
+        self._inherited: list[object] = []
+        self._is_closed = False
+        self._hook_signals()
+        HOSTS.add(self)
+
+    def portal(self) -> Portal[Hosted]:
+        """The open portal of this process; opens one where there is none.
+
+        Raises:
+            Unavailable: it could not be opened, or was closed for good.
+            RuntimeError: this is a fork of the process that the store was opened in.
+        """
+        portal = self._portal
+        if portal is None or portal.pid != os.getpid():
+            portal = self._started()
+        try:
+            portal.hosted  # noqa: B018 - waits until it is open
+        except Exception as error:
+            self._forget(portal, error)
+            raise Unavailable(
+                "The response store could not be opened.", retry_after=RETRY_AFTER
+            ) from error
+        return portal
+
+    def start(self) -> None:
+        """Open the portal now, and let signals drain it if this is the main thread."""
+        self._hook_signals()
+        self.portal()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the open cache of this process takes no more work."""
+        portal = self._own()
+        return portal is not None and portal.hosted.face.cache.is_draining
+
+    def drain(self) -> None:
+        """Drain the open cache of this process, if there is one."""
+        portal = self._own()
+        if portal is not None:
+            portal.call(portal.hosted.drain())
+
+    def close(self) -> None:
+        """Drain and close in this process. For good."""
+        self._is_closed = True
+        if threading.current_thread() is threading.main_thread():
+            self._signals.close()
+        portal = self._portal
+        if portal is not None and portal.pid == os.getpid():
+            portal.close(self._patience)
+        atexit.unregister(self.close)
+
+    def renew(self) -> None:
+        """This is a new process: forget what the old one had locked and opened."""
+        self._lock = threading.Lock()
+        self._forget_inherited()
+
+    def _started(self) -> Portal[Hosted]:
+        with self._lock:
+            self._forget_inherited()
+            if self._is_closed:
+                raise Unavailable("This server is shutting down.", retry_after=RETRY_AFTER)
+            if self._portal is None:
+                if self._inherited and not self._is_forkable:
+                    raise RuntimeError(
+                        "the store was opened before this process was forked: give its URL instead"
+                    )
+                self._hook_signals()
+                atexit.register(self.close)
+                self._portal = Portal(self._hosting)
+                self._portal.start()
+            return self._portal
+
+    def _own(self) -> Portal[Hosted] | None:
+        """The portal of this process, if it is open."""
+        portal = self._portal
+        is_own = portal is not None and portal.pid == os.getpid() and portal.is_open
+        return portal if is_own else None
+
+    def _forget(self, portal: Portal[Hosted], error: Exception) -> None:
+        """It did not open: let the next request try again."""
+        with self._lock:
+            if self._portal is not portal:
+                return
+            self._portal = None
+        logger.error("the response store could not be opened", exc_info=error)
+
+    def _forget_inherited(self) -> None:
+        if self._portal is not None and self._portal.pid != os.getpid():
+            # Kept, not closed: the parent uses the same sockets and files.
+            self._inherited.append(self._portal)
+            self._portal = None
+
+    @asynccontextmanager
+    async def _hosting(self) -> AsyncGenerator[Hosted]:
+        face = self._make()
+        async with face.cache, anyio.create_task_group() as tasks:
+            hosted = Hosted(face, tasks)
+            tasks.start_soon(_drain_at_exit, hosted)
+            yield hosted
+            await hosted.drain()
+            tasks.cancel_scope.cancel()
+
+    def _hook_signals(self) -> None:
+        """Put ours before the handlers that a server has set; only the main thread may."""
+        if threading.current_thread() is threading.main_thread():
+            self._signals.close()
+            hook = on_stop_signal(self._drain_soon, self._drains_on_signals, soon=_at_once)
+            self._signals.enter_context(hook)
+
+    def _drain_soon(self) -> None:
+        portal = self._own()
+        if portal is not None:
+            hosted = portal.hosted
+            portal.soon(partial(hosted.tasks.start_soon, hosted.drain))
+
+
+HOSTS: Final[WeakSet[Host]] = WeakSet()
+
+
+def _renew_all() -> None:
+    for host in tuple(HOSTS):
+        host.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)
+
+
+def _at_once(run: Callable[[], object]) -> object:
+    return run()
+
+
+async def _drain_at_exit(hosted: Hosted) -> None:
+    while threading.main_thread().is_alive():  # noqa: ASYNC110 - no event tells of it
+        await anyio.sleep(GLANCE)
+    await hosted.drain()

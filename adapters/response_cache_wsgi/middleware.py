@@ -1,0 +1,95 @@
+"""The middleware: configuration, and who answers what. Everything of one request is elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Final
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from response_cache import Face, Options, ResponseCache, Store, find, store_from_url
+from response_cache_wsgi.exchange import Exchange
+from response_cache_wsgi.host import Host
+from response_cache_wsgi.owners import AnyOwnerOf, async_owner_of
+
+__all__ = ("ResponseCacheMiddleware",)
+
+MAX_RUNNING: Final = 100  # each running response has a thread here
+
+
+class ResponseCacheMiddleware:
+    """Background mode for ``POST /v1/responses`` of the wrapped app.
+
+    What is not about a background response goes to *app* untouched. For background work *app* is
+    called from threads of ours, several at a time, whatever the server does.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        /,
+        store: Store | str = "memory://",
+        *,
+        owner: AnyOwnerOf | None = None,
+        drain_on_signals: bool = True,
+        **options: Any,
+    ) -> None:
+        """Wrap *app*; *store* is a store or its URL.
+
+        Servers that fork after the first request need the URL: a store does not survive a fork.
+        *owner* tells who asks, or refuses; a plain function is called in a thread. With
+        *drain_on_signals* running responses are drained as soon as SIGTERM or SIGINT reaches the
+        server. *options* are the fields of ``response_cache.Options``; ``max_running`` is 100
+        unless given.
+
+        Raises:
+            ValueError: an unknown option, a value out of its range, or a URL of no known store.
+        """
+        self.app = app
+        self.options = Options(**{"max_running": MAX_RUNNING, **options})
+        self._owner = None if owner is None else async_owner_of(owner)
+        if isinstance(store, str):
+            store_from_url(store)  # raises now what is wrong with it; each process makes its own
+        make_store = partial(store_from_url, store) if isinstance(store, str) else lambda: store
+        self._host = Host(
+            lambda: Face(ResponseCache(make_store(), self.options), self._owner),
+            is_forkable=isinstance(store, str),
+            drain_timeout=self.options.drain_timeout,
+            drains_on_signals=drain_on_signals,
+        )
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer what is ours, pass on what is not."""
+        path = environ.get("PATH_INFO", "")
+        route = find(environ["REQUEST_METHOD"], path, self.options.paths)
+        if route is None:
+            return self.app(environ, start_response)
+        exchange = Exchange(self.app, self._host, max_request_bytes=self.options.max_request_bytes)
+        return exchange.run(route, environ, start_response)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether new background work is refused because the process is to stop."""
+        return self._host.is_draining
+
+    def start(self) -> None:
+        """Open the store in this process now, not at the first request.
+
+        Called in the main thread, it also sees to it that signals drain; a server that forks after
+        it has loaded the app needs that (gunicorn's ``preload_app``: in ``post_worker_init``).
+
+        Raises:
+            Unavailable: the store could not be opened.
+        """
+        self._host.start()
+
+    def drain(self) -> None:
+        """Take no more background work in this process and bring the running work to an end.
+
+        Takes at most ``drain_timeout`` and a moment for open streams to send their last words.
+        """
+        self._host.drain()
+
+    def close(self) -> None:
+        """Drain, and close the store. For good; done by itself when the interpreter exits."""
+        self._host.close()

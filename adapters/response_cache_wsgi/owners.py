@@ -1,0 +1,27 @@
+"""Owner callbacks of both kinds: what blocks must not run in the event loop."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import anyio.to_thread
+
+from response_cache import Body, Owner, OwnerOf, Request
+
+__all__ = ("AnyOwnerOf", "async_owner_of")
+
+AnyOwnerOf: TypeAlias = Callable[[Request], Owner | Body] | OwnerOf
+
+
+def async_owner_of(owner_of: AnyOwnerOf) -> OwnerOf:
+    """*owner_of* as an async function; a plain one is called in a thread, with the context."""
+    if inspect.iscoroutinefunction(owner_of):
+        return owner_of
+
+    async def answer(request: Request) -> Owner | Body:
+        outcome = await anyio.to_thread.run_sync(owner_of, request, abandon_on_cancel=True)
+        return await outcome if isinstance(outcome, Awaitable) else outcome
+
+    return answer

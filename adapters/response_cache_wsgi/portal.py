@@ -1,0 +1,121 @@
+"""A thread with an event loop, for everything of a process that is async.
+
+The threads of a server call into it and wait; one call is one hop to the loop and one back. The
+thread is a daemon: it never keeps the interpreter alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, Final, Generic, TypeVar
+
+import anyio
+
+from response_cache.errors import Unavailable
+
+__all__ = ("Portal",)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+RETRY_AFTER: Final = 1.0
+
+
+class Portal(Generic[T]):
+    """Hosts something in an event loop of its own, from ``start`` to ``close``."""
+
+    def __init__(self, hosting: Callable[[], AbstractAsyncContextManager[T]]) -> None:
+        """*hosting* is entered and left in the loop."""
+        self.pid = os.getpid()
+        self._hosting = hosting
+        self._hosted: Future[T] = Future()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = asyncio.Event()
+        self._calls: set[Future[Any]] = set()
+        self._is_over = False
+        self._thread = threading.Thread(target=self._run, name="response_cache", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; returns at once."""
+        self._thread.start()
+
+    @property
+    def hosted(self) -> T:
+        """What is hosted, as soon as it is open. Raises what opening it raises."""
+        return self._hosted.result()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened and the loop still runs."""
+        return self._hosted.done() and not self._hosted.exception() and not self._is_over
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, once something is hosted in it."""
+        if self._loop is None:
+            raise RuntimeError("the portal is not open")
+        return self._loop
+
+    def call(self, work: Coroutine[Any, Any, R]) -> R:
+        """The result of *work*, run in the loop and in the context of the caller.
+
+        Raises:
+            Unavailable: the loop has ended, or ends meanwhile.
+        """
+        try:
+            future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        except RuntimeError:  # the loop is closed
+            work.close()
+            raise _ended() from None
+        self._calls.add(future)
+        if self._is_over:
+            future.cancel()
+        try:
+            return future.result()
+        except CancelledError:
+            raise _ended() from None
+        except BaseException:
+            future.cancel()  # a signal's handler raised in this thread: nobody wants the result
+            raise
+        finally:
+            self._calls.discard(future)
+
+    def soon(self, callback: Callable[..., object], *arguments: object) -> None:
+        """Have the loop call *callback*. Does nothing when it has ended."""
+        with suppress(RuntimeError):  # whom it was meant for is gone, too
+            self.loop.call_soon_threadsafe(callback, *arguments)
+
+    def close(self, within: float) -> None:
+        """Leave what is hosted; returns when the thread has ended or *within* seconds are over."""
+        with suppress(Exception):
+            self._hosted.result(within)  # it cannot be left before it was entered
+        self.soon(self._closing.set)
+        self._thread.join(within)
+
+    def _run(self) -> None:
+        try:
+            anyio.run(self._live, backend="asyncio")
+        finally:
+            self._is_over = True
+            for future in tuple(self._calls):
+                future.cancel()
+
+    async def _live(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        try:
+            async with self._hosting() as hosted:
+                self._hosted.set_result(hosted)
+                await self._closing.wait()
+        except Exception as error:
+            if self._hosted.done():
+                raise
+            self._hosted.set_exception(error)
+
+
+def _ended() -> Unavailable:
+    return Unavailable("This server is shutting down.", retry_after=RETRY_AFTER)

@@ -1,0 +1,104 @@
+"""The wrapped app as an upstream: called once more, in a thread, for each background response.
+
+The call gets a copy of the environ with a body of its own, and the context of the request. Only its
+thread ever touches what the app returns: it iterates, and it calls ``close()`` when the current
+step has returned. A step that blocks cannot be interrupted, so a response that was cancelled keeps
+its place among the running ones until the thread has ended, or the process leaves it behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextvars import copy_context
+from typing import Final
+from wsgiref.types import WSGIApplication, WSGIEnvironment
+from wsgiref.util import FileWrapper
+
+import anyio
+
+from response_cache import Answer
+from response_cache.http import ABOUT_THE_CLIENT
+from response_cache_wsgi.app_call import AppCall, Head, Part, Word
+from response_cache_wsgi.body import put_body
+from response_cache_wsgi.handover import ToLoop
+from response_cache_wsgi.headers import variable
+
+__all__ = ("WrappedApp",)
+
+logger = logging.getLogger("response_cache.wsgi")
+
+_OF_SERVERS: Final = ("gunicorn.", "mod_wsgi.", "uwsgi.", "waitress.", "werkzeug.")
+"""Beginnings of variables by which servers give access to the client's connection."""
+
+
+class WrappedApp:
+    """Calls *app* for the request of *environ*, with another body."""
+
+    def __init__(
+        self, app: WSGIApplication, environ: WSGIEnvironment, *, leaving: anyio.Event
+    ) -> None:
+        """*leaving* is set when the process will wait for no thread any more."""
+        self._app = app
+        self._environ = environ
+        self._leaving = leaving
+
+    async def __call__(self, body: bytes, answer: Answer) -> None:
+        """One run of the app, feeding *answer*. Raises what the app raises."""
+        parts: ToLoop[Part] = ToLoop()
+        call = AppCall(self._app, self._run_environ(body), parts)
+        run = copy_context().run
+        threading.Thread(
+            target=run, args=(call.run,), name="response_cache app", daemon=True
+        ).start()
+        try:
+            await _feed(answer, parts)
+        finally:
+            parts.refuse()
+            with anyio.CancelScope(shield=True):
+                await self._until_ended(parts)
+        if call.error is not None:
+            raise call.error
+
+    async def _until_ended(self, parts: ToLoop[Part]) -> None:
+        """Return when the thread is through, or will not be waited for."""
+        if parts.has_ended:
+            return
+        async with anyio.create_task_group() as tasks:
+
+            async def leave() -> None:
+                await self._leaving.wait()
+                logger.warning("the wrapped app blocks in a thread, which is left behind")
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(leave)
+            await parts.ended()
+            tasks.cancel_scope.cancel()
+
+    def _run_environ(self, body: bytes) -> WSGIEnvironment:
+        hidden = {variable(header) for header in ABOUT_THE_CLIENT}
+        environ = {
+            key: value
+            for key, value in self._environ.items()
+            if key not in hidden and not key.startswith(_OF_SERVERS)
+        }
+        put_body(environ, body)
+        environ["wsgi.multithread"] = True
+        environ["wsgi.input_terminated"] = True
+        environ["wsgi.file_wrapper"] = FileWrapper  # the server's own may only suit the server
+        return environ
+
+
+async def _feed(answer: Answer, parts: ToLoop[Part]) -> None:
+    while batch := await parts.take():
+        for part in batch:
+            match part:
+                case bytes():
+                    await answer.write(part)
+                case Head():
+                    answer.require_wanted()
+                    answer.start(part.status, part.headers)
+                case Word.ACCEPTED:
+                    answer.admitted()
+                case Word.END:
+                    answer.finish()

@@ -1,0 +1,77 @@
+"""What a read asks for: the values of its query, and of the headers about versions and waiting.
+
+Queries are read as both official clients write them; of several values of one name the last counts
+(protocol 1). Entity tags name one state of one response: whoever knows the tag has the object.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qs
+
+from response_cache.errors import InvalidRequest
+from response_cache.job import FAR
+from response_cache.store import Page
+
+__all__ = ("Query", "cursor", "entity_tag", "entity_tags", "flag", "is_known", "parse", "wait")
+
+Query = Mapping[str, list[str]]
+
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+def parse(query: bytes) -> Query:
+    """The values by name, in their order."""
+    return parse_qs(query.decode("latin-1"), keep_blank_values=True)
+
+
+def flag(query: Query, name: str) -> bool:
+    """A boolean; false when it is absent.
+
+    Raises:
+        InvalidRequest: it is neither true nor false.
+    """
+    text = query.get(name, ["false"])[-1].lower()
+    if text not in _FLAGS:
+        raise InvalidRequest(f"'{name}' must be true or false.", param=name)
+    return _FLAGS[text]
+
+
+def cursor(query: Query) -> int:
+    """``starting_after``; -1 stands for the whole log.
+
+    Raises:
+        InvalidRequest: it is not the number of an event.
+    """
+    text = query.get("starting_after", ["-1"])[-1]
+    if not re.fullmatch(r"-1|[0-9]{1,30}", text):
+        raise InvalidRequest(
+            "'starting_after' must be an integer, the sequence number of an event.",
+            param="starting_after",
+        )
+    return min(int(text), FAR)
+
+
+def wait(prefer: str, longest: float) -> int | None:
+    """Whole seconds of ``Prefer: wait`` (RFC 7240 4.3), capped; None when it is not asked for."""
+    match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})", prefer, re.IGNORECASE)
+    return min(int(match[1]), math.floor(longest)) if match else None
+
+
+def entity_tag(page: Page) -> str:
+    """The tag of the object as *page* has it."""
+    return f'"{page.incarnation}-{page.epoch}-{page.tail}-{page.status}"'
+
+
+def entity_tags(if_none_match: str) -> frozenset[str]:
+    """The tags a client knows, for weak comparison (RFC 9110 13.1.2)."""
+    tags = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
+    return frozenset(tag for tag in tags if tag)
+
+
+def is_known(page: Page, known: frozenset[str]) -> bool:
+    """Whether a client that knows these tags has the object already."""
+    return entity_tag(page) in known or "*" in known

@@ -1,0 +1,73 @@
+"""The scripts that run inside Redis, one for each operation, and the commands that call them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final, TypeAlias
+
+__all__ = (
+    "APPEND",
+    "COMPACT",
+    "CREATE",
+    "DELETE",
+    "POSITION",
+    "READ",
+    "REQUEST",
+    "TAKE",
+    "Argument",
+    "Call",
+    "Command",
+    "Script",
+)
+
+Argument: TypeAlias = bytes | str | int
+Command: TypeAlias = tuple[Argument, ...]
+
+_HERE: Final = files("response_cache.stores") / "scripts"
+
+
+class Script:
+    """The source of one script, put together from its files, and its digest."""
+
+    def __init__(self, *names: str) -> None:
+        parts = [(_HERE / f"{name}.lua").read_text("utf-8") for name in names]
+        self.name = names[-1]
+        self.source = "\n".join(parts)
+        self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a script, to be sent by its digest, or by its source to a server without it."""
+
+    script: Script
+    keys: Sequence[str]
+    arguments: Sequence[Argument]
+
+    @property
+    def by_digest(self) -> Command:
+        """The command for a server that knows the script."""
+        return ("EVALSHA", self.script.digest, len(self.keys), *self.keys, *self.arguments)
+
+    @property
+    def by_source(self) -> Command:
+        """The command for one that does not; it does from then on."""
+        return ("EVAL", self.script.source, len(self.keys), *self.keys, *self.arguments)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it sends."""
+        return sum(len(a) if isinstance(a, bytes | str) else 8 for a in self.arguments) + 512
+
+
+CREATE: Final = Script("record", "create")
+APPEND: Final = Script("record", "append")
+TAKE: Final = Script("record", "page", "take")
+READ: Final = Script("record", "page", "read")
+REQUEST: Final = Script("record", "request")
+POSITION: Final = Script("record", "position")
+DELETE: Final = Script("record", "delete")
+COMPACT: Final = Script("record", "compact")

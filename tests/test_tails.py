@@ -1,0 +1,361 @@
+"""Live tails: one read of the store for all readers of a process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from response_cache import tails as tails_module
+from response_cache.options import Options
+from response_cache.orphans import Orphans
+from response_cache.reading import Reading
+from response_cache.sse import frame
+from response_cache.store import Claim, Page
+from response_cache.stores.memory import MemoryStore
+from response_cache.tails import PAGE_EVENTS, Tails
+from response_cache.testing.simulator import Connection, FaultyStore
+from response_cache.testing.virtual_time import virtual_backend
+
+OPTIONS = Options(keep_alive=10.0, lease=6.0)
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    return virtual_backend(request.param)
+
+
+class Following:
+    """A log that grows, and readers that follow it in one process."""
+
+    def __init__(self) -> None:
+        self.shared = FaultyStore(lambda clock: MemoryStore(clock=clock))
+        self.store = Connection(self.shared)
+        self.faults = 0
+        self.spawned = 0
+        self.running = 0
+        self.written: list[bytes] = []
+        self._batch = 0
+
+    @asynccontextmanager
+    async def hosting(self) -> AsyncGenerator[Following]:
+        async with anyio.create_task_group() as self.tasks:
+            self.read_through(self.store)
+            self.claim = await self.create()
+            yield self
+            self.tasks.cancel_scope.cancel()
+
+    def read_through(self, store: Connection) -> None:
+        orphans = Orphans(store, OPTIONS, now=lambda: 0.0, is_ours=lambda _: True)
+        self.reading = Reading(store, orphans)
+        self.tails = Tails(self.reading, OPTIONS, spawn=self._spawn)
+
+    def _spawn(self, tail: Any) -> None:
+        async def run() -> None:
+            self.running += 1
+            try:
+                await tail.run()
+            except ZeroDivisionError:
+                self.faults += 1
+            finally:
+                self.running -= 1
+
+        self.spawned += 1
+        self.tasks.start_soon(run)
+
+    async def create(self, incarnation: str = "first") -> Claim:
+        self.written = [frame("x", b'{"sequence_number":0}')]
+        return await self.store.create(
+            "resp_rc1",
+            incarnation=incarnation,
+            header=b'{"store":true}',
+            request=b"{}",
+            snapshot=b"{}",
+            events=self.written,
+            status="in_progress",
+            lease=1e6,
+            ttl=1e6,
+        )
+
+    async def write(self, count: int = 1, *, size: int = 0, close: bool = False) -> None:
+        events = [
+            frame("x", b'{"sequence_number":%d}%b' % (len(self.written) + n, b" " * size))
+            for n in range(count)
+        ]
+        self.written += events
+        self._batch += 1
+        self.claim = await self.store.append(
+            self.claim,
+            events,
+            batch=str(self._batch),
+            close=close,
+            snapshot=b"{}" if close else None,
+            lease=1e6,
+            ttl=1e6,
+            stream_ttl=100.0,
+        )
+
+    async def page(self, after: int = -1) -> Page:
+        page = await self.reading.page("resp_rc1", after=after, limit=PAGE_EVENTS)
+        assert page is not None
+        return page
+
+    def follow(self, page: Page) -> Follower:
+        follower = Follower(self.tails.follow(page))
+        self.tasks.start_soon(follower.run)
+        return follower
+
+
+class Follower:
+    """A reader that takes what it gets, unless it is held."""
+
+    def __init__(self, stream: AsyncGenerator[bytes]) -> None:
+        self._stream = stream
+        self._scope = anyio.CancelScope()
+        self.may_read = anyio.Event()
+        self.may_read.set()
+        self.got = b""
+        self.silences = 0
+        self.is_over = False
+
+    async def run(self) -> None:
+        with self._scope:
+            try:
+                async for chunk in self._stream:
+                    self.got += chunk
+                    self.silences += not chunk
+                    await self.may_read.wait()
+                self.is_over = True
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._stream.aclose()
+
+    def leave(self) -> None:
+        self._scope.cancel()
+
+
+async def quiet() -> None:
+    for _ in range(40):
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_a_closed_log_is_given_without_a_tail() -> None:
+    async with Following().hosting() as following:
+        await following.write(3, close=True)
+        follower = following.follow(await following.page())
+        await quiet()
+        assert follower.is_over
+        assert follower.got == b"".join(following.written)
+        assert following.spawned == 0
+
+
+async def test_a_running_log_is_followed_to_its_end() -> None:
+    async with Following().hosting() as following:
+        follower = following.follow(await following.page())
+        for _ in range(5):
+            await following.write(2)
+            await quiet()
+            assert follower.got == b"".join(following.written)
+        await following.write(close=True)
+        await quiet()
+        assert follower.is_over
+        assert follower.got == b"".join(following.written)
+
+
+async def test_one_hundred_readers_cost_one_read_a_batch() -> None:
+    async with Following().hosting() as following:
+        page = await following.page()
+        followers = [following.follow(page) for _ in range(100)]
+        await quiet()
+        before = following.shared.operations["read"]
+        for _ in range(10):
+            await following.write()
+            await quiet()
+        assert following.spawned == 1
+        assert following.shared.operations["read"] - before <= 11
+        await following.write(close=True)
+        await quiet()
+        assert {follower.got for follower in followers} == {b"".join(following.written)}
+        assert all(follower.is_over for follower in followers)
+
+
+async def test_a_reader_from_a_cursor_gets_what_comes_after_it() -> None:
+    async with Following().hosting() as following:
+        await following.write(4)
+        follower = following.follow(await following.page(after=2))
+        ahead = following.follow(await following.page(after=6))
+        await following.write(4)
+        await following.write(close=True)
+        await quiet()
+        assert follower.got == b"".join(following.written[3:])
+        assert ahead.got == b"".join(following.written[7:])
+        assert follower.is_over
+        assert ahead.is_over
+
+
+async def test_a_cursor_beyond_the_end_of_the_log_ends_with_it() -> None:
+    async with Following().hosting() as following:
+        follower = following.follow(await following.page(after=99))
+        await following.write(close=True)
+        await quiet()
+        assert (follower.is_over, follower.got) == (True, b"")
+
+
+async def test_a_slow_reader_slows_nobody_and_catches_up_from_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tails_module, "TAIL_BYTES", 2000)
+    async with Following().hosting() as following:
+        page = await following.page()
+        slow, fast = following.follow(page), following.follow(page)
+        slow.may_read = anyio.Event()
+        for _ in range(20):
+            await following.write(5, size=100)
+            await quiet()
+        assert fast.got == b"".join(following.written)
+        assert len(slow.got) < len(fast.got)
+        slow.may_read.set()
+        await following.write(close=True)
+        await quiet()
+        await anyio.sleep(1)
+        assert slow.got == fast.got == b"".join(following.written)
+        assert slow.is_over
+
+
+async def test_a_log_longer_than_a_page_is_read_page_by_page() -> None:
+    async with Following().hosting() as following:
+        await following.write(int(2.5 * PAGE_EVENTS))
+        follower = following.follow(await following.page())
+        await following.write(close=True)
+        await anyio.sleep(1)
+        assert follower.got == b"".join(following.written)
+        assert follower.is_over
+
+
+async def test_readers_end_when_the_response_is_deleted() -> None:
+    async with Following().hosting() as following:
+        followers = [following.follow(await following.page()) for _ in range(3)]
+        await quiet()
+        await following.store.delete("resp_rc1")
+        await anyio.sleep(2)
+        assert all(follower.is_over for follower in followers)
+        assert following.running == 0
+
+
+async def test_readers_end_when_the_id_was_created_anew() -> None:
+    async with Following().hosting() as following:
+        follower = following.follow(await following.page())
+        await quiet()
+        await following.shared.lose()
+        await following.create("second")
+        await anyio.sleep(2)
+        assert follower.is_over
+
+
+async def test_readers_go_on_when_a_lost_record_comes_back() -> None:
+    async with Following().hosting() as following:
+        follower = following.follow(await following.page())
+        await following.write(3)
+        await quiet()
+        written, following.written = following.written, []
+        await following.shared.lose()
+        await anyio.sleep(0.4)
+        following.claim = await following.create()
+        await anyio.sleep(0.3)
+        await following.write(3)
+        assert following.written == written
+        await following.write(1, close=True)
+        await anyio.sleep(1)
+        assert follower.got == b"".join(following.written)
+        assert follower.is_over
+
+
+async def test_readers_wait_while_the_store_is_away() -> None:
+    async with Following().hosting() as following:
+        follower = following.follow(await following.page())
+        await quiet()
+        following.shared.go_down()
+        await anyio.sleep(30)
+        assert not follower.is_over
+        following.shared.come_back()
+        await following.write(close=True)
+        await anyio.sleep(1)
+        assert follower.got == b"".join(following.written)
+        assert follower.is_over
+
+
+async def test_a_log_that_expired_while_the_store_was_away_ends_its_readers() -> None:
+    async with Following().hosting() as following:
+        follower = following.follow(await following.page())
+        await quiet()
+        await following.write(2, close=True)
+        following.store.cut()
+        await anyio.sleep(101.0)
+        following.store.mend()
+        await anyio.sleep(2)
+        assert follower.is_over
+        assert following.running == 0
+
+
+async def test_silence_is_told_once_in_keep_alive_seconds() -> None:
+    async with Following().hosting() as following:
+        follower = following.follow(await following.page())
+        await anyio.sleep(3.5 * OPTIONS.keep_alive)
+        assert follower.silences == 3
+
+
+async def test_draining_sends_readers_away_but_not_those_of_the_ids_named() -> None:
+    async with Following().hosting() as following:
+        follower = following.follow(await following.page())
+        await quiet()
+        following.tails.end_all(but={"resp_rc1"})
+        await quiet()
+        assert not follower.is_over
+        following.tails.end_all()
+        await quiet()
+        assert follower.is_over
+
+
+async def test_settled_waits_for_the_end_of_what_is_followed() -> None:
+    async with Following().hosting() as following:
+        following.follow(await following.page())
+        await quiet()
+        with anyio.move_on_after(5) as waiting:
+            await following.tails.settled()
+        assert waiting.cancelled_caught
+        await following.write(close=True)
+        with anyio.fail_after(1):
+            await following.tails.settled()
+
+
+async def test_a_tail_ends_with_its_last_reader_and_leaves_nothing() -> None:
+    async with Following().hosting() as following:
+        page = await following.page()
+        followers = [following.follow(page) for _ in range(3)]
+        await quiet()
+        assert (following.running, following.tails.followed) == (1, 1)
+        for follower in followers:
+            follower.leave()
+        await quiet()
+        assert (following.running, following.tails.followed) == (0, 0)
+
+
+class Broken(Connection):
+    """A store with a fault that nobody expected."""
+
+    async def read(self, id: str, **options: Any) -> Page | None:
+        raise ZeroDivisionError(id)
+
+
+async def test_readers_do_not_hang_when_their_tail_fails() -> None:
+    async with Following().hosting() as following:
+        page = await following.page()
+        following.read_through(Broken(following.shared))
+        follower = following.follow(page)
+        await quiet()
+        assert follower.is_over
+        assert following.faults == 1
