@@ -128,7 +128,9 @@ class ResponseCache:
         self._waits: set[anyio.CancelScope] = set()  # of polls that wait for a change
         self._tasks: TaskGroup | None = None
         self._places = anyio.CapacityLimiter(self.options.max_running)
-        self._orphans = Orphans(self.store, self.options, now=now, is_ours=self._records)
+        self._orphans = Orphans(
+            self.store, self.options, now=now, is_ours=self._records, spawn=self._spawn
+        )
         self._reading = Reading(self.store, self._orphans)
         self._tails = Tails(
             self._reading, self.options, spawn=lambda tail: self._spawn(tail.run, tail.id)

@@ -12,8 +12,9 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import count
 from typing import Final
 
 import anyio
@@ -29,7 +30,7 @@ from response_cache.errors import (
     RequestTooLarge,
     Unavailable,
 )
-from response_cache.identity import ANYBODY, Owner, digest, is_ours, may_name_ours
+from response_cache.identity import ANYBODY, OUR_ID, Owner, digest, is_ours, may_name_ours
 from response_cache.input_items import parse_paging
 from response_cache.job import FAR
 from response_cache.options import Options
@@ -64,19 +65,28 @@ __all__ = (
 logger = logging.getLogger("response_cache.http")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
-    """What an adapter read of a request. Header names are in lower case."""
+    """What an adapter read of a request; not to be changed. Header names are in lower case."""
 
     method: str
     path: str  # below the root path
     query: bytes
     headers: Headers
     body: bytes = b""
+    _values: dict[bytes, bytes] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._values = dict(self.headers)
+        if len(self._values) < len(self.headers):  # some come in several lines
+            for name in self._values:
+                lines = (value for key, value in self.headers if key == name)
+                self._values[name] = b", ".join(lines)
 
     def header(self, name: bytes) -> str:
         """The header's value, several joined by commas (RFC 9110 5.3); "" when absent."""
-        return b", ".join(value for key, value in self.headers if key == name).decode("latin-1")
+        value = self._values.get(name)
+        return value.decode("latin-1") if value else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +144,9 @@ ROUTES: Final[Mapping[str, Mapping[str, Verb]]] = {
     "/input_items": {"GET": Verb.INPUT_ITEMS, "HEAD": Verb.INPUT_ITEMS},
 }
 """By what follows the id, and by method."""
+_ALLOW: Final = {rest: ", ".join(verbs) for rest, verbs in ROUTES.items()}
 
-_BY_ID: Final = re.compile(r"/responses/([^/]+?)(/cancel|/input_items)?/?\Z")
+_BY_ID: Final = re.compile(rf"/responses/({OUR_ID})(/cancel|/input_items)?/?\Z")
 _CREDENTIALS: Final = (b"authorization", b"api-key", b"x-api-key")
 _HOP_BY_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"trailer", b"te")
@@ -171,10 +182,10 @@ def find(method: str, path: str, paths: tuple[str, ...]) -> Route | None:
     if path.rstrip("/") in paths:
         return Route(Verb.CREATE) if method == "POST" else None
     match = _BY_ID.search(path)
-    if match is None or not is_ours(match[1]):
+    if match is None:
         return None
-    verbs = ROUTES[match[2] or ""]
-    return Route(verbs.get(method), match[1], ", ".join(verbs))
+    rest = match[2] or ""
+    return Route(ROUTES[rest].get(method), match[1], _ALLOW[rest])
 
 
 def is_background(data: bytes) -> bool:
@@ -218,12 +229,21 @@ def error_reply(error: APIError) -> Body:
     return _json(error.status_code, dump(body), headers)
 
 
+_PROCESS: Final = secrets.token_hex(8).encode()
+_numbers: Final = count(1)
+
+
+def _request_id() -> bytes:
+    """A name for one reply, for support and logs; no secret."""
+    return b"req_%b%016x" % (_PROCESS, next(_numbers))
+
+
 def _json(status: int, content: bytes, headers: Headers = ()) -> Body:
     return Body(
         status,
         (
             *_JSON,
-            (b"x-request-id", b"req_" + secrets.token_hex(16).encode()),
+            (b"x-request-id", _request_id()),
             (b"content-length", b"%d" % len(content)),
             *headers,
         ),
@@ -262,7 +282,8 @@ class Face:
     async def _answer(self, route: Route, request: Request) -> Reply:
         if route.verb is None:
             raise MethodNotAllowed(
-                f"{request.method} is not allowed here.", allow=f"{route.allow}, OPTIONS"
+                f"{request.method} is not allowed here.",
+                allow=f"{route.allow}, OPTIONS",
             )
         owner = await self._owner_of(request)
         if isinstance(owner, Body):
@@ -331,11 +352,11 @@ class Face:
     # Reading.
 
     async def _retrieve(self, id: str, owner: Owner, request: Request) -> Reply:
-        query = queries.parse(request.query) if request.query else {}
-        after = queries.cursor(query)
-        if queries.flag(query, "stream"):
-            chunks = await self.cache.stream(id, owner, after=after)
-            return self._stream(chunks)
+        if request.query:
+            query = queries.parse(request.query)
+            after = queries.cursor(query)
+            if queries.flag(query, "stream"):
+                return self._stream(await self.cache.stream(id, owner, after=after))
         known = queries.entity_tags(request.header(b"if-none-match"))
         seconds = queries.wait(request.header(b"prefer"), self._options.max_wait)
         applied: Headers = ()
@@ -374,8 +395,8 @@ class Face:
 
     def _stream(self, chunks: AsyncGenerator[bytes]) -> Stream:
         done = b"data: " + DONE + b"\n\n" if self._options.done_marker else b""
-        request_id = (b"x-request-id", b"req_" + secrets.token_hex(16).encode())
-        return Stream(200, (*_EVENT_STREAM, request_id), _spoken(chunks, done))
+        headers = (*_EVENT_STREAM, (b"x-request-id", _request_id()))
+        return Stream(200, headers, _spoken(chunks, done))
 
 
 async def _spoken(chunks: AsyncGenerator[bytes], done: bytes) -> AsyncGenerator[bytes]:

@@ -15,6 +15,7 @@ from typing import Final
 
 __all__ = (
     "ANYBODY",
+    "OUR_ID",
     "Owner",
     "digest",
     "is_elsewhere",
@@ -29,7 +30,9 @@ _HEX_DIGITS: Final = 48  # with the marker as long as the upstream's own ids
 
 # With all its digits: some upstreams draw ids from all letters, and what clients put in a path
 # shall not become a store's key.
-_OURS: Final = re.compile(f"{_PREFIX}[0-9a-f]{{{_HEX_DIGITS},80}}")
+OUR_ID: Final = f"{_PREFIX}[0-9a-f]{{{_HEX_DIGITS},80}}"
+"""The form of our ids, as a regular expression."""
+_OURS: Final = re.compile(OUR_ID)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,8 @@ def cursor(query: Query) -> int:
 
 def wait(prefer: str, longest: float) -> int | None:
     """Whole seconds of ``Prefer: wait`` (RFC 7240 4.3), capped; None when it is not asked for."""
+    if not prefer:
+        return None
     match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})", prefer, re.IGNORECASE)
     return min(int(match[1]), math.floor(longest)) if match else None
 
@@ -68,6 +70,8 @@ def entity_tag(page: Page) -> str:
 
 def entity_tags(if_none_match: str) -> frozenset[str]:
     """The tags a client knows, for weak comparison (RFC 9110 13.1.2)."""
+    if not if_none_match:
+        return frozenset()
     tags = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
     return frozenset(tag for tag in tags if tag)
 

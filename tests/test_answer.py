@@ -97,7 +97,7 @@ async def test_an_event_stream_is_recorded_event_by_event() -> None:
     assert listening.admissions == 1
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 40), max_size=20), st.sampled_from([b"\n", b"\r\n", b"\r"]))
 def test_cuts_and_line_ends_make_no_difference(cuts: list[int], line_end: bytes) -> None:
     whole = (b": hello\n\n" + WORD * 2 + END).replace(b"\n", line_end)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import TaskGroup
 
 from response_cache.codec import load
 from response_cache.errors import StoreUnavailable
@@ -30,7 +32,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 class Ward:
     """A store with one response, and a process that reads it."""
 
-    def __init__(self) -> None:
+    def __init__(self, tasks: TaskGroup) -> None:
+        self._tasks = tasks
         self.shared = FaultyStore(lambda clock: MemoryStore(clock=clock))
         self.ours: set[str] = set()
         self.reading, self.orphans = self.reader()
@@ -38,9 +41,19 @@ class Ward:
     def reader(self) -> tuple[Reading, Orphans]:
         store = Connection(self.shared)
         orphans = Orphans(
-            store, OPTIONS, now=lambda: 0.0, is_ours=lambda page: page.id in self.ours
+            store,
+            OPTIONS,
+            now=lambda: 0.0,
+            is_ours=lambda page: page.id in self.ours,
+            spawn=self._spawn,
         )
         return Reading(store, orphans), orphans
+
+    def _spawn(self, run: Callable[[], Awaitable[Any]], _id: str) -> None:
+        async def in_the_background() -> None:
+            await run()
+
+        self._tasks.start_soon(in_the_background)
 
     async def create(self, *, incarnation: str = "first") -> Claim:
         queued = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
@@ -66,8 +79,16 @@ class Ward:
         return page
 
 
-async def test_an_orphan_is_closed_at_the_second_sighting_and_not_before_the_time() -> None:
-    ward = Ward()
+@pytest.fixture
+async def ward() -> AsyncGenerator[Ward]:
+    async with anyio.create_task_group() as tasks:
+        yield Ward(tasks)
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_orphan_is_closed_at_the_second_sighting_and_not_before_the_time(
+    ward: Ward,
+) -> None:
     await ward.create()
     await anyio.sleep(OPTIONS.lease)
     assert (await ward.read()).orphaned
@@ -79,19 +100,17 @@ async def test_an_orphan_is_closed_at_the_second_sighting_and_not_before_the_tim
     assert "worker" in load(page.snapshot or b"")["error"]["message"]
 
 
-async def test_a_read_from_a_cursor_gets_the_end_that_it_brought_about() -> None:
-    ward = Ward()
+async def test_a_read_from_a_cursor_gets_the_end_that_it_brought_about(ward: Ward) -> None:
     await ward.create()
     await anyio.sleep(OPTIONS.lease)
     await ward.read()
-    await anyio.sleep(OPTIONS.observation)
+    await anyio.sleep(OPTIONS.observation + 0.1)
     page = await ward.reading.page("resp_rc1", after=1)
     assert page is not None
     assert [load(payload(event))["type"] for event in page.events] == ["response.failed"]
 
 
-async def test_who_is_renewed_between_two_sightings_begins_anew() -> None:
-    ward = Ward()
+async def test_who_is_renewed_between_two_sightings_begins_anew(ward: Ward) -> None:
     claim = await ward.create()
     await anyio.sleep(OPTIONS.lease)
     assert (await ward.read()).orphaned
@@ -102,8 +121,7 @@ async def test_who_is_renewed_between_two_sightings_begins_anew() -> None:
 
 
 @pytest.mark.parametrize("changed", ["incarnation", "epoch"])
-async def test_sightings_of_different_claims_prove_nothing(changed: str) -> None:
-    ward = Ward()
+async def test_sightings_of_different_claims_prove_nothing(ward: Ward, changed: str) -> None:
     await ward.create()
     await anyio.sleep(OPTIONS.lease)
     await ward.read()
@@ -115,12 +133,11 @@ async def test_sightings_of_different_claims_prove_nothing(changed: str) -> None
         await ward.shared.truth.take("resp_rc1", lease=OPTIONS.lease)
     await anyio.sleep(OPTIONS.lease)
     assert not (await ward.read()).closed
-    await anyio.sleep(OPTIONS.observation)
+    await anyio.sleep(OPTIONS.observation + 0.1)
     assert (await ward.read()).closed
 
 
-async def test_an_outage_between_two_sightings_begins_the_observation_anew() -> None:
-    ward = Ward()
+async def test_an_outage_between_two_sightings_begins_the_observation_anew(ward: Ward) -> None:
     claim = await ward.create()
     await anyio.sleep(OPTIONS.lease)
     await ward.read()
@@ -135,8 +152,9 @@ async def test_an_outage_between_two_sightings_begins_the_observation_anew() -> 
     assert not (await ward.read()).orphaned
 
 
-async def test_one_that_this_process_records_is_left_alone_however_old_its_lease() -> None:
-    ward = Ward()
+async def test_one_that_this_process_records_is_left_alone_however_old_its_lease(
+    ward: Ward,
+) -> None:
     await ward.create()
     ward.ours.add("resp_rc1")
     await anyio.sleep(OPTIONS.lease)
@@ -145,22 +163,43 @@ async def test_one_that_this_process_records_is_left_alone_however_old_its_lease
         await anyio.sleep(OPTIONS.observation)
 
 
-async def test_one_that_was_renewed_just_before_the_take_is_left_alone() -> None:
-    ward = Ward()
+async def test_one_that_was_renewed_just_before_the_take_is_left_alone(ward: Ward) -> None:
     claim = await ward.create()
     await anyio.sleep(OPTIONS.lease)
     await ward.read()
-    await anyio.sleep(OPTIONS.observation)
-    stale = await ward.shared.truth.read("resp_rc1")
-    assert stale is not None
+    ward.shared.plan("take", Fault.SLOW)
+    await anyio.sleep(OPTIONS.observation + 0.5)
     await ward.renew(claim)
-    settled = await ward.orphans.settle(stale)
-    assert settled is not None
-    assert (settled.closed, settled.orphaned, settled.epoch) == (False, False, 1)
+    await anyio.sleep(1)
+    assert ward.shared.operations["take"] == 1
+    page = await ward.read()
+    assert (page.closed, page.orphaned, page.epoch) == (False, False, 1)
 
 
-async def test_of_many_readers_exactly_one_closes() -> None:
-    ward = Ward()
+async def test_one_sighting_is_enough_when_nobody_asks_again(ward: Ward) -> None:
+    await ward.create()
+    await anyio.sleep(OPTIONS.lease)
+    await ward.read()
+    await anyio.sleep(OPTIONS.observation + 0.1)
+    page = await ward.shared.truth.read("resp_rc1")
+    assert page is not None
+    assert (page.closed, page.status) == (True, "failed")
+
+
+async def test_two_moments_between_outages_prove_nothing_however_far_apart(ward: Ward) -> None:
+    claim = await ward.create()
+    for _ in range(3):
+        ward.shared.go_down()
+        await anyio.sleep(OPTIONS.lease)
+        ward.shared.come_back()
+        assert not (await ward.read()).closed
+    await ward.renew(claim)
+    await anyio.sleep(OPTIONS.observation + 0.1)
+    page = await ward.read()
+    assert (page.closed, page.orphaned) == (False, False)
+
+
+async def test_of_many_readers_exactly_one_closes(ward: Ward) -> None:
     await ward.create()
     readers = [ward.reader()[0] for _ in range(50)]
     await anyio.sleep(OPTIONS.lease)
@@ -182,40 +221,43 @@ async def test_of_many_readers_exactly_one_closes() -> None:
     assert len(pages) == 50
 
 
-async def test_one_that_is_gone_by_then_is_gone() -> None:
-    ward = Ward()
-    await ward.create()
-    await anyio.sleep(OPTIONS.lease)
-    page = await ward.read()
-    await anyio.sleep(OPTIONS.observation)
-    await ward.shared.truth.delete("resp_rc1")
-    assert await ward.orphans.settle(page) is None
-
-
-async def test_a_closer_that_gets_no_answer_leaves_an_orphan_that_the_next_one_closes() -> None:
-    ward = Ward()
+async def test_one_that_is_gone_by_then_is_gone(ward: Ward) -> None:
     await ward.create()
     await anyio.sleep(OPTIONS.lease)
     await ward.read()
-    await anyio.sleep(OPTIONS.observation)
+    ward.shared.plan("take", Fault.SLOW)
+    await anyio.sleep(OPTIONS.observation + 0.5)
+    await ward.shared.truth.delete("resp_rc1")
+    await anyio.sleep(1)
+    assert ward.shared.operations["take"] == 1
+    assert await ward.reading.page("resp_rc1") is None
+    assert ward.orphans.observed == 0
+
+
+async def test_a_closer_that_gets_no_answer_leaves_an_orphan_that_the_next_one_closes(
+    ward: Ward,
+) -> None:
+    await ward.create()
+    await anyio.sleep(OPTIONS.lease)
+    await ward.read()
     ward.shared.plan("append", *[Fault.BEFORE] * 3)
-    with pytest.raises(StoreUnavailable):
-        await ward.read()
+    await anyio.sleep(OPTIONS.observation + 1)
+    assert not (await ward.read()).closed
     await anyio.sleep(OPTIONS.take_lease)
     await ward.read()
-    await anyio.sleep(OPTIONS.observation)
+    await anyio.sleep(OPTIONS.observation + 0.1)
     assert (await ward.read()).closed
 
 
-async def test_what_was_seen_is_forgotten_when_it_is_over() -> None:
-    ward = Ward()
+async def test_what_was_seen_is_forgotten_when_it_is_over(ward: Ward) -> None:
     for number in range(20):
         claim = await ward.create(incarnation=str(number))
         await anyio.sleep(OPTIONS.lease)
         await ward.read()
         if number % 2:
             await ward.renew(claim)
-        await anyio.sleep(OPTIONS.observation)
-        await ward.read()
+        else:
+            await anyio.sleep(OPTIONS.observation)
         await ward.shared.lose()
+    await anyio.sleep(OPTIONS.observation)
     assert ward.orphans.observed == 0

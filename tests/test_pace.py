@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from response_cache.pace import Pace
@@ -58,6 +58,7 @@ def test_an_interval_above_the_longest_is_kept() -> None:
     assert pace.delay(10.0) == pytest.approx(1.0)
 
 
+@settings(deadline=None)
 @given(
     st.floats(0.001, 1.0),
     st.integers(1, 8),

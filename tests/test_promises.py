@@ -345,3 +345,36 @@ def test_a_living_recorder_restores_whatever_the_store_lost(
         assert fold({}, reader.events) == final
 
     simulate(body, patience=REST)
+
+
+# A store that comes and goes. What lives is not taken for dead, however long nobody could tell.
+
+COMING_AND_GOING = st.one_of(
+    st.tuples(st.just("word"), st.integers(1, 4)),
+    st.tuples(st.just("outage"), st.sampled_from((0.3, 3.0, 7.0, 20.0))),
+    st.tuples(st.just("pause"), st.sampled_from((0.0, 0.1, 0.4, 1.0, 3.0))),
+    st.tuples(st.just("poll"), st.none()),
+    st.tuples(
+        st.just("fault"),
+        st.tuples(
+            st.sampled_from(("append", "read", "wait")), st.lists(FAULTS, min_size=1, max_size=3)
+        ),
+    ),
+)
+
+
+@PROPERTY
+@given(st.lists(COMING_AND_GOING, max_size=16))
+def test_a_living_recorder_is_never_taken_for_dead(steps: list[tuple[str, Any]]) -> None:
+    async def body(history: History, reader: Reader) -> None:
+        reader.is_done = True  # nobody looks but the polls: an idle process knows the least
+        for name, argument in steps:
+            await take_step(history, name, argument)
+        history.complete()
+        await history.come_to_rest()
+        final = await history.judge.look()
+        assert final is not None
+        assert final["status"] == "completed"
+        assert final["output"][0]["content"][0]["text"] == history.said
+
+    simulate(body)

@@ -398,7 +398,7 @@ def test_a_whole_answer_is_recorded_as_a_stream_would_be() -> None:
     assert recording.response["model"] == "really"
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(valid_streams(), st.data())
 def test_the_snapshot_is_the_fold_of_the_log_at_every_event(
     stream: list[dict[str, Any]], data: st.DataObject
@@ -413,7 +413,7 @@ def test_the_snapshot_is_the_fold_of_the_log_at_every_event(
     assert load(recording.recorder.snapshot()) == recording.response
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(valid_streams(), st.data())
 def test_whoever_takes_a_response_ends_it_as_its_recorder_would_have(
     stream: list[dict[str, Any]], data: st.DataObject

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from response_cache.packing import pack
@@ -13,6 +13,7 @@ from response_cache.retained import Retained
 BATCHES = st.lists(st.lists(st.binary(max_size=40), max_size=5), max_size=8)
 
 
+@settings(deadline=None)
 @given(BATCHES, st.integers(0, 45))
 def test_since_gives_back_the_end_of_what_was_added(batches: list[list[bytes]], at: int) -> None:
     retained, log = _filled(batches, limit=1 << 20)
@@ -20,6 +21,7 @@ def test_since_gives_back_the_end_of_what_was_added(batches: list[list[bytes]], 
     assert retained.since(at) == log[at:]
 
 
+@settings(deadline=None)
 @given(BATCHES, st.integers(0, 300))
 def test_the_bound_holds_and_what_does_not_fit_is_not_half_kept(
     batches: list[list[bytes]], limit: int

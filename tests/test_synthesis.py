@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from response_cache.reducer import fold
@@ -54,12 +54,14 @@ def test_arguments_and_summaries_are_streamed_too() -> None:
     assert "response.reasoning_summary_text.delta" in types
 
 
+@settings(deadline=None)
 @given(valid_streams())
 def test_the_events_fold_to_the_answer_they_were_made_of(stream: list[dict[str, Any]]) -> None:
     response = stream[-1]["response"]
     assert fold({"output": []}, events_of(response))["output"] == response["output"]
 
 
+@settings(deadline=None)
 @given(st.recursive(st.none() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=3)))
 def test_output_of_any_shape_is_survived(output: Any) -> None:
     for event in events_of({"output": output}):

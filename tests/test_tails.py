@@ -50,7 +50,7 @@ class Following:
             self.tasks.cancel_scope.cancel()
 
     def read_through(self, store: Connection) -> None:
-        orphans = Orphans(store, OPTIONS, now=lambda: 0.0, is_ours=lambda _: True)
+        orphans = Orphans(store, OPTIONS, now=lambda: 0.0, is_ours=lambda _: True, spawn=_never)
         self.reading = Reading(store, orphans)
         self.tails = Tails(self.reading, OPTIONS, spawn=self._spawn)
 
@@ -108,6 +108,10 @@ class Following:
         follower = Follower(self.tails.follow(page))
         self.tasks.start_soon(follower.run)
         return follower
+
+
+def _never(_run: object, id: str) -> None:
+    raise AssertionError(f"{id} is ours, and so it is never an orphan")
 
 
 class Follower:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
 from typing import assert_never
 
 import anyio
@@ -44,7 +44,7 @@ class Exchange:
         self._app = app
         self._host = host
         self._limit = max_request_bytes
-        self._streams = Streams()  # those of the host, once it is asked
+        self._streams: Streams | None = None  # those of the host, once it is asked
 
     async def run(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or hand it to the app as if it had never been read."""
@@ -101,7 +101,8 @@ class Exchange:
         await self._app({**scope, "headers": headers}, body.receive, send)
 
     async def _send_stream(self, reply: Stream, receive: Receive, send: Send) -> None:
-        with self._streams.sending():
+        sending = nullcontext() if self._streams is None else self._streams.sending()
+        with sending:
             async with aclosing(reply.chunks), _while_there(receive):
                 await _write(reply, send)
 
@@ -144,7 +145,7 @@ def _request(scope: Scope, body: bytes = b"") -> Request:
         scope["method"],
         path_below_root(scope),
         scope.get("query_string", b""),
-        tuple((name.lower(), value) for name, value in scope["headers"]),
+        tuple(scope["headers"]),  # names are in lower case (ASGI specification, HTTP)
         body,
     )
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-import anyio
+import asyncio
+from typing import Any, Final
 
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_server.asgi import App, Receive, Scope, Send, send_json
@@ -22,7 +21,8 @@ class Sidecar:
 
     def __init__(self, cache: ResponseCacheMiddleware) -> None:
         self._cache = cache
-        self._open: set[anyio.CancelScope] = set()  # one for each request
+        self._open: set[asyncio.Task[Any] | None] = set()  # one for each request
+        self._is_cut = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -33,12 +33,16 @@ class Sidecar:
             await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with anyio.CancelScope() as request:
-            self._open.add(request)
-            try:
-                await self._cache(scope, receive, send)
-            finally:
-                self._open.discard(request)
+        # The server runs each request in a task of its own; a cancel scope would cost much more.
+        task = asyncio.current_task()
+        self._open.add(task)
+        try:
+            await self._cache(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._is_cut:
+                raise
+        finally:
+            self._open.discard(task)
 
     async def drain(self) -> None:
         """Report unhealthy from now on, take no new background work, end what runs.
@@ -49,8 +53,10 @@ class Sidecar:
 
     def cut(self) -> None:
         """Leave every open request where it is; its client sees the connection break."""
-        for request in self._open:
-            request.cancel()
+        self._is_cut = True
+        for task in tuple(self._open):
+            if task is not None:
+                task.cancel()
 
     async def _tell_health(self, send: Send) -> None:
         if self._cache.is_draining:

@@ -15,7 +15,9 @@ from response_cache_wsgi.headers import as_bytes
 
 __all__ = ("AppCall", "Head", "Part", "Word")
 
-ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
+ExcInfo: TypeAlias = (
+    tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+)
 
 _STATUS: Final = re.compile(r"([2-5]\d\d)(?: [^\x00-\x1f\x7f]*)?")
 
@@ -85,8 +87,9 @@ class AppCall:
         """As PEP 3333 has it: may be repeated with *exc_info* until the body begins."""
         if exc_info is None and self._head is not None:
             raise RuntimeError("start_response was called before")
-        if exc_info is not None and self._is_head_sent:
-            raise exc_info[1].with_traceback(exc_info[2])
+        error = exc_info[1] if exc_info is not None else None
+        if error is not None and self._is_head_sent:
+            raise error
         match = _STATUS.fullmatch(status)
         if match is None:
             raise ValueError("the app's status is not of HTTP")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -50,9 +49,9 @@ class ResponseCacheMiddleware:
         self._owner = None if owner is None else async_owner_of(owner)
         if isinstance(store, str):
             store_from_url(store)  # raises now what is wrong with it; each process makes its own
-        make_store = partial(store_from_url, store) if isinstance(store, str) else lambda: store
+        self._store = store
         self._host = Host(
-            lambda: Face(ResponseCache(make_store(), self.options), self._owner),
+            self._make_face,
             is_forkable=isinstance(store, str),
             drain_timeout=self.options.drain_timeout,
             drains_on_signals=drain_on_signals,
@@ -93,3 +92,6 @@ class ResponseCacheMiddleware:
     def close(self) -> None:
         """Drain, and close the store. For good; done by itself when the interpreter exits."""
         self._host.close()
+
+    def _make_face(self) -> Face:
+        return Face(ResponseCache(self._store, self.options), self._owner)

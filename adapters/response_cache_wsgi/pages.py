@@ -1,4 +1,4 @@
-"""The body of a reply that goes on: an iterable for a server's thread, fed by a task of the loop."""
+"""The body of a reply that goes on: an iterable for a thread, fed by a task of the loop."""
 
 from __future__ import annotations
 
@@ -45,14 +45,15 @@ class Pages:
             self._scope.cancel()
 
     async def _read(self) -> None:
+        failure: Exception | None = None
         try:
             with anyio.CancelScope() as self._scope, self._portal.hosted.streams.sending():
                 async with aclosing(self._chunks):
                     await self._hand_over()
         except Exception as error:  # noqa: BLE001 - raised in the server's thread
-            self._handover.end(error)
-        else:
-            self._handover.end()
+            failure = error
+        finally:
+            self._handover.end(failure)
 
     async def _hand_over(self) -> None:
         if not self._is_closed:

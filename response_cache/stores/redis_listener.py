@@ -73,7 +73,7 @@ class Wakeups:
 
     def _place(self, channel: str, news: News) -> None:
         """Have the listener of the node that has the channel listen to it."""
-        node = self._node_of(channel)
+        node = self._servers.node_of(channel)
         listener = self._listeners.get(node)
         if listener is None:
             listener = Listener(self._servers, node, timeout=self._timeout, on_loss=self._rearrange)
@@ -81,17 +81,11 @@ class Wakeups:
         self._places[channel] = listener
         listener.add(news)
 
-    def _node_of(self, channel: str) -> str:
-        try:
-            return self._servers.node_of(channel)
-        except TROUBLE:
-            return ""  # not known now; its listener fails, and looks again
-
     async def _rearrange(self, lost: Listener) -> None:
         """Find new listeners for channels whose node has changed."""
         await self._servers.refresh()
         for channel, listener in [*self._places.items()]:
-            if listener is lost and self._node_of(channel) != lost.node:
+            if listener is lost and self._servers.node_of(channel) != lost.node:
                 news = self._news[channel]
                 lost.discard(news)
                 self._place(channel, news)

@@ -49,7 +49,7 @@ class Servers(Protocol):
         ...
 
     def node_of(self, key: str) -> str:
-        """The name of the node that has *key*, as far as is known."""
+        """The name of the node that has *key*; empty where that is not known now."""
         ...
 
     async def send(self, commands: Sequence[Command]) -> list[Any]:
@@ -138,7 +138,10 @@ class Cluster:
 
     def node_of(self, key: str) -> str:
         """See ``Servers.node_of``."""
-        node = self._client.get_node_from_key(key)
+        try:
+            node = self._client.get_node_from_key(key)
+        except exceptions.SlotNotCoveredError:
+            node = None  # whoever sends to it finds out
         return "" if node is None else str(node.name)
 
     async def send(self, commands: Sequence[Command]) -> list[Any]:

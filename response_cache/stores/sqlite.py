@@ -63,7 +63,8 @@ class SQLiteStore:
         """
         if synchronous not in get_args(Synchronous):
             raise ValueError(f"synchronous must be one of {', '.join(get_args(Synchronous))}")
-        if min(tombstone_ttl, poll_interval, busy_timeout, sweep_interval, max_bytes or 1) <= 0:
+        bounds = [tombstone_ttl, poll_interval, busy_timeout, sweep_interval]
+        if min(bounds) <= 0 or (max_bytes is not None and max_bytes <= 0):
             raise ValueError("times and max_bytes must be positive")
         self.flush_interval = 0.02
         self.can_forget = False

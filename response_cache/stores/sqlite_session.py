@@ -44,6 +44,16 @@ class Session:
             self.drop()
             raise
 
+    def shrink(self, pages: int) -> None:
+        """Give at most *pages* free pages of the file back, in a transaction of its own.
+
+        Raises:
+            StoreUnavailable: it did not work.
+        """
+        with translating(self._file.path):
+            # The driver takes this statement's pages for rows, and a plain execute stops at one.
+            self._connected().executescript(f"PRAGMA incremental_vacuum({pages})")
+
     def data_version(self) -> tuple[int, int]:
         """What changes whenever another connection, of any process, has committed.
 

@@ -48,11 +48,14 @@ class Sweep:
         try:
             with session.transaction() as records:
                 is_done = _remove_expired(records)
-                _shrink(records.connection)
+                spare_pages = _spare_pages(records.connection)
+            if spare_pages:
+                session.shrink(min(spare_pages, PAGES))
         except StoreUnavailable as error:
             logger.warning("cannot sweep: %s", error)
         else:
-            self._due -= 0 if is_done else self._interval
+            if not is_done:
+                self._due = time.monotonic()
 
 
 def _remove_expired(records: Records) -> bool:
@@ -69,9 +72,8 @@ def _remove_expired(records: Records) -> bool:
     return max(len(expired), len(logs), tombstones) < RECORDS
 
 
-def _shrink(connection: sqlite3.Connection) -> None:
-    """Give free pages at most back that are more than spare."""
+def _spare_pages(connection: sqlite3.Connection) -> int:
+    """Free pages that are better given back than kept for what comes next."""
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     (all_pages,) = connection.execute("PRAGMA page_count").fetchone()
-    if free > all_pages // SPARE:
-        connection.execute(f"PRAGMA incremental_vacuum({min(PAGES, free)})").fetchall()
+    return max(0, int(free) - int(all_pages) // SPARE)

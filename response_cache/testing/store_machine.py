@@ -73,6 +73,8 @@ class StoreMachine(RuleBasedStateMachine):
     """Does the same to a store and to the model; a subclass names the *factory* of the store."""
 
     factory: ClassVar[Callable[[], tuple[Store, Clock | None]]]
+    unit: ClassVar[float] = 1.0
+    """What a second of an example is: more where real time passes besides."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -254,7 +256,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def outlive_tombstones(self) -> None:
         """Let every tombstone, and much else, expire."""
-        self.pass_time(self.model.tombstone_ttl + 0.001)
+        self.pass_time(self.model.tombstone_ttl / self.unit + 0.001)
 
     @invariant()
     def all_that_can_be_read_is_equal(self) -> None:
@@ -301,12 +303,12 @@ class StoreMachine(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         """Move both clocks, where the store's can be moved."""
         if self.clock is not None and seconds:
-            self.model.now += seconds
-            self.run(self.clock.advance(seconds))
+            self.model.now += seconds * self.unit
+            self.run(self.clock.advance(seconds * self.unit))
 
     def lasting(self, seconds: float) -> float:
         """A lifetime; one that nothing outlives where the clock cannot be moved."""
-        return seconds if self.clock is not None else seconds * 1000
+        return seconds * (self.unit if self.clock is not None else 1000)
 
     def send(self, claim: Claim, events: list[bytes], **rest: Any) -> None:
         """Append, and keep what was sent for a repeat."""
@@ -353,13 +355,15 @@ def machine_for(
     *,
     max_examples: int = 100,
     steps: int = 40,
+    unit: float = 1.0,
 ) -> type[TestCase]:
     """A test case that holds the stores made by *factory* against the model.
 
     Each call of *factory* gives an empty store, not opened, and what moves its clock. With None
-    for the clock, time is not tested. Runs on asyncio; each example has a loop of its own.
+    for the clock, time is not tested. Where time also passes by itself, a large *unit* (seconds)
+    keeps that from mattering. Runs on asyncio; each example has a loop of its own.
     """
-    attributes = {"factory": staticmethod(factory)}
+    attributes = {"factory": staticmethod(factory), "unit": unit}
     machine: type[StoreMachine] = type("StoreMachine", (StoreMachine,), attributes)
     machine.TestCase.settings = settings(
         max_examples=max_examples, stateful_step_count=steps, deadline=None

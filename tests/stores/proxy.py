@@ -27,9 +27,13 @@ class Proxy:
         self.fault: Fault | None = None
         self.replies = 0
         self.connections: set[asyncio.StreamWriter] = set()
+        self.serving: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
+        if task := asyncio.current_task():
+            self.serving.add(task)
+            task.add_done_callback(self.serving.discard)
         remote_reader, remote_writer = await asyncio.open_connection("127.0.0.1", self.target)
         ends = {writer, remote_writer}
         self.connections |= ends
@@ -77,5 +81,4 @@ async def proxy_to(target: int) -> AsyncIterator[Proxy]:
     finally:
         server.close()
         proxy.cut_all()
-        while proxy.connections:
-            await asyncio.sleep(0)
+        await asyncio.gather(*proxy.serving, return_exceptions=True)

@@ -22,7 +22,15 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-__all__ = ("ClusterOfThree", "Server", "cluster_of_three", "running_server", "server_binary", "until")
+__all__ = (
+    "ClusterOfThree",
+    "Server",
+    "cluster_of_three",
+    "running_sentinel",
+    "running_server",
+    "server_binary",
+    "until",
+)
 
 PATIENCE: Final = 20.0
 SLOTS: Final = 16384
@@ -78,10 +86,14 @@ def free_port() -> int:
 class Server:
     """One server process, and what can happen to it."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, arguments: Sequence[str] = ()) -> None:
+        """*arguments* come first; with them there is no data, and none of the usual options."""
         self.binary = server_binary()
         self.directory = directory
-        self.options = options
+        self.arguments = (
+            *(arguments or ("--save", "", "--appendonly", "no", "--dbfilename", "dump.rdb")),
+            *options,
+        )
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -99,10 +111,9 @@ class Server:
         self.process = subprocess.Popen(
             [
                 self.binary,
+                *self.arguments,
                 *("--port", str(self.port), "--bind", "127.0.0.1"),
-                *("--dir", str(self.directory), "--save", "", "--appendonly", "no"),
-                *("--dbfilename", "dump.rdb", "--logfile", "log"),
-                *self.options,
+                *("--dir", str(self.directory), "--logfile", "log"),
             ],
             stdout=subprocess.DEVNULL,
         )
@@ -151,6 +162,21 @@ def running_server(*options: str) -> Iterator[Server]:
             yield server
         finally:
             server.stop()
+
+
+@contextmanager
+def running_sentinel(primary: Server) -> Iterator[Server]:
+    """A Sentinel that watches *primary* under the name of ``service``."""
+    with tempfile.TemporaryDirectory(prefix="sentinel-") as directory:
+        configuration = Path(directory) / "sentinel.conf"
+        watching = f"sentinel monitor service 127.0.0.1 {primary.port} 1"
+        configuration.write_text(f"{watching}\nsentinel down-after-milliseconds service 500\n")
+        sentinel = Server(Path(directory), arguments=(str(configuration), "--sentinel"))
+        try:
+            sentinel.start()
+            yield sentinel
+        finally:
+            sentinel.stop()
 
 
 class ClusterOfThree:

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import anyio
 import pytest
@@ -156,7 +157,7 @@ class Looker:
     async def until(self, query: str, wanted: Callable[[int], bool]) -> None:
         """Return when what *query* gives is as *wanted*."""
         with anyio.fail_after(PATIENCE):
-            while not wanted(self.one(query)):
+            while not wanted(self.one(query)):  # noqa: ASYNC110 - a file tells nobody
                 await anyio.sleep(0.005)
 
 
@@ -166,6 +167,10 @@ def looker(path: Path) -> Looker:
 
 
 # What it says of itself.
+
+
+def store_of(option: str, value: Any) -> SQLiteStore:
+    return SQLiteStore("x.db", **{option: value})
 
 
 def test_it_forgets_nothing_and_needs_no_tag() -> None:
@@ -178,12 +183,12 @@ def test_it_forgets_nothing_and_needs_no_tag() -> None:
 @pytest.mark.parametrize("value", [0, -1])
 def test_options_must_be_positive(name: str, value: int) -> None:
     with pytest.raises(ValueError, match="positive"):
-        SQLiteStore("x.db", **{name: value})
+        store_of(name, value)
 
 
 def test_an_unknown_way_to_synchronise_is_refused() -> None:
     with pytest.raises(ValueError, match="NORMAL, FULL"):
-        SQLiteStore("x.db", synchronous="OFF")  # type: ignore[arg-type]  # what is tested
+        store_of("synchronous", "OFF")
 
 
 # What a URL names.
@@ -205,7 +210,7 @@ async def test_a_url_names_a_file_anywhere(path: Path) -> None:
     store = store_from_url(f"sqlite:///{path}?synchronous=full&poll_interval=0.02&busy_timeout=2")
     await store.open()
     await store.aclose()
-    assert path.exists()
+    assert await anyio.Path(path).exists()
 
 
 @pytest.mark.parametrize("url", ["sqlite:", "sqlite://", "sqlite:///", "sqlite://file.db"])
@@ -300,7 +305,7 @@ async def test_a_child_process_is_told_to_open_a_store_of_its_own(store: SQLiteS
             os._exit(0 if "fork" in str(error) else 2)
         finally:
             os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0  # noqa: ASYNC222 - it has ended
     assert (await page_of(store, "a")).tail == 0
 
 
