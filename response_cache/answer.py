@@ -17,7 +17,7 @@ from response_cache.codec import load
 from response_cache.inflate import Inflate
 from response_cache.lifecycle import Trigger
 from response_cache.recorder import BROKEN_OFF, UPSTREAM_DEPTH, Failure, Recorder
-from response_cache.sse import Decoder, ServerSentEvent
+from response_cache.sse import Decoder
 
 __all__ = ("Answer", "Headers", "Refusal", "Upstream", "UpstreamStopped")
 
@@ -140,9 +140,10 @@ class Answer:
         """
         self.require_wanted()
         self._heard_at = anyio.current_time()
-        if self._recorder.is_over or self._body is None:
+        body = self._body
+        if self._recorder.is_over or body is None:
             return
-        self._take(chunk)
+        self._take(chunk, body)
         self._changed()
         self._chunks += 1
         if self._recorder.pending_bytes > self._buffer_bytes:
@@ -176,18 +177,19 @@ class Answer:
             self._is_held = False
             self._heard_at = anyio.current_time()
 
-    def _take(self, chunk: bytes) -> None:
-        self._bytes += len(chunk)
-        if self._inflate is not None and not isinstance(self._body, _Error):
+    def _take(self, chunk: bytes, body: _Body) -> None:
+        self._bytes = size = self._bytes + len(chunk)
+        if self._inflate is not None and not isinstance(body, _Error):
             try:
                 chunk = self._inflate.feed(chunk)
             except ValueError as error:
                 self.fail(Failure(str(error)))
                 return
-        if max(self._bytes, self._inflate.given if self._inflate else 0) > self._max_bytes:
+            size = max(size, self._inflate.given)
+        if size > self._max_bytes:
             self.fail(Failure(f"The upstream's answer is longer than {self._max_bytes} bytes."))
-        elif self._body is not None:
-            self._body.feed(chunk)
+        else:
+            body.feed(chunk)
 
     def _body_for(self, content_type: bytes) -> _Body:
         kind = content_type.partition(b";")[0].strip().lower()
@@ -214,15 +216,12 @@ class _EventStream:
         self._decoder = Decoder()
 
     def feed(self, chunk: bytes) -> None:
-        self._record(self._decoder.feed(chunk))
+        for event in self._decoder.feed(chunk):
+            self._recorder.record(event.data, event.event)
 
     def finish(self) -> None:
-        self._record(self._decoder.finish())
-
-    def _record(self, events: Iterable[ServerSentEvent]) -> None:
-        record = self._recorder.record
-        for event in events:
-            record(event.data, event.event)
+        for event in self._decoder.finish():
+            self._recorder.record(event.data, event.event)
 
 
 class _Document:

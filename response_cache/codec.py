@@ -127,15 +127,18 @@ def _dump_patiently(value: Any) -> bytes:
 _ESCAPED_KEY_LETTER: Final = re.compile(rb"\\u00[567]")  # covers every letter of the two keys
 
 
+_BRACE, _LF, _CR, _N, _I, _BACKSLASH = b"{\n\rNI\\"
+
+
 def _is_plain(data: bytes) -> bool:
     # Looking for a byte costs a tenth of looking for a word, so that comes first.
     return not (
-        data[0] != ord("{")  # white space or a byte order mark
-        or ord("\n") in data
-        or ord("\r") in data
-        or (ord("N") in data and b"NaN" in data)
-        or (ord("I") in data and b"Infinity" in data)
-        or (ord("\\") in data and _ESCAPED_KEY_LETTER.search(data))
+        data[0] != _BRACE  # white space or a byte order mark
+        or _LF in data
+        or _CR in data
+        or (_N in data and b"NaN" in data)
+        or (_I in data and b"Infinity" in data)
+        or (_BACKSLASH in data and _ESCAPED_KEY_LETTER.search(data))
     )
 
 

@@ -16,6 +16,11 @@ class Reading:
         self._store = store
         self._orphans = orphans
 
+    @property
+    def may_be_restored(self) -> bool:
+        """Whether a record that is not there may be one that the store lost, and come back."""
+        return self._store.can_forget
+
     async def page(
         self, id: str, *, after: int | None = None, limit: int | None = None
     ) -> Page | None:

@@ -110,7 +110,7 @@ class Recorder:
         self._ours: JsonObject = {name: response[name] for name in OURS if name in response}
         self._fold = Fold(response)
         self._error: Failure | None = None
-        self.status = Status(response["status"])
+        self._move(Status(response["status"]))
         self.tail = 0
         self.pending: list[bytes] = []
         self.pending_bytes = 0
@@ -133,14 +133,9 @@ class Recorder:
         recorder = cls(load(page.snapshot or b""), now=now, max_events=page.tail + 1)
         for event in page.events:
             recorder._fold.apply(load(payload(event)))
-        recorder.status = Status(page.status)
+        recorder._move(Status(page.status))
         recorder.tail = page.tail
         return recorder
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the terminal event has been recorded. Nothing is recorded after it."""
-        return self.status in TERMINAL_STATUSES
 
     @property
     def can_snapshot(self) -> bool:
@@ -204,9 +199,9 @@ class Recorder:
 
     def start(self, upstream: JsonObject | None = None, extras: JsonObject | None = None) -> None:
         """The upstream begins to answer, with what it says of the response so far."""
-        if self.status is not Status.QUEUED:
+        if not self.is_queued:
             return
-        self.status = next_status(self.status, Trigger.START)
+        self._move(next_status(self.status, Trigger.START))
         response = self._adopted(upstream or {})
         output = (upstream or {}).get("output")
         response["output"] = output if isinstance(output, list) else []
@@ -233,6 +228,11 @@ class Recorder:
             self.end(Trigger.FAIL, failure)
         (event,) = self.take()
         return event, self.snapshot()
+
+    def _move(self, status: Status) -> None:
+        self.status = status
+        self.is_queued = status is Status.QUEUED
+        self.is_over = status in TERMINAL_STATUSES  # nothing is recorded after that
 
     def _sort(self, type: str, event: JsonObject, data: bytes) -> None:
         if type in LIFECYCLE or type in UPSTREAM_TERMINAL:
@@ -270,7 +270,7 @@ class Recorder:
     def _finish(
         self, trigger: Trigger, response: JsonObject, extras: JsonObject, failure: Failure | None
     ) -> None:
-        self.status = next_status(self.status, trigger)
+        self._move(next_status(self.status, trigger))
         settled = settle(response, self.status, now=self._now(), failure=failure)
         self._emit({**extras, "type": terminal_type(self.status), "response": settled})
 
@@ -281,7 +281,7 @@ class Recorder:
                 Trigger.FAIL, Failure(f"The response has more than {self._max_events} events.")
             )
             return
-        if self.status is Status.QUEUED:
+        if self.is_queued:
             self.start()
         if type in ALIASES:
             type = event["type"] = ALIASES[type]

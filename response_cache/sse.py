@@ -112,6 +112,9 @@ def _text(value: bytes) -> str:
     return value.decode(errors="replace")
 
 
+_LF, _CR, _E = b"\n\re"
+
+
 def frame(type: str, data: bytes) -> bytes:
     """One event as bytes, with its blank line.
 
@@ -121,7 +124,7 @@ def frame(type: str, data: bytes) -> bytes:
     Raises:
         ValueError: *data* is not one line.
     """
-    if ord("\n") in data or ord("\r") in data:
+    if _LF in data or _CR in data:
         raise ValueError("the data of a frame must be one line")
     return b"%bdata: %b\n\n" % (_event_line(type), data)
 
@@ -133,5 +136,5 @@ def _event_line(type: str) -> bytes:
 
 def payload(frame: bytes) -> bytes:
     """The data that ``frame`` was given."""
-    start = frame.index(b"\n") + 1 if frame[0] == ord("e") else 0  # behind the event line, if any
+    start = frame.index(b"\n") + 1 if frame[0] == _E else 0  # behind the event line, if any
     return frame[start + len(b"data: ") : -len(b"\n\n")]

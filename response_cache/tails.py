@@ -75,7 +75,7 @@ class Tail:
     async def _turn(self) -> None:
         page = await self._reading.page(self.id, after=self.end - 1, limit=PAGE_EVENTS)
         if page is None or page.incarnation != self._page.incarnation:
-            page = await self._restored()
+            page = await self._restored() if self._reading.may_be_restored else None
         if page is None or page.log_expired:
             self.end_now()
             return

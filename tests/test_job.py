@@ -236,6 +236,17 @@ async def test_a_thread_cannot_be_stopped_but_the_status_is_right_at_once(
     assert "has stopped, late" in caplog.text
 
 
+async def test_after_a_reconnect_the_lease_is_renewed_at_once() -> None:
+    async with Host().running() as host:
+        await host.accepted(ScriptedAnswer())
+        await anyio.sleep(0.5)
+        before = host.shared.operations["append"]
+        host.shared.go_down()
+        host.shared.come_back()
+        await anyio.sleep(0.6)
+        assert host.shared.operations["append"] == before + 1
+
+
 # Failures.
 
 

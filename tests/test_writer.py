@@ -458,17 +458,21 @@ async def test_what_somebody_else_decided_is_never_written_over(how: str) -> Non
         assert await truth.read("resp_rc1", after=-1) == before
 
 
-async def test_who_knows_that_the_claim_is_lost_does_not_restore_even_an_older_store() -> None:
+@pytest.mark.parametrize("newest", [None, 1])
+async def test_who_knows_that_the_claim_is_lost_does_not_restore_even_an_older_store(
+    newest: int | None,
+) -> None:
     bench = Bench()
     async with bench.writing():
         bench.say("a")
         await anyio.sleep(1)
-        await bench.store.lose()
+        await bench.store.lose(newest)
+        before = await bench.store.truth.read("resp_rc1")
         bench.writer.lose()
         bench.say("b")
         await bench.until_over()
         assert bench.writer.outcome is Outcome.TAKEN
-        assert await bench.store.truth.read("resp_rc1") is None
+        assert await bench.store.truth.read("resp_rc1") == before
 
 
 async def test_who_was_fenced_does_not_restore_its_own_end_later() -> None:

@@ -40,8 +40,9 @@ class Exchange:
                 start_response(_status_line(reply.status), as_native(reply.headers))
                 return (reply.content,) if reply.content else ()
             case Stream():
+                pages = Pages(self._host.portal(), reply.chunks)
                 start_response(_status_line(reply.status), as_native(reply.headers))
-                return Pages(self._host.portal(), reply.chunks)
+                return pages
             case Pass():
                 if reply.body is not None:
                     put_body(environ, reply.body)

@@ -96,7 +96,7 @@ class ToThread:
         self._changed = threading.Condition()
         self._chunks: list[bytes] = []
         self._size = 0
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._has_ended = False
 
     # The loop's side.
@@ -111,7 +111,7 @@ class ToThread:
             await self._room.wait()
             self._room.clear()
 
-    def end(self, error: Exception | None = None) -> None:
+    def end(self, error: BaseException | None = None) -> None:
         """Nothing more will come, because of *error* if there is one."""
         with self._changed:
             self._error = error

@@ -17,12 +17,10 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, asynccontextmanager
-from functools import partial
 from typing import Final
 from weakref import WeakSet
 
 import anyio
-from anyio.abc import TaskGroup
 
 from response_cache import Face
 from response_cache.errors import Unavailable
@@ -40,11 +38,10 @@ ALLOWANCE: Final = 5.0  # seconds for closing the store, beside those for draini
 
 
 class Hosted(HostedCache):
-    """An open cache, the replies that are being sent from it, and the tasks that do so."""
+    """An open cache, the replies that are being sent from it, and the threads that feed it."""
 
-    def __init__(self, face: Face, tasks: TaskGroup) -> None:
+    def __init__(self, face: Face) -> None:
         super().__init__(face)
-        self.tasks = tasks
         self.leaving = anyio.Event()  # the process is to stop: threads that block are left behind
 
     async def drain(self) -> None:
@@ -168,7 +165,7 @@ class Host:
     async def _hosting(self) -> AsyncGenerator[Hosted]:
         face = self._make()
         async with face.cache, anyio.create_task_group() as tasks:
-            hosted = Hosted(face, tasks)
+            hosted = Hosted(face)
             tasks.start_soon(_drain_at_exit, hosted)
             yield hosted
             await hosted.drain()
@@ -184,8 +181,7 @@ class Host:
     def _drain_soon(self) -> None:
         portal = self._own()
         if portal is not None:
-            hosted = portal.hosted
-            portal.soon(partial(hosted.tasks.start_soon, hosted.drain))
+            portal.spawn(portal.hosted.drain())
 
 
 HOSTS: Final[WeakSet[Host]] = WeakSet()

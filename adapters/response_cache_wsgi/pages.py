@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import Future
 from contextlib import aclosing
-
-import anyio
 
 from response_cache_wsgi.handover import ToThread
 from response_cache_wsgi.host import Hosted
@@ -18,44 +17,35 @@ class Pages:
     """Each step gives all that has come since the last one. ``close`` stops the reading."""
 
     def __init__(self, portal: Portal[Hosted], chunks: AsyncGenerator[bytes]) -> None:
-        """Read *chunks* in the portal's loop, a little ahead of the server's thread."""
-        self._portal = portal
-        self._chunks = chunks
+        """Read *chunks* in the portal's loop, a little ahead of the server's thread.
+
+        Raises:
+            Unavailable: the loop has ended.
+        """
         self._handover = ToThread(portal.loop)
-        self._scope: anyio.CancelScope | None = None
-        self._is_closed = False
-        portal.soon(portal.hosted.tasks.start_soon, self._read)
+        self._streams = portal.hosted.streams
+        self._reading = portal.spawn(self._read(chunks))
+        self._reading.add_done_callback(self._end)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        page = b"" if self._is_closed else self._handover.take()
+        page = self._handover.take()
         if not page:
             raise StopIteration
         return page
 
     def close(self) -> None:
         """The client has gone, or has everything."""
-        self._is_closed = True
-        self._portal.soon(self._stop)
+        self._reading.cancel()
 
-    def _stop(self) -> None:
-        if self._scope is not None:
-            self._scope.cancel()
+    async def _read(self, chunks: AsyncGenerator[bytes]) -> None:
+        with self._streams.sending():
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    await self._handover.put(chunk)
 
-    async def _read(self) -> None:
-        failure: Exception | None = None
-        try:
-            with anyio.CancelScope() as self._scope, self._portal.hosted.streams.sending():
-                async with aclosing(self._chunks):
-                    await self._hand_over()
-        except Exception as error:  # noqa: BLE001 - raised in the server's thread
-            failure = error
-        finally:
-            self._handover.end(failure)
-
-    async def _hand_over(self) -> None:
-        if not self._is_closed:
-            async for chunk in self._chunks:
-                await self._handover.put(chunk)
+    def _end(self, reading: Future[None]) -> None:
+        """However it ended, the server's thread must learn of it."""
+        self._handover.end(None if reading.cancelled() else reading.exception())

@@ -67,14 +67,7 @@ class Portal(Generic[T]):
         Raises:
             Unavailable: the loop has ended, or ends meanwhile.
         """
-        try:
-            future = asyncio.run_coroutine_threadsafe(work, self.loop)
-        except RuntimeError:  # the loop is closed
-            work.close()
-            raise _ended() from None
-        self._calls.add(future)
-        if self._is_over:
-            future.cancel()
+        future = self.spawn(work)
         try:
             return future.result()
         except CancelledError:
@@ -82,19 +75,30 @@ class Portal(Generic[T]):
         except BaseException:
             future.cancel()  # a signal's handler raised in this thread: nobody wants the result
             raise
-        finally:
-            self._calls.discard(future)
 
-    def soon(self, callback: Callable[..., object], *arguments: object) -> None:
-        """Have the loop call *callback*. Does nothing when it has ended."""
-        with suppress(RuntimeError):  # whom it was meant for is gone, too
-            self.loop.call_soon_threadsafe(callback, *arguments)
+    def spawn(self, work: Coroutine[Any, Any, R]) -> Future[R]:
+        """Have *work* run in the loop; the future that is returned can cancel it.
+
+        Raises:
+            Unavailable: the loop has ended.
+        """
+        try:
+            future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        except RuntimeError:  # the loop is closed
+            work.close()
+            raise _ended() from None
+        self._calls.add(future)
+        future.add_done_callback(self._calls.discard)
+        if self._is_over:
+            future.cancel()
+        return future
 
     def close(self, within: float) -> None:
         """Leave what is hosted; returns when the thread has ended or *within* seconds are over."""
         with suppress(Exception):
             self._hosted.result(within)  # it cannot be left before it was entered
-        self.soon(self._closing.set)
+        with suppress(RuntimeError):  # it has ended
+            self.loop.call_soon_threadsafe(self._closing.set)
         self._thread.join(within)
 
     def _run(self) -> None:

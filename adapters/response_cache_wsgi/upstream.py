@@ -28,6 +28,8 @@ __all__ = ("WrappedApp",)
 
 logger = logging.getLogger("response_cache.wsgi")
 
+LAST_STEP: Final = 0.5  # seconds for a thread to notice that it is to stop, in a process that is
+
 _OF_SERVERS: Final = ("gunicorn.", "mod_wsgi.", "uwsgi.", "waitress.", "werkzeug.")
 """Beginnings of variables by which servers give access to the client's connection."""
 
@@ -68,6 +70,7 @@ class WrappedApp:
 
             async def leave() -> None:
                 await self._leaving.wait()
+                await anyio.sleep(LAST_STEP)
                 logger.warning("the wrapped app blocks in a thread, which is left behind")
                 tasks.cancel_scope.cancel()
 

@@ -271,11 +271,11 @@ class RedisStore:
         channel = log if after < NO_EVENT else log.removesuffix("log") + "claim"
         with self._wakeups.listening(channel) as news:
             entered = news.enter()
-            while not news.is_restored(entered):
+            while True:
                 position = await self._position(id, news)
-                if position is None or position.has_news(
-                    after=after, epoch=epoch, incarnation=incarnation
-                ):
+                if position is None or news.is_restored(entered):
+                    return
+                if position.has_news(after=after, epoch=epoch, incarnation=incarnation):
                     return
                 if not await news.change(LOOK if news.is_live else self._timeout):
                     news.forget()
@@ -313,7 +313,7 @@ class RedisStore:
         return commit
 
     async def _position(self, id: str, news: News) -> Position | None:
-        """How far the response is: as heard, or else as the server says; None when it is gone."""
+        """How far the response is: as heard, or else as the server says; None: look yourself."""
         if news.position is not None:
             return news.position
         await news.go_live(self._timeout)
@@ -323,8 +323,7 @@ class RedisStore:
             return None
         incarnation, epoch, tail, closed = answer[1:]
         position = Position(incarnation.decode(), int(epoch), int(tail), bool(closed))
-        news.learn(position, gap)
-        return position
+        return news.learn(position, gap)
 
     # A log that is over takes a third of the memory when its events are packed together.
 

@@ -76,10 +76,15 @@ class News:
         """Whether messages come again after a loss that the waiter should hear of."""
         return self.is_live and self.restored > entered
 
-    def learn(self, position: Position, gap: int) -> None:
-        """Take what the server answered to a question asked when the gaps were *gap*."""
-        if self.is_live and self.gap == gap:
-            self.position = position if self.position is None else position.joined(self.position)
+    def learn(self, asked: Position, gap: int) -> Position | None:
+        """Take what the server answered when it was asked, while *gap* losses were known.
+
+        What was heard meanwhile may be later; the result is the latest, or None if nobody knows.
+        """
+        if not self.is_live or self.gap != gap:
+            return asked
+        self.position = asked if self.position is None else asked.joined(self.position)
+        return self.position
 
     def forget(self) -> None:
         """Have the next one who looks ask the server."""

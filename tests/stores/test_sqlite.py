@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import statistics
 import threading
-import time
 import warnings
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,30 +17,22 @@ import anyio
 import pytest
 from anyio import create_task_group
 
-from response_cache.errors import Fenced, Missing
-from response_cache.store import Claim, Page, Store
+from response_cache.store import Claim, Store
 from response_cache.stores import sqlite_watch, store_from_url
 from response_cache.stores.sqlite import SQLiteStore
 from response_cache.stores.sqlite_file import Synchronous
 from response_cache.testing import StoreConformance, machine_for
-from tests.stores.sqlite_peer import peer_on
-
-LEASE = 60.0
-TTL = 600.0
-PATIENCE = 30.0
-
-
-class HandClock:
-    """Time that passes when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def advance(self, seconds: float) -> None:
-        self.now += seconds
+from tests.stores.sqlite_subject import (
+    LEASE,
+    PATIENCE,
+    TTL,
+    HandClock,
+    append,
+    create,
+    open_store,
+    page_of,
+    wait_for_more,
+)
 
 
 @pytest.fixture
@@ -58,19 +47,15 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path, clock: HandClock) -> AsyncIterator[SQLiteStore]:
-    store = SQLiteStore(path, clock=clock)
-    await store.open()
-    yield store
-    await store.aclose()
+    async with open_store(path, clock=clock) as store:
+        yield store
 
 
 class TestSQLiteStore(StoreConformance):
     @pytest.fixture
     async def store(self, path: Path, clock: HandClock) -> AsyncIterator[Store]:
-        store = SQLiteStore(path, clock=clock)
-        await store.open()
-        yield store
-        await store.aclose()
+        async with open_store(path, clock=clock) as store:
+            yield store
 
 
 class PassingStore(SQLiteStore):
@@ -91,79 +76,6 @@ def passing_store() -> tuple[SQLiteStore, HandClock]:
 
 
 TestSQLiteStoreAgainstTheModel = machine_for(passing_store, max_examples=30, steps=30)
-
-
-@asynccontextmanager
-async def open_store(
-    path: Path, *, clock: Callable[[], float] = time.time, sweep_interval: float = 10.0
-) -> AsyncIterator[SQLiteStore]:
-    """A store while the context lasts."""
-    store = SQLiteStore(path, clock=clock, sweep_interval=sweep_interval)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.aclose()
-
-
-async def create(store: Store, id: str, *events: bytes) -> Claim:
-    return await store.create(
-        id,
-        incarnation="first",
-        header=b"header",
-        request=b"request",
-        snapshot=b"snapshot",
-        events=events,
-        status="queued",
-        lease=LEASE,
-        ttl=TTL,
-    )
-
-
-async def append(store: Store, claim: Claim, *events: bytes) -> Claim:
-    return await store.append(claim, events, batch=f"at {claim.tail}", lease=LEASE, ttl=TTL)
-
-
-async def close(store: Store, claim: Claim, *, stream_ttl: float | None = None) -> Claim:
-    return await store.append(
-        claim, [], close=True, snapshot=b"end", lease=LEASE, ttl=TTL, stream_ttl=stream_ttl
-    )
-
-
-async def page_of(store: Store, id: str, *, after: int | None = None) -> Page:
-    page = await store.read(id, after=after)
-    assert page is not None
-    return page
-
-
-async def wait_for_more(store: Store, page: Page) -> None:
-    with anyio.fail_after(PATIENCE):
-        await store.wait(
-            page.id, after=page.tail - 1, epoch=page.epoch, incarnation=page.incarnation
-        )
-
-
-@dataclass(frozen=True)
-class Looker:
-    """Looks at the file past the store."""
-
-    path: Path
-
-    def one(self, query: str) -> int:
-        with closing(sqlite3.connect(self.path)) as connection:
-            (value,) = connection.execute(query).fetchone()
-        return int(value)
-
-    async def until(self, query: str, wanted: Callable[[int], bool]) -> None:
-        """Return when what *query* gives is as *wanted*."""
-        with anyio.fail_after(PATIENCE):
-            while not wanted(self.one(query)):  # noqa: ASYNC110 - a file tells nobody
-                await anyio.sleep(0.005)
-
-
-@pytest.fixture
-def looker(path: Path) -> Looker:
-    return Looker(path)
 
 
 # What it says of itself.
@@ -376,7 +288,7 @@ async def test_a_large_batch_is_packed_beside_the_event_loop(store: SQLiteStore)
     event = bytes(range(256)) * 1024
     claim = await append(store, await create(store, "a"), event, b"small")
     assert claim.tail == 2
-    assert list((await page_of(store, "a", after=-1)).events) == [event, b"small"]
+    assert list((await page_of(store, "a")).events) == [event, b"small"]
 
 
 # Waiting.
@@ -427,170 +339,3 @@ async def test_waits_that_were_given_up_leave_nothing_behind(store: SQLiteStore)
         assert store._watch.is_needed()
         group.cancel_scope.cancel()
     assert not store._watch.is_needed()
-
-
-# Several processes.
-
-
-async def test_a_response_of_another_process_is_followed_within_50_ms(path: Path) -> None:
-    lags: list[float] = []
-    async with open_store(path) as store, peer_on(path) as peer:
-        await peer.ask("open")
-        await peer.ask("create", id="a")
-        page = await page_of(store, "a")
-
-        async def follow(page: Page) -> None:
-            await wait_for_more(store, page)
-            lags.append(time.time())
-
-        for n in range(30):
-            async with create_task_group() as group:
-                group.start_soon(follow, page)
-                await anyio.wait_all_tasks_blocked()
-                before = await peer.ask("append", id="a", events=[str(n)])
-            page = await page_of(store, "a", after=n - 1)
-            assert list(page.events) == [str(n).encode()]
-            lags[-1] -= before
-    assert statistics.median(lags) < 0.05
-
-
-async def test_the_end_of_a_response_in_another_process_is_seen(path: Path) -> None:
-    async with open_store(path) as store, peer_on(path) as peer:
-        await peer.ask("open")
-        await peer.ask("create", id="a")
-        page = await page_of(store, "a")
-        async with create_task_group() as group:
-            group.start_soon(wait_for_more, store, page)
-            await peer.ask("append", id="a", events=["end"], close=True)
-        assert (await page_of(store, "a")).closed
-
-
-@pytest.mark.parametrize("order", ["take", "delete"])
-async def test_a_recorder_learns_what_another_process_does_to_its_response(
-    path: Path, order: str
-) -> None:
-    async with open_store(path) as store, peer_on(path) as peer:
-        await peer.ask("open")
-        await create(store, "a")
-
-        async def record() -> None:
-            with anyio.fail_after(PATIENCE):
-                await store.wait("a", after=10**9, epoch=1, incarnation="first")
-
-        async with create_task_group() as group:
-            group.start_soon(record)
-            await anyio.wait_all_tasks_blocked()
-            await peer.ask(order, id="a")
-
-
-async def test_a_take_fences_the_holder_in_another_process(path: Path) -> None:
-    async with open_store(path) as store, peer_on(path) as peer:
-        await peer.ask("open")
-        await peer.ask("create", id="a")
-        await peer.ask("append", id="a", events=["0"])
-        taken = await store.take("a", lease=LEASE)
-        assert taken.claim == Claim("a", "first", 2, tail=1)
-        answer = await peer.ask("append", id="a", events=["1"])
-        assert answer.startswith(Fenced.__name__)
-        await append(store, taken.claim, b"mine")
-        assert list((await page_of(store, "a", after=-1)).events) == [b"0", b"mine"]
-
-
-async def test_workers_that_start_together_share_a_new_file(path: Path) -> None:
-    async with AsyncExitStack() as stack:
-        peers = [await stack.enter_async_context(peer_on(path)) for _ in range(4)]
-        answers: list[object] = []
-
-        async def start(n: int) -> None:
-            answers.append(await peers[n].ask("open"))
-            answers.append(await peers[n].ask("create", id=f"resp_{n}"))
-
-        async with create_task_group() as group:
-            for n in range(4):
-                group.start_soon(start, n)
-        assert answers == [None] * 8
-        async with open_store(path) as store:
-            assert all([await store.read(f"resp_{n}") for n in range(4)])
-
-
-async def test_a_killed_process_leaves_all_that_was_acknowledged(path: Path) -> None:
-    async with open_store(path) as store, peer_on(path) as peer:
-        await peer.ask("open")
-        await peer.ask("create", id="a")
-        acknowledged = await peer.ask("flood", id="a")
-        while acknowledged < 1000:
-            acknowledged = await peer.answer()
-        peer.process.kill()
-        await peer.process.wait()
-        page = await page_of(store, "a", after=-1)
-        assert page.tail >= acknowledged
-        assert list(page.events) == [str(n).encode() for n in range(page.tail)]
-        taken = await store.take("a", lease=LEASE)
-        assert taken.claim is not None
-        await append(store, taken.claim, b"end")
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-
-
-# Sweeping.
-
-
-async def test_what_has_expired_is_swept(path: Path, clock: HandClock, looker: Looker) -> None:
-    async with open_store(path, clock=clock, sweep_interval=0.01) as store:
-        for n in range(120):
-            claim = await create(store, f"resp_{n}", b"0")
-            if n % 2:
-                await close(store, claim)
-        await store.delete("deleted")
-        tables = ("record", "log", "snapshot", "request", "tombstone")
-        everything = " + ".join(f"(SELECT count(*) FROM {table})" for table in tables)
-        assert looker.one(f"SELECT {everything}") == 4 * 120 + 1
-        await clock.advance(max(TTL, store.tombstone_ttl) + 1)
-        await looker.until(f"SELECT {everything}", lambda rows: rows == 0)
-
-
-async def test_what_has_not_expired_stays(path: Path, clock: HandClock, looker: Looker) -> None:
-    async with open_store(path, clock=clock, sweep_interval=0.01) as store:
-        await close(store, await create(store, "old", b"0"))
-        await clock.advance(TTL - 1)
-        await create(store, "open", b"0")
-        await close(store, await create(store, "closed", b"0"))
-        await clock.advance(2)
-        await looker.until("SELECT count(*) FROM record", lambda rows: rows == 2)
-        assert list((await page_of(store, "open", after=-1)).events) == [b"0"]
-        assert list((await page_of(store, "closed", after=-1)).events) == [b"0"]
-        assert await store.request("closed") == b"request"
-
-
-async def test_an_expired_log_is_swept_before_its_record(
-    path: Path, clock: HandClock, looker: Looker
-) -> None:
-    async with open_store(path, clock=clock, sweep_interval=0.01) as store:
-        await close(store, await create(store, "a", b"0"), stream_ttl=5.0)
-        await clock.advance(6.0)
-        await looker.until("SELECT count(*) FROM log", lambda rows: rows == 0)
-        page = await page_of(store, "a")
-        assert (page.log_expired, page.snapshot, page.tail) == (True, b"end", 1)
-
-
-async def test_the_file_shrinks_when_much_has_expired(
-    path: Path, clock: HandClock, looker: Looker
-) -> None:
-    async with open_store(path, clock=clock, sweep_interval=0.01) as store:
-        for n in range(20):
-            await append(store, await create(store, f"resp_{n}"), os.urandom(2**18))
-        assert looker.one("PRAGMA page_count") > 20 * 2**18 // 4096
-        await clock.advance(TTL + 1)
-        await looker.until("PRAGMA page_count", lambda pages: pages < 100)
-
-
-async def test_an_expired_response_that_was_not_swept_makes_room_for_a_new_one(
-    store: SQLiteStore, clock: HandClock, looker: Looker
-) -> None:
-    old = await create(store, "a", b"old")
-    await clock.advance(TTL + 1)
-    with pytest.raises(Missing):
-        await append(store, old, b"1")
-    await create(store, "a", b"new")
-    assert list((await page_of(store, "a", after=-1)).events) == [b"new"]
-    assert looker.one("SELECT count(*) FROM log") == 1

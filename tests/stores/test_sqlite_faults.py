@@ -13,15 +13,19 @@ import anyio
 import pytest
 
 from response_cache.errors import StoreFull, StoreUnavailable
-from response_cache.store import Claim, Page
+from response_cache.store import Claim
 from response_cache.stores.sqlite import SQLiteStore
 from response_cache.stores.sqlite_schema import APPLICATION_ID, FORMAT
 from tests.stores.sqlite_peer import peer_on
+from tests.stores.sqlite_subject import (
+    append,
+    create,
+    open_store,
+    page_of,
+    wait_for_more,
+)
 
-LEASE = 60.0
-TTL = 600.0
 IMPATIENT = 0.02
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -31,34 +35,8 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SQLiteStore]:
-    store = SQLiteStore(path, busy_timeout=IMPATIENT)
-    await store.open()
-    yield store
-    await store.aclose()
-
-
-async def create(store: SQLiteStore, id: str, *events: bytes, request: bytes = b"") -> Claim:
-    return await store.create(
-        id,
-        incarnation="first",
-        header=b"",
-        request=request,
-        snapshot=b"",
-        events=events,
-        status="queued",
-        lease=LEASE,
-        ttl=TTL,
-    )
-
-
-async def append(store: SQLiteStore, claim: Claim, *events: bytes) -> Claim:
-    return await store.append(claim, events, batch=f"at {claim.tail}", lease=LEASE, ttl=TTL)
-
-
-async def page_of(store: SQLiteStore, id: str) -> Page:
-    page = await store.read(id, after=-1)
-    assert page is not None
-    return page
+    async with open_store(path, busy_timeout=IMPATIENT) as store:
+        yield store
 
 
 async def refusal(path: Path) -> str:
@@ -72,10 +50,26 @@ async def refusal(path: Path) -> str:
 
 async def make_store(path: Path, *, size: int = 0) -> None:
     """A closed file with one response in it, of *size* bytes that cannot be compressed."""
-    store = SQLiteStore(path)
-    await store.open()
-    await create(store, "a", b"0", request=os.urandom(size))
-    await store.aclose()
+    async with open_store(path) as store:
+        await create(store, "a", b"0", request=os.urandom(size))
+
+
+def make_file(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def content_of(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def set_mode(path: Path, mode: int) -> None:
+    path.chmod(mode)
+
+
+def overwrite(path: Path, start: int, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(content)
 
 
 def database(path: Path, *statements: str) -> None:
@@ -106,30 +100,30 @@ async def test_a_directory_is_not_a_file(tmp_path: Path) -> None:
 async def test_something_that_is_no_database_is_refused_and_left_alone(
     path: Path, content: bytes
 ) -> None:
-    path.write_bytes(content)
+    make_file(path, content)
     assert "not a SQLite database" in await refusal(path)
-    assert path.read_bytes() == content
+    assert content_of(path) == content
 
 
 async def test_an_empty_file_becomes_a_store(path: Path) -> None:
-    path.touch()
+    make_file(path, b"")
     await make_store(path)
-    assert path.stat().st_size > 0
+    assert content_of(path)
 
 
 async def test_the_database_of_something_else_is_refused_and_left_alone(path: Path) -> None:
     database(path, "CREATE TABLE theirs (x)", "PRAGMA user_version = 1")
-    before = path.read_bytes()
+    before = content_of(path)
     assert "the database of something else" in await refusal(path)
-    assert path.read_bytes() == before
+    assert content_of(path) == before
 
 
 async def test_a_file_of_a_newer_release_is_refused_and_left_alone(path: Path) -> None:
     await make_store(path)
     database(path, f"PRAGMA user_version = {FORMAT + 1}", "PRAGMA wal_checkpoint(TRUNCATE)")
-    before = path.read_bytes()
+    before = content_of(path)
     assert f"newer release, in format {FORMAT + 1}" in await refusal(path)
-    assert path.read_bytes() == before
+    assert content_of(path) == before
 
 
 async def test_a_locked_file_is_refused_after_a_while(path: Path) -> None:
@@ -152,11 +146,12 @@ async def test_what_is_read_only_is_refused(has_file: bool) -> None:
         path = Path(directory, "responses.db")
         if has_file:
             await make_store(path)
-            path.chmod(0o444)
-        path.parent.chmod(0o555)
-        async with peer_on(path, user=NOBODY if os.geteuid() == 0 else None) as peer:
+            set_mode(path, 0o444)
+        set_mode(path.parent, 0o555)
+        async with peer_on(path) as peer:
+            await peer.ask("give_up_rights")
             answer = await peer.ask("open")
-        path.parent.chmod(0o755)
+        set_mode(path.parent, 0o755)
     assert answer.startswith(f"StoreUnavailable: cannot use {path}: ")
     assert ("it cannot be written" if has_file else "Permission denied") in answer
 
@@ -172,19 +167,10 @@ async def test_a_disk_without_room_is_told_at_start(path: Path) -> None:
 
 async def test_a_damaged_file_gives_an_error_and_no_half_of_a_response(path: Path) -> None:
     await make_store(path, size=2**20)
-    with path.open("r+b") as file:
-        file.seek(2**18)
-        file.write(b"\xff" * 2**19)
-    store = SQLiteStore(path)
-    await store.open()
-    # SQLite sees damage in its own pages only; a page of content that changed is told by nobody.
-    database_pages = path.stat().st_size
-    assert database_pages > 2**20
-    try:
+    overwrite(path, 2**18, b"\xff" * 2**19)
+    async with open_store(path) as store:
         with pytest.raises(StoreUnavailable, match="it is damaged"):
             await store.request("a")
-    finally:
-        await store.aclose()
 
 
 async def test_a_file_that_is_locked_takes_no_writes_and_can_still_be_read(
@@ -218,50 +204,51 @@ async def test_all_that_waited_for_a_lock_get_an_error_of_their_own(
     assert len({id(error) for error in errors}) == len(claims)
 
 
-async def test_a_full_store_refuses_and_leaves_what_it_has(path: Path) -> None:
-    store = SQLiteStore(path, max_bytes=2**20)
-    await store.open()
-    claim = await create(store, "a")
-    with pytest.raises(StoreFull):
-        while True:
+async def grown_until_full(store: SQLiteStore, claim: Claim) -> Claim:
+    """The last claim before there was no room."""
+    while True:
+        try:
             claim = await append(store, claim, os.urandom(2**14))
-    page = await page_of(store, "a")
-    assert page.tail == len(page.events) == claim.tail > 10
-    with pytest.raises(StoreFull):
-        await create(store, "b", request=os.urandom(2**20))
-    assert await store.read("b") is None
-    await store.aclose()
+        except StoreFull:
+            return claim
+
+
+async def test_a_full_store_refuses_and_leaves_what_it_has(path: Path) -> None:
+    async with open_store(path, max_bytes=2**20) as store:
+        claim = await create(store, "a")
+        claim = await grown_until_full(store, claim)
+        page = await page_of(store, "a")
+        assert page.tail == len(page.events) == claim.tail > 10
+        with pytest.raises(StoreFull):
+            await create(store, "b", request=os.urandom(2**20))
+        assert await store.read("b") is None
 
 
 async def test_a_full_store_has_room_again_when_a_response_is_deleted(path: Path) -> None:
-    store = SQLiteStore(path, max_bytes=2**20)
-    await store.open()
-    await create(store, "a", request=os.urandom(2**19))
-    with pytest.raises(StoreFull):
+    async with open_store(path, max_bytes=2**20) as store:
+        await create(store, "a", request=os.urandom(2**19))
+        with pytest.raises(StoreFull):
+            await create(store, "b", request=os.urandom(2**19))
+        assert await store.delete("a")
         await create(store, "b", request=os.urandom(2**19))
-    assert await store.delete("a")
-    await create(store, "b", request=os.urandom(2**19))
-    await store.aclose()
 
 
 async def test_what_finds_no_room_fails_alone(path: Path) -> None:
-    store = SQLiteStore(path, max_bytes=2**20)
-    await store.open()
-    claims = [await create(store, f"resp_{n}") for n in range(5)]
-    refused: list[str] = []
+    async with open_store(path, max_bytes=2**20) as store:
+        claims = [await create(store, f"resp_{n}") for n in range(5)]
+        refused: list[str] = []
 
-    async def write(claim: Claim, size: int) -> None:
-        try:
-            await append(store, claim, os.urandom(size))
-        except StoreFull:
-            refused.append(claim.id)
+        async def write(claim: Claim, size: int) -> None:
+            try:
+                await append(store, claim, os.urandom(size))
+            except StoreFull:
+                refused.append(claim.id)
 
-    async with anyio.create_task_group() as group:
-        for claim in claims:
-            group.start_soon(write, claim, 2**20 if claim.id == "resp_2" else 100)
-    assert refused == ["resp_2"]
-    assert [(await page_of(store, claim.id)).tail for claim in claims] == [1, 1, 0, 1, 1]
-    await store.aclose()
+        async with anyio.create_task_group() as group:
+            for claim in claims:
+                group.start_soon(write, claim, 2**20 if claim.id == "resp_2" else 100)
+        assert refused == ["resp_2"]
+        assert [(await page_of(store, claim.id)).tail for claim in claims] == [1, 1, 0, 1, 1]
 
 
 async def test_a_disk_that_fails_in_the_middle_of_a_write_leaves_a_whole_log(path: Path) -> None:
@@ -278,28 +265,21 @@ async def test_a_disk_that_fails_in_the_middle_of_a_write_leaves_a_whole_log(pat
         assert answer.startswith("Store")
         await peer.ask("limit_files", spare=None)
         assert isinstance(await peer.ask("append", id="a", events=["end"]), float)
-    store = SQLiteStore(path)
-    await store.open()
-    page = await page_of(store, "a")
-    assert page.tail == len(page.events) == count + 1
-    assert (page.events[0], page.events[-1]) == (b"0", b"end")
-    await store.aclose()
+    async with open_store(path) as store:
+        page = await page_of(store, "a")
+        assert page.tail == len(page.events) == count + 1
+        assert (page.events[0], page.events[-1]) == (b"0", b"end")
 
 
 async def test_who_waits_is_woken_when_the_file_fails(store: SQLiteStore, path: Path) -> None:
     await create(store, "a")
     page = await page_of(store, "a")
     async with anyio.create_task_group() as group:
-        group.start_soon(_wait, store, page)
+        group.start_soon(wait_for_more, store, page)
         await anyio.wait_all_tasks_blocked()
         database(path, "DROP TABLE record")
     with pytest.raises(StoreUnavailable, match="no such table"):
         await store.read("a")
-
-
-async def _wait(store: SQLiteStore, page: Page) -> None:
-    with anyio.fail_after(30):
-        await store.wait(page.id, after=page.tail - 1, epoch=page.epoch, incarnation="first")
 
 
 def test_our_files_can_be_told_from_other_databases() -> None:
