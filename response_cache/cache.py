@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
@@ -21,7 +19,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from response_cache.answer import Refusal, Upstream
-from response_cache.closing import close_as, lifetimes
+from response_cache.closing import close_as
 from response_cache.codec import JsonObject, dump, load
 from response_cache.errors import (
     AlreadyExists,
@@ -41,19 +39,18 @@ from response_cache.errors import (
 )
 from response_cache.identity import Owner, is_elsewhere, is_ours, keyed_id, new_id
 from response_cache.input_items import Paging, input_items, page_of
-from response_cache.job import FAR, SHUTTING_DOWN, Job
+from response_cache.job import FAR, Job
+from response_cache.jobs import RETRY_AFTER, Jobs, shutting_down
 from response_cache.lifecycle import TERMINAL, Status, Trigger
 from response_cache.options import Options
 from response_cache.orphans import Orphans
 from response_cache.reading import Reading
-from response_cache.recorder import Recorder
 from response_cache.reducer import fold
-from response_cache.requests import CreateRequest, queued_response, upstream_body
+from response_cache.requests import CreateRequest, upstream_body
 from response_cache.sse import payload
 from response_cache.store import Page, Store
 from response_cache.stores import store_from_url
 from response_cache.tails import PAGE_EVENTS, Tails
-from response_cache.writer import Creation, Writer
 
 __all__ = ("Created", "ResponseCache", "body_of")
 
@@ -61,7 +58,6 @@ logger = logging.getLogger("response_cache")
 
 JOIN_INTERVAL: Final = 0.05  # seconds between looks for the admission of a response to be joined
 DELETE_ATTEMPTS: Final = 3
-RETRY_AFTER: Final = 1.0
 
 UNREACHABLE: Final = "The response store cannot be reached at the moment."
 TOO_OLD: Final = (  # do not fix: the upstream's own wording, whatever stream_ttl says
@@ -123,13 +119,11 @@ class ResponseCache:
         self.is_draining = False
         self._drained_by = math.inf  # by the event loop's clock
         self._now = now
-        self._jobs: dict[str, Job] = {}
-        self._arrivals = 0  # creates whose record is being made
         self._waits: set[anyio.CancelScope] = set()  # of polls that wait for a change
         self._tasks: TaskGroup | None = None
-        self._places = anyio.CapacityLimiter(self.options.max_running)
+        self._jobs = Jobs(self.store, self.options, now=now, spawn=self._spawn)
         self._orphans = Orphans(
-            self.store, self.options, now=now, is_ours=self._records, spawn=self._spawn
+            self.store, self.options, now=now, is_ours=self._jobs.records, spawn=self._spawn
         )
         self._reading = Reading(self.store, self._orphans)
         self._tails = Tails(
@@ -140,6 +134,11 @@ class ResponseCache:
     def running(self) -> int:
         """How many responses are being made in this process, or still clean up."""
         return len(self._jobs)
+
+    @property
+    def running_ids(self) -> tuple[str, ...]:
+        """Their ids."""
+        return self._jobs.ids
 
     async def __aenter__(self) -> ResponseCache:
         await self.store.open()
@@ -190,26 +189,22 @@ class ResponseCache:
             PreviousResponseNotFound, InvalidRequest: ``previous_response_id`` cannot be continued.
             TooManyRequests: as many responses run and wait in this process as may.
         """
-        previous = await self.upstream_id(request.previous_response_id, owner)
-        body = upstream_body(request, previous_response_id=previous)
+        is_keyed = key is not None and owner.id is not None
         while True:
             id = self._id_for(owner, key)
             try:
-                with anyio.CancelScope(shield=True), self._arriving():
-                    job = await self._start(id, request, raw, body, upstream, owner, bool(key))
+                with anyio.CancelScope(shield=True):  # the poster may leave: the job starts
+                    job = await self._start(id, request, raw, upstream, owner, is_keyed=is_keyed)
             except AlreadyExists:
                 joined = await self._join(id, request.fingerprint)
                 if joined is not None:
                     return joined
-            except TooManyRequests:  # a repeat takes no room
-                joined = await self._join(id, request.fingerprint) if key else None
+            except (TooManyRequests, InvalidRequest):
+                # A repeat takes no room, and needs no previous response any more.
+                joined = await self._join(id, request.fingerprint) if is_keyed else None
                 if joined is None:
                     raise
                 return joined
-            except Deleted:
-                raise IdempotencyConflict(
-                    "The response of this Idempotency-Key was deleted.", param=None
-                ) from None
             else:
                 await job.decided.wait()
                 return job.refusal or Created(id, job.writer.creation.snapshot)
@@ -255,7 +250,7 @@ class ResponseCache:
         if page.log_expired:
             raise NotStreamable(TOO_OLD)
         if self.is_draining and not page.closed and id not in self._jobs:
-            raise _shutting_down()
+            raise shutting_down()
         return self._tails.follow(page)
 
     async def cancel(self, id: str, owner: Owner) -> bytes:
@@ -344,86 +339,38 @@ class ResponseCache:
         within = self.options.drain_timeout if within is None else within
         self._drained_by = min(self._drained_by, now + within)
         within = max(0.0, self._drained_by - now)
-        self.is_draining = True
+        self.is_draining = self._jobs.is_draining = True
         for scope in tuple(self._waits):
             scope.cancel()
-        self._tails.end_all(but=self._jobs.keys())
+        self._tails.end_all(but=self._jobs)
         allowance = min(1.0, within / 10)
         with anyio.move_on_after(within - allowance):
-            for job in tuple(self._jobs.values()):
-                await job.finished.wait()
+            await self._jobs.finished()
         with anyio.move_on_after(allowance):
-            for job in tuple(self._jobs.values()):
-                job.fail(SHUTTING_DOWN)
-            for job in tuple(self._jobs.values()):
-                await job.closed.wait()
+            await self._jobs.fail_all()
             await self._tails.settled()
         self._tails.end_all()
-
-    # Making responses.
 
     async def _start(
         self,
         id: str,
         request: CreateRequest,
         raw: bytes,
-        body: bytes,
         upstream: Upstream,
         owner: Owner,
+        *,
         is_keyed: bool,
     ) -> Job:
-        """Insert the record and start its job."""
-        created_at = int(self._now())
-        header = dump(
-            {
-                "owner": owner.id,
-                "store": request.store,
-                "stream": request.stream,
-                "created_at": created_at,
-                "fingerprint": request.fingerprint if is_keyed else None,
-            }
-        )
-        queued = queued_response(request, id=id, created_at=created_at)
-        snapshot = dump(queued)
-        recorder = Recorder.begin(queued, now=self._now, max_events=self.options.max_events)
-        ttl, stream_ttl = lifetimes(header, self.options)
-        creation = Creation(
-            id=id,
-            incarnation=secrets.token_hex(8),
-            header=header,
-            request=raw,
-            snapshot=snapshot,
-            events=recorder.take(),
-            status=recorder.status,
-            ttl=ttl,
-            stream_ttl=stream_ttl,
-        )
-        writer = Writer(self.store, creation, recorder, self.options)
+        previous = await self.upstream_id(request.previous_response_id, owner)
+        body = upstream_body(request, previous_response_id=previous)
         try:
-            await writer.create()
+            return await self._jobs.start(
+                id, request, raw, upstream, body, owner_id=owner.id, is_keyed=is_keyed
+            )
+        except Deleted:
+            raise IdempotencyConflict("The response of this Idempotency-Key was deleted.") from None
         except (StoreUnavailable, Fenced) as error:
             raise _unavailable(error) from error
-        job = Job(
-            self.store,
-            recorder,
-            writer,
-            upstream,
-            body,
-            options=self.options,
-            places=self._places,
-            notes_admission=is_keyed,
-        )
-        self._jobs[id] = job
-        self._spawn(lambda: self._run(id, job), id)
-        return job
-
-    async def _run(self, id: str, job: Job) -> None:
-        try:
-            await job.run()
-        finally:
-            if self._jobs.get(id) is job:
-                del self._jobs[id]
-        await job.writer.keep()
 
     async def _join(self, id: str, fingerprint: str) -> Created | None:
         """The response that the same request made before; None when it was refused meanwhile."""
@@ -449,31 +396,7 @@ class ResponseCache:
             return new_id(tag)
         return keyed_id(tag, self.options.secret.get_secret_value(), owner.id, key)
 
-    @contextmanager
-    def _arriving(self) -> Iterator[None]:
-        """Keep room for one more response while its record is being made."""
-        if self.is_draining:
-            raise _shutting_down()
-        limit = self.options.max_running + self.options.max_waiting
-        if len(self._jobs) + self._arrivals >= limit:
-            raise TooManyRequests(
-                "Too many responses are running and waiting here.", retry_after=RETRY_AFTER
-            )
-        self._arrivals += 1
-        try:
-            yield
-        finally:
-            self._arrivals -= 1
-
     # Hosting.
-
-    def _records(self, page: Page) -> bool:
-        """Whether a recorder of this process holds the claim that *page* shows."""
-        job = self._jobs.get(page.id)
-        if job is None or job.writer.outcome is not None:
-            return False
-        claim = job.writer.claim
-        return (claim.incarnation, claim.epoch) == (page.incarnation, page.epoch)
 
     def _spawn(self, run: Callable[[], Awaitable[Any]], id: str) -> None:
         """Run in the background. A fault of ours ends that one response, not the process."""
@@ -510,10 +433,6 @@ class ResponseCache:
                 "shared: use one worker, or a store that all workers reach",
                 id,
             )
-
-
-def _shutting_down() -> Unavailable:
-    return Unavailable("This server is shutting down.", retry_after=RETRY_AFTER)
 
 
 def _unavailable(error: Exception) -> Unavailable:

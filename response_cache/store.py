@@ -14,6 +14,9 @@ closed, the record is *orphaned* and may be taken by anybody who saw that. ``app
 write to a response and the only thing that closes one, so a terminal event, the final snapshot and
 the terminal status become visible in one step, and a closed record never changes again.
 
+A repeated create, a repeated batch, a heartbeat and a take all renew the lease; a take keeps the
+``ttl`` that was given last.
+
 **Unknown outcomes.** ``StoreUnavailable`` leaves open whether the operation took effect, so each
 one can be repeated: ``create`` by its incarnation, ``append`` by its batch token and the claim's
 tail, ``take`` because a second take only raises the epoch once more, ``delete`` by its tombstone.
@@ -97,11 +100,15 @@ class Store(Protocol):
         ...
 
     async def open(self) -> None:
-        """Connect or open files. Called once, before anything else."""
+        """Connect or open files, before anything else is called.
+
+        Called once by each cache over this store: event loops that come one after the other, or
+        side by side, each have one.
+        """
         ...
 
     async def aclose(self) -> None:
-        """Release what ``open`` acquired."""
+        """Release what one ``open`` acquired. What is stored stays."""
         ...
 
     async def create(
@@ -119,7 +126,8 @@ class Store(Protocol):
     ) -> Claim:
         """Make a record at epoch 1 with *events* as its log and *snapshot* through the last one.
 
-        The same incarnation, still at epoch 1, succeeds again with the present tail.
+        The same incarnation, still at epoch 1, succeeds again with the present tail. A tombstone is
+        looked for first.
 
         Raises:
             AlreadyExists: another incarnation lives under this id.
@@ -177,7 +185,8 @@ class Store(Protocol):
         """The record in one consistent view, or None when it is not there (any more).
 
         Without *after*: the snapshot and the events that it does not cover. With *after*: no
-        snapshot, and the events numbered above *after* (-1: all), at most *limit* of them.
+        snapshot, and the events numbered above *after* (-1: all), at most *limit* of them; *first*
+        is then *after* + 1, also past the tail.
         """
         ...
 
@@ -196,7 +205,7 @@ class Store(Protocol):
     async def delete(self, id: str, *, claim: Claim | None = None) -> bool:
         """Erase the record and leave a tombstone; whether there was one to erase.
 
-        With *claim* it leaves no tombstone and acts only while that claim holds and the record is
-        open.
+        The tombstone is left also where there was nothing. With *claim* (whatever its tail) none is
+        left, and it acts only while that claim holds and the record is open.
         """
         ...

@@ -579,3 +579,13 @@ async def test_many_responses_leave_nothing_in_the_process(shared: FaultyStore) 
         assert world.cache.running == 0
         await anyio.sleep(world.cache.options.lease)
         assert len(anyio.get_running_tasks()) == before
+
+
+async def test_a_repeat_joins_though_its_previous_response_is_gone(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        previous = await world.completed()
+        following = await world.completed(key="k", previous_response_id=previous)
+        await world.cache.delete(previous, ALICE)
+        repeated = await world.ask(ScriptedAnswer(), key="k", previous_response_id=previous)
+        assert isinstance(repeated, Created)
+        assert repeated.id == following

@@ -204,7 +204,7 @@ async def asked_in_every_way(query: bytes, headers: Headers, body: bytes) -> lis
         face = Face(cache)
         created = await face.create(Request("POST", "/responses", query, headers, body), upstream)
         replies: list[Reply] = [] if isinstance(created, Pass) else [created]
-        ids = [job.writer.claim.id for job in cache._jobs.values()]
+        ids = list(cache.running_ids)
         for verb in set(Verb) - {Verb.CREATE}:
             for id in (OURS, *ids):
                 request = Request("GET", "/", query, headers)

@@ -41,6 +41,7 @@ ORDER: Final = (
     "answer",
     "job",
     "closing",
+    "jobs",
     "orphans",
     "reading",
     "tails",

@@ -120,13 +120,14 @@ class ToThread:
 
     # The thread's side.
 
-    def take(self) -> bytes:
-        """All that there is, as soon as there is some; nothing at the end.
+    def take(self, within: float | None = None) -> bytes | None:
+        """All that there is, as soon as there is some; empty at the end.
 
-        Raises what the other side has ended with.
+        None when there is nothing *within* seconds. Raises what the other side has ended with.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._chunks or self._has_ended)
+            if not self._changed.wait_for(lambda: self._chunks or self._has_ended, within):
+                return None
             chunks, self._chunks = self._chunks, []
             was_full, self._size = self._size >= LIMIT, 0
         if was_full:

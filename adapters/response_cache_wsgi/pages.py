@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
+from typing import Final
 
+from response_cache.sse import KEEP_ALIVE
 from response_cache_wsgi.handover import ToThread
 from response_cache_wsgi.host import Hosted
 from response_cache_wsgi.portal import Portal
 
 __all__ = ("Pages",)
+
+FIRST_PAGE: Final = 0.1
+"""Seconds after which a stream begins with a comment: servers send headers with the first byte."""
 
 
 class Pages:
@@ -23,6 +28,7 @@ class Pages:
             Unavailable: the loop has ended.
         """
         self._handover = ToThread(portal.loop)
+        self._patience: float | None = FIRST_PAGE
         self._streams = portal.hosted.streams
         self._reading = portal.spawn(self._read(chunks))
         self._reading.add_done_callback(self._end)
@@ -31,10 +37,11 @@ class Pages:
         return self
 
     def __next__(self) -> bytes:
-        page = self._handover.take()
-        if not page:
+        page = self._handover.take(self._patience)
+        self._patience = None
+        if page == b"":
             raise StopIteration
-        return page
+        return KEEP_ALIVE if page is None else page
 
     def close(self) -> None:
         """The client has gone, or has everything."""

@@ -33,8 +33,16 @@ REASONS: Final[Mapping[type[BaseException], str]] = {
 }
 # fmt: on
 
-_UNAUTHENTICATED: Final = "NOAUTH"
-_FULL: Final = "OOM command not allowed"  # servers before 7 wrap it into the error of the script
+# Codes that have no class in the driver, or come wrapped into the error of a script (before 7.0).
+CODES: Final[Mapping[str, str]] = {
+    "NOAUTH": REASONS[exceptions.AuthenticationError],
+    "NOPERM": REASONS[exceptions.NoPermissionError],
+    "READONLY": REASONS[exceptions.ReadOnlyError],
+    "MISCONF": "it cannot save its data, and takes no writes",
+    "NOREPLICAS": "it has fewer replicas than it needs to take writes",
+}
+
+_FULL: Final = "OOM command not allowed"  # wrapped as well
 
 
 def translated(error: BaseException, doing: str) -> StoreUnavailable:
@@ -45,11 +53,13 @@ def translated(error: BaseException, doing: str) -> StoreUnavailable:
 
 
 def _reason(error: BaseException) -> str:
-    if _UNAUTHENTICATED in str(error):
-        return REASONS[exceptions.AuthenticationError]
+    text = str(error)
+    for code, reason in CODES.items():
+        if code in text:
+            return reason
     for kind, reason in REASONS.items():
         if isinstance(error, kind):
             return reason
     if isinstance(error, exceptions.ResponseError):
-        return str(error).partition(" ")[0] or type(error).__name__
-    return f"{type(error).__name__}: {error}"
+        return text.partition(" ")[0]  # its code: the rest may name what it was asked
+    return f"{type(error).__name__}: {text}"

@@ -60,7 +60,7 @@ class Call:
     @property
     def size(self) -> int:
         """About how many bytes it sends."""
-        return sum(len(a) if isinstance(a, bytes | str) else 8 for a in self.arguments) + 512
+        return sum(len(a) for a in self.arguments if isinstance(a, bytes)) + 512
 
 
 CREATE: Final = Script("record", "create")

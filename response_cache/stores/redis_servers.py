@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from hiredis import pack_command
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection
 
 from response_cache.errors import StoreUnavailable
-from response_cache.stores.redis_errors import TROUBLE
 from response_cache.stores.redis_scripts import Command
 
 __all__ = ("MAX_CONNECTIONS", "SOCKET_TIMEOUT", "Cluster", "Servers", "SingleServer")
@@ -94,11 +94,15 @@ class SingleServer:
 
     async def send(self, commands: Sequence[Command]) -> list[Any]:
         """See ``Servers.send``."""
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        return replies
+        pool = self._client.connection_pool
+        connection: AbstractConnection
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # the driver's
+        try:
+            # By hand: a pipeline of the driver may repeat itself, and packs in Python.
+            await connection.send_packed_command(b"".join(map(_packed, commands)))
+            return [await _reply_on(connection) for _ in commands]
+        finally:  # a connection that has replies to come was closed by the driver
+            await pool.release(connection)
 
     def listen_to(self, node: str) -> AbstractConnection:
         """See ``Servers.listen_to``. It is none of the pool's."""
@@ -108,6 +112,19 @@ class SingleServer:
 
     async def refresh(self) -> None:
         """There is nothing to find out."""
+
+
+def _packed(command: Command) -> bytes:
+    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # its stub allows one word
+    return packed
+
+
+async def _reply_on(connection: AbstractConnection) -> Any:
+    """The next reply, also when it is an error of the one command."""
+    try:
+        return await connection.read_response()
+    except exceptions.ResponseError as error:
+        return error
 
 
 class Cluster:
@@ -182,12 +199,12 @@ def _require_version(info: Any, least: tuple[int, int]) -> None:
     """Refuse a server that is too old; one that does not tell is taken as it is."""
     if isinstance(info, exceptions.ConnectionError | exceptions.TimeoutError):
         raise info
-    if isinstance(info, TROUBLE):
-        return
-    version = str(info.get("redis_version", ""))
-    if (found := re.match(r"(\d+)\.(\d+)", version)) and _numbers(found) < least:
+    found = re.search(r"redis_version\W+(\d+)\.(\d+)", str(info))
+    if found and _numbers(found) < least:
         raise StoreUnavailable(
-            f"cannot use Redis {version}: the store needs {least[0]}.{least[1]} or newer"
+            "cannot use Redis {}.{}: the store needs {}.{} or newer".format(
+                *_numbers(found), *least
+            )
         )
 
 

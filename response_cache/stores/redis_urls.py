@@ -98,11 +98,10 @@ def _db(path: tuple[str, ...]) -> int:
 def _connecting(
     place: _Place, socket_timeout: float, max_connections: int, tls: dict[str, str]
 ) -> dict[str, Any]:
-    """What every client gets: nothing repeats by itself, and nobody waits for ever."""
+    """What every client gets: nothing repeats by itself, and nobody waits for ever to connect."""
     return {
         "username": place.username,
         "password": place.password,
-        "socket_timeout": socket_timeout,
         "socket_connect_timeout": socket_timeout,
         "max_connections": max_connections,
         "protocol": 2,
@@ -120,7 +119,8 @@ def _single(place: _Place, connecting: dict[str, Any], is_encrypted: bool) -> Se
             host=host,
             port=port,
             db=_db(place.path),
-            timeout=connecting["socket_timeout"],
+            timeout=connecting["socket_connect_timeout"],
+            socket_timeout=None,  # an attempt has one time-out for all of it, and that is ours
             retry=Retry(NoBackoff(), 0),
             **connecting,
         )
@@ -131,15 +131,21 @@ def _single(place: _Place, connecting: dict[str, Any], is_encrypted: bool) -> Se
 def _sentinel(place: _Place, connecting: dict[str, Any], is_encrypted: bool) -> Servers:
     if not place.path:
         raise ValueError("the path of a redis+sentinel:// URL must begin with the service's name")
-    timeouts = {name: connecting[name] for name in ("socket_timeout", "socket_connect_timeout")}
+    timeout = connecting["socket_connect_timeout"] / len(place.hosts)  # so that each gets its turn
     sentinel = Sentinel(  # type: ignore[no-untyped-call]  # the driver's
         place.hosts,
-        sentinel_kwargs={**timeouts, "protocol": 2, "retry": Retry(NoBackoff(), 0)},
+        sentinel_kwargs={
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
+            "protocol": 2,
+            "retry": Retry(NoBackoff(), 0),
+        },
     )
     client = sentinel.master_for(
         place.path[0],
         db=_db(place.path[1:]),
         ssl=is_encrypted,
+        socket_timeout=None,
         retry=Retry(NoBackoff(), 0),
         **connecting,
     )
@@ -152,6 +158,7 @@ def _cluster(place: _Place, connecting: dict[str, Any], is_encrypted: bool) -> S
     client = RedisCluster(
         startup_nodes=[ClusterNode(host, port) for host, port in place.hosts],
         require_full_coverage=False,
+        socket_timeout=connecting["socket_connect_timeout"],  # looking for nodes must go on, too
         retry=Retry(NoBackoff(), 0),
         ssl=is_encrypted,
         **connecting,

@@ -188,7 +188,7 @@ class SQLiteStore:
             if is_first:
                 self._threads.nudge()  # so far the writer had nothing to look for
             states = await self._threads.read(lambda records: records.states([id]))
-            if not waiter.is_content(states.get(id)):
+            if not waiter.has_news(states.get(id)):
                 await waiter.woken.wait()
 
     async def delete(self, id: str, *, claim: Claim | None = None) -> bool:

@@ -43,7 +43,7 @@ class Waiter:
     incarnation: str
     woken: anyio.Event = field(default_factory=anyio.Event)
 
-    def is_content(self, state: State | None) -> bool:
+    def has_news(self, state: State | None) -> bool:
         """Whether *state* is new to this waiter; None: the record is gone."""
         return (
             state is None
@@ -98,7 +98,7 @@ class Watch:
         """The records *ids* were just found in *states*; those that are not in it are gone."""
         for id in ids:
             for waiter in self._waiters.get(id, ()):
-                if waiter.is_content(states.get(id)):
+                if waiter.has_news(states.get(id)):
                     waiter.woken.set()
 
     def wake_all(self) -> None:

@@ -20,6 +20,11 @@ class OverWSGI(HttpConformance):
     """Around a scripted app, called in threads. Its clock is the real one."""
 
     @pytest.fixture
+    def anyio_backend(self) -> str:
+        """Of the client and the upstream; the middleware has an event loop of its own."""
+        return "asyncio"
+
+    @pytest.fixture
     def url(self) -> str:
         """The store."""
         raise TypeError("a subclass names the store")

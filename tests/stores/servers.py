@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from redis import Redis
@@ -83,6 +83,11 @@ def free_port() -> int:
             port = int(probe.getsockname()[1])
         if port < 55_000:
             return port
+
+
+def ask(client: Redis, *command: str | int) -> Any:
+    """The reply to any command."""
+    return client.execute_command(*command)  # type: ignore[no-untyped-call]  # the driver's
 
 
 class Server:
@@ -204,24 +209,24 @@ class ClusterOfThree:
             clients = [stack.enter_context(node.client()) for node in self.nodes]
             for n, client in enumerate(clients):
                 last = min((n + 1) * share, SLOTS) - 1
-                client.execute_command("CLUSTER ADDSLOTSRANGE", n * share, last)
-                client.execute_command("CLUSTER SET-CONFIG-EPOCH", n + 1)
+                ask(client, "CLUSTER ADDSLOTSRANGE", n * share, last)
+                ask(client, "CLUSTER SET-CONFIG-EPOCH", n + 1)
             for node in self.nodes[1:]:
-                clients[0].execute_command("CLUSTER MEET", "127.0.0.1", node.port)
+                ask(clients[0], "CLUSTER MEET", "127.0.0.1", node.port)
             until(lambda: all(_is_whole(client) for client in clients), "the cluster is whole")
 
     def add_replica(self, of: Server, node: Server) -> None:
         """Make *node* follow *of*."""
         with node.client() as client, of.client() as primary:
-            name = primary.execute_command("CLUSTER MYID").decode()
-            client.execute_command("CLUSTER MEET", "127.0.0.1", of.port)
-            until(lambda: client.execute_command("CLUSTER REPLICATE", name), "it follows")
+            name = ask(primary, "CLUSTER MYID").decode()
+            ask(client, "CLUSTER MEET", "127.0.0.1", of.port)
+            until(lambda: ask(client, "CLUSTER REPLICATE", name), "it follows")
             until(lambda: client.info("replication")["master_link_status"] == "up", "it is level")
         self.nodes.append(node)
 
 
 def _is_whole(client: Redis) -> bool:
-    info = client.execute_command("CLUSTER INFO")
+    info = ask(client, "CLUSTER INFO")
     return info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == 3
 
 

@@ -514,7 +514,7 @@ async def test_a_pool_that_others_have_exhausted_is_an_outage_that_ends(
         store = RedisStore(client, key_prefix="", socket_timeout=TIMEOUT)
         await store.open()
         claim = await create(store)
-        taken = await pool.get_connection()
+        taken = await pool.get_connection()  # type: ignore[no-untyped-call]  # the driver's
         with pytest.raises(StoreUnavailable):
             await append(store, claim, b"0")
         await pool.release(taken)

@@ -20,7 +20,7 @@ from anyio import create_task_group
 from response_cache.store import Claim, Store
 from response_cache.stores import sqlite_watch, store_from_url
 from response_cache.stores.sqlite import SQLiteStore
-from response_cache.stores.sqlite_file import Synchronous
+from response_cache.stores.sqlite_file import DatabaseFile, Synchronous
 from response_cache.testing import StoreConformance, machine_for
 from tests.stores.sqlite_subject import (
     LEASE,
@@ -222,14 +222,13 @@ async def test_a_child_process_is_told_to_open_a_store_of_its_own(store: SQLiteS
 
 
 @pytest.mark.parametrize(("synchronous", "level"), [("NORMAL", 1), ("FULL", 2)])
-async def test_each_commit_waits_for_the_disk_if_that_is_wanted(
+def test_each_commit_waits_for_the_disk_if_that_is_wanted(
     path: Path, synchronous: Synchronous, level: int
 ) -> None:
-    store = SQLiteStore(path, synchronous=synchronous)
-    await store.open()
-    with closing(store._file.connect()) as connection:
+    file = DatabaseFile(path, synchronous, busy_timeout=1.0, max_bytes=None)
+    file.prepare()
+    with closing(file.connect()) as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (level,)
-    await store.aclose()
 
 
 async def test_events_need_a_batch_token(store: SQLiteStore) -> None:
