@@ -14,7 +14,12 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-OURS: Final = {"response_cache", "response_cache_asgi", "response_cache_server", "response_cache_wsgi"}
+OURS: Final = {
+    "response_cache",
+    "response_cache_asgi",
+    "response_cache_server",
+    "response_cache_wsgi",
+}
 
 
 @pytest.fixture(scope="module")

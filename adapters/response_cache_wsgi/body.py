@@ -18,7 +18,7 @@ class ReadAhead:
     """What was read of a body: all of it, its beginning, or nothing."""
 
     def __init__(self, environ: WSGIEnvironment, limit: int) -> None:
-        """Read the body until its end or just past *limit* bytes.
+        """Read the body until its end or a piece past *limit* bytes.
 
         Raises what the server's stream raises.
         """
@@ -45,10 +45,7 @@ class ReadAhead:
     def _read(self, limit: int) -> None:
         pieces, size = [], 0
         while self._left != 0 and size <= limit:
-            wanted = min(PIECE, limit + 1 - size)
-            if self._left is not None:
-                wanted = min(wanted, self._left)
-            piece = self._stream.read(wanted)
+            piece = self._stream.read(PIECE if self._left is None else min(PIECE, self._left))
             if not piece:
                 break
             pieces.append(piece)
