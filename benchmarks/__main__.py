@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import folding, passing, polling, recording
+from benchmarks import folding, passing, polling, recording, wsgi
 
 
 def main() -> None:
-    for script in (folding, recording, passing, polling):
+    for script in (folding, recording, passing, polling, wsgi):
         script.main()
 
 

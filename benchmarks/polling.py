@@ -69,10 +69,10 @@ def call(port: int, path: str, body: dict[str, Any] | None = None) -> dict[str, 
         return dict(json.load(reply))
 
 
-def closed_response(port: int) -> str:
-    """The path of a completed response of about 2 KB."""
+def closed_response(port: int, asked: str = "hello") -> str:
+    """The path of a completed response; the sidecar's is of about 2 KB."""
     metadata = {"words": "100", "pace": "0"}
-    ask = {"model": "m", "input": "hello", "background": True, "metadata": metadata}
+    ask = {"model": "m", "input": asked, "background": True, "metadata": metadata}
     path = f"/v1/responses/{call(port, '/v1/responses', ask)['id']}"
     deadline = time.monotonic() + 20
     while call(port, path)["status"] != "completed":

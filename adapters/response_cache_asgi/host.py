@@ -93,10 +93,11 @@ class Host:
             Unavailable: it could not be opened.
         """
         loop = current_loop()
-        if loop not in self._hosted:
+        hosted = self._hosted.get(loop)
+        if hosted is None:
             start = self._starts.get(loop) or self._start(loop)
             await start.is_through.wait()
-        hosted = self._hosted.get(loop)
+            hosted = self._hosted.get(loop)
         if hosted is None:
             raise Unavailable("The response store could not be opened.", retry_after=RETRY_AFTER)
         return hosted

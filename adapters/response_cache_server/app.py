@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_server.asgi import App, Receive, Scope, Send, send_json
@@ -21,28 +22,17 @@ class Sidecar:
 
     def __init__(self, cache: ResponseCacheMiddleware) -> None:
         self._cache = cache
-        self._open: set[asyncio.Task[Any] | None] = set()  # one for each request
         self._is_cut = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._cache(scope, receive, send)
-        elif scope["path"] == HEALTH_PATH:
+        if scope["type"] == "http" and scope["path"] == HEALTH_PATH:
             await self._tell_health(send)
-        else:
-            await self._serve(scope, receive, send)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # The server runs each request in a task of its own; a cancel scope would cost much more.
-        task = asyncio.current_task()
-        self._open.add(task)
+            return
         try:
             await self._cache(scope, receive, send)
         except asyncio.CancelledError:
             if not self._is_cut:
                 raise
-        finally:
-            self._open.discard(task)
 
     async def drain(self) -> None:
         """Report unhealthy from now on, take no new background work, end what runs.
@@ -51,12 +41,11 @@ class Sidecar:
         """
         await self._cache.drain()
 
-    def cut(self) -> None:
-        """Leave every open request where it is; its client sees the connection break."""
+    def cut(self, requests: Iterable[asyncio.Task[None]]) -> None:
+        """Leave *requests*, the server's open ones, where they are: their connections break."""
         self._is_cut = True
-        for task in tuple(self._open):
-            if task is not None:
-                task.cancel()
+        for request in tuple(requests):
+            request.cancel()
 
     async def _tell_health(self, send: Send) -> None:
         if self._cache.is_draining:

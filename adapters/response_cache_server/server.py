@@ -121,7 +121,7 @@ class SidecarServer(uvicorn.Server):
 
     async def _cut_after(self, seconds: float) -> None:
         await anyio.sleep(seconds)
-        self._sidecar.cut()
+        self._sidecar.cut(self.server_state.tasks)
 
 
 def _listen(host: str, port: int) -> socket.socket:

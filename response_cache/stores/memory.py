@@ -77,6 +77,7 @@ class _Record:
     expires: float = 0.0
     log_expires: float = math.inf
     waiters: set[_Waiter] = field(default_factory=set)
+    last_page: Page | None = None  # of a closed record, which is polled most
 
     def claim(self) -> Claim:
         return Claim(self.id, self.incarnation, self.epoch, self.tail)
@@ -121,6 +122,13 @@ class _Record:
         self.expires = now + ttl
         if stream_ttl is not None:
             self.log_expires = now + stream_ttl
+
+    def closed_page(self, now: float) -> Page:
+        """The whole page of a record that changes no more, but for its log's expiry."""
+        page = self.last_page
+        if page is None or page.log_expired != (now >= self.log_expires):
+            page = self.last_page = self.page(now)
+        return page
 
     def drop_log(self) -> None:
         self.size -= _weight(self.log)
@@ -308,7 +316,11 @@ class MemoryStore:
         with self._lock:
             now = self._clock()
             record = self._find(id, now)
-            return None if record is None else record.page(now, after=after, limit=limit)
+            if record is None:
+                return None
+            if record.closed and after is None and limit is None:
+                return record.closed_page(now)
+            return record.page(now, after=after, limit=limit)
 
     async def request(self, id: str) -> bytes | None:
         """See ``Store.request``."""
@@ -354,8 +366,11 @@ class MemoryStore:
         return record
 
     def _find_closed(self, id: str, now: float) -> _Record | None:
-        record = self._closed.get(id)
-        if record is not None and record.log and now >= record.log_expires:
+        try:
+            record = self._closed[id]
+        except KeyError:  # "get" would look twice
+            return None
+        if record.log and now >= record.log_expires:
             record.drop_log()
             self._closed[id] = record  # weighed again
         return record

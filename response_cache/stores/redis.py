@@ -266,18 +266,27 @@ class RedisStore:
         return None if answer[0] != b"done" else bytes(answer[1])
 
     async def wait(self, id: str, *, after: int, epoch: int, incarnation: str) -> None:
-        """See ``Store.wait``. Also returns when wake-ups come again after they did not."""
+        """See ``Store.wait``. Also returns when wake-ups come again after they did not.
+
+        That a record expired, or that a message was lost, is noticed within ``LOOK`` seconds.
+        """
         log = self._keys(id)[2]
         channel = log if after < NO_EVENT else log.removesuffix("log") + "claim"
         with self._wakeups.listening(channel) as news:
             entered = news.enter()
+            was_heard = False
             while True:
-                position = await self._position(id, news)
+                position = known = news.known(LOOK)
+                if position is None:
+                    position = await self._position(id, news)
                 if position is None or news.is_restored(entered):
                     return
                 if position.has_news(after=after, epoch=epoch, incarnation=incarnation):
+                    if known and not was_heard:
+                        news.forget()  # should the reader find none, the server knows better
                     return
-                if not await news.change(LOOK if news.is_live else self._timeout):
+                was_heard = await news.change(LOOK if news.is_live else self._timeout)
+                if not was_heard:
                     news.forget()
 
     async def delete(self, id: str, *, claim: Claim | None = None) -> bool:
@@ -313,9 +322,7 @@ class RedisStore:
         return commit
 
     async def _position(self, id: str, news: News) -> Position | None:
-        """How far the response is: as heard, or else as the server says; None: look yourself."""
-        if news.position is not None:
-            return news.position
+        """How far the response is, as the server says; None when there is reason to look."""
         await news.go_live(self._timeout)
         gap = news.gap
         answer = await self._call(POSITION, id, f"wait for {id}")

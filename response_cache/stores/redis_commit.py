@@ -61,7 +61,8 @@ class GroupCommit:
         return reply
 
     async def aclose(self) -> None:
-        """Give up what is on its way."""
+        """Give up what is on its way, and what has not been sent."""
+        self._waiting.clear()
         for task in self._sending:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)

@@ -36,6 +36,7 @@ REASONS: Final[Mapping[type[BaseException], str]] = {
 # Codes that have no class in the driver, or come wrapped into the error of a script (before 7.0).
 CODES: Final[Mapping[str, str]] = {
     "NOAUTH": REASONS[exceptions.AuthenticationError],
+    "unauthenticated": REASONS[exceptions.AuthenticationError],  # said of many arguments at once
     "NOPERM": REASONS[exceptions.NoPermissionError],
     "READONLY": REASONS[exceptions.ReadOnlyError],
     "MISCONF": "it cannot save its data, and takes no writes",

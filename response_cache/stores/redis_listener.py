@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -98,7 +98,15 @@ class _Silent(Disconnected):
 class Listener:
     """One connection that only listens, and is made again when it is lost."""
 
-    def __init__(self, servers: Servers, node: str, *, timeout: float, on_loss: Any) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        node: str,
+        *,
+        timeout: float,
+        on_loss: Callable[[Listener], Awaitable[None]],
+    ) -> None:
+        """*on_loss* is called after each loss, before it begins anew; *timeout* is for either."""
         self.node = node
         self._servers = servers
         self._timeout = timeout

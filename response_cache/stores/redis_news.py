@@ -61,6 +61,7 @@ class News:
         self.is_live = False  # every message comes here, since the position was known
         self.gap = 0  # counts the losses of the connection
         self.restored = 0  # how many of them are over
+        self._known_at = 0.0
         self._was_missed = False
         self._changed = asyncio.Event()
 
@@ -76,6 +77,12 @@ class News:
         """Whether messages come again after a loss that the waiter should hear of."""
         return self.is_live and self.restored > entered
 
+    def known(self, within: float) -> Position | None:
+        """The position, if it was learnt or heard within so many seconds: expiry is not told."""
+        if asyncio.get_running_loop().time() - self._known_at > within:
+            self.position = None
+        return self.position
+
     def learn(self, asked: Position, gap: int) -> Position | None:
         """Take what the server answered when it was asked, while *gap* losses were known.
 
@@ -83,7 +90,7 @@ class News:
         """
         if not self.is_live or self.gap != gap:
             return asked
-        self.position = asked if self.position is None else asked.joined(self.position)
+        self._know(asked if self.position is None else asked.joined(self.position))
         return self.position
 
     def forget(self) -> None:
@@ -122,7 +129,7 @@ class News:
         position = Position.told(message)
         if position is not None and self.position is not None:
             position = self.position.joined(position)
-        self.position = position
+        self._know(position)
         self._notify()
 
     def cut(self) -> None:
@@ -131,6 +138,10 @@ class News:
         self.position = None
         self.gap += 1
         self._notify()
+
+    def _know(self, position: Position | None) -> None:
+        self.position = position
+        self._known_at = asyncio.get_running_loop().time()
 
     def _notify(self) -> None:
         self._changed.set()

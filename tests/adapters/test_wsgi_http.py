@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
@@ -47,6 +48,14 @@ class TestOnMemory(OverWSGI):
     @pytest.fixture
     def url(self) -> str:
         return "memory://"
+
+
+class TestOnSQLite(OverWSGI):
+    """The store of one machine."""
+
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path}/responses.db"
 
 
 @asynccontextmanager

@@ -27,6 +27,7 @@ from redis.retry import Retry
 __all__ = (
     "ClusterOfThree",
     "Server",
+    "ask",
     "cluster_of_three",
     "running_sentinel",
     "running_server",
@@ -214,6 +215,22 @@ class ClusterOfThree:
             for node in self.nodes[1:]:
                 ask(clients[0], "CLUSTER MEET", "127.0.0.1", node.port)
             until(lambda: all(_is_whole(client) for client in clients), "the cluster is whole")
+
+    def move_slot_of(self, key: str) -> None:
+        """Give the slot of *key*, with all that is in it, to another node."""
+        with ExitStack() as stack:
+            clients = [stack.enter_context(node.client()) for node in self.nodes]
+            slot = ask(clients[0], "CLUSTER KEYSLOT", key)
+            owner = slot // (SLOTS // len(self.nodes) + 1)
+            source, target = clients[owner], clients[owner - 1]
+            names = [ask(client, "CLUSTER MYID").decode() for client in (source, target)]
+            ask(target, "CLUSTER SETSLOT", slot, "IMPORTING", names[0])
+            ask(source, "CLUSTER SETSLOT", slot, "MIGRATING", names[1])
+            keys = ask(source, "CLUSTER GETKEYSINSLOT", slot, 1000)
+            port = self.nodes[owner - 1].port
+            ask(source, "MIGRATE", "127.0.0.1", port, "", 0, 5000, "KEYS", *keys)
+            for client in (target, source):
+                ask(client, "CLUSTER SETSLOT", slot, "NODE", names[1])
 
     def add_replica(self, of: Server, node: Server) -> None:
         """Make *node* follow *of*."""

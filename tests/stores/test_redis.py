@@ -148,7 +148,9 @@ class TestRedisStore(StoreConformance):
         return made[1]
 
 
-def test_it_agrees_with_the_model(deployment: Deployment) -> None:
+def test_it_agrees_with_the_model(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whoever waits hears nothing of time that is moved: he looks.
+    monkeypatch.setattr("response_cache.stores.redis.LOOK", 0.02)
     machine_for(deployment.make, max_examples=30, unit=UNIT)("runTest").debug()
 
 
@@ -476,9 +478,9 @@ async def test_only_what_somebody_waits_for_is_received(
 async def test_who_comes_back_at_once_is_still_listening(counting: Counting, prefix: str) -> None:
     store = RedisStore(counting, key_prefix=prefix)
     claim = await create(store)
-    await store.wait("r", after=-2, epoch=1, incarnation="first")
-    counting.sent.clear()
-    for n in range(5):
+    for n in range(6):
+        if n == 1:
+            counting.sent.clear()
         waiting = asyncio.create_task(store.wait("r", after=n - 1, epoch=1, incarnation="first"))
         await asyncio.sleep(0)
         claim = await append(store, claim, b"%d" % n)
@@ -504,6 +506,28 @@ async def test_a_lost_message_costs_one_look(
         await append(RedisStore(Mute(client), key_prefix=prefix), claim, b"0")
         async with asyncio.timeout(PATIENCE):
             await waiting
+
+
+async def test_news_that_a_reader_does_not_find_are_asked_for_anew(
+    counting: Counting, client: redis.Redis, prefix: str
+) -> None:
+    """The server forgot the last events, and told nobody."""
+    store = RedisStore(counting, key_prefix=prefix)
+    claim = await create(store, "r", b"0")
+    waiting = asyncio.create_task(store.wait("r", after=0, epoch=1, incarnation="first"))
+    await eventually(lambda: client.pubsub_channels(f"*{prefix}*"))
+    await append(store, claim, b"1", b"2")
+    await waiting
+    client.delete(f"{prefix}r")
+    await create(store, "r", b"0")
+    await store.wait("r", after=0, epoch=1, incarnation="first")  # as was heard
+    waiting = asyncio.create_task(store.wait("r", after=0, epoch=1, incarnation="first"))
+    await append(store, claim, b"1")
+    async with asyncio.timeout(PATIENCE):
+        await waiting
+    sent = [command for commands in counting.sent for command in commands]
+    assert len([c for c in sent if POSITION.digest in c]) >= 2
+    await store.aclose()
 
 
 async def test_two_stores_see_each_others_changes(deployment: Deployment, prefix: str) -> None:

@@ -21,7 +21,14 @@ from response_cache.store import Claim, Store
 from response_cache.stores import store_from_url
 from response_cache.stores.redis import RedisStore
 from tests.stores.proxy import Fault, Proxy, proxy_to
-from tests.stores.servers import Server, cluster_of_three, running_sentinel, running_server
+from tests.stores.servers import (
+    ClusterOfThree,
+    Server,
+    ask,
+    cluster_of_three,
+    running_sentinel,
+    running_server,
+)
 
 PATIENCE = 20.0
 FAR = 2**53 - 1
@@ -550,6 +557,39 @@ async def test_a_cluster_goes_on_when_a_replica_replaces_its_primary() -> None:
             async with asyncio.timeout(PATIENCE):
                 await waiting
             assert [await log_of(store, claim.id) for claim in claims] == [[b"0"]] * 20
+
+
+async def test_a_response_whose_slot_moves_to_another_node_is_followed_there() -> None:
+    with cluster_of_three() as cluster:
+        async with opened(cluster.url) as store:
+            scribe = Scribe(store, await create(store))
+            await scribe.write(3)
+            recorder = asyncio.create_task(store.wait("r", after=FAR, epoch=1, incarnation="first"))
+            await write_to_a_reader(scribe, cluster)
+            await asyncio.to_thread(cluster.move_slot_of, "r")
+            await write_to_a_reader(scribe, cluster)
+            async with asyncio.timeout(PATIENCE):
+                await recorder  # its messages were cut off for a moment
+            assert await log_of(store) == numbers(5)
+
+
+async def write_to_a_reader(scribe: Scribe, cluster: ClusterOfThree) -> None:
+    """Append an event that somebody listens for."""
+    after = scribe.claim.tail - 1
+    waiting = asyncio.create_task(scribe.store.wait("r", after=after, epoch=1, incarnation="first"))
+    await eventually(lambda: b"{r}:log" in channels_of(cluster))
+    await scribe.write(1)
+    async with asyncio.timeout(PATIENCE):
+        await waiting
+
+
+def channels_of(cluster: ClusterOfThree) -> set[bytes]:
+    """The channels that somebody listens to."""
+    found: set[bytes] = set()
+    for node in cluster.nodes:
+        with node.client() as client:
+            found.update(ask(client, "PUBSUB SHARDCHANNELS"))
+    return found
 
 
 async def insist_on_waiting(store: RedisStore, claim: Claim) -> None:

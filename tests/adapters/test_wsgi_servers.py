@@ -1,0 +1,158 @@
+"""Real servers with real workers, driven by the official SDK: create, poll, stream, resume, cancel.
+
+Each runs an example of the documentation over SQLite, so that any worker can be asked.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+from openai import OpenAI
+
+from tests.adapters.servers import DEADLINE, free_port
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+EXAMPLES: Final = ROOT / "docs" / "examples"
+WORDS: Final = "one two three four"
+LONG: Final = "word " * 100  # twenty seconds of it
+
+GUNICORN: Final = ("-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--graceful-timeout", "10")
+GTHREAD: Final = (*GUNICORN, "--workers", "2", "--worker-class", "gthread", "--threads", "8")
+SYNC: Final = (*GUNICORN, "--workers", "2", "--worker-class", "sync")
+WAITRESS: Final = ("-m", "waitress", "--listen", "127.0.0.1:{port}")
+FLASK: Final = ("-m", "flask", "--app", "flask_app", "run", "--port", "{port}")
+
+SERVERS: Final = [
+    pytest.param((*GTHREAD, "flask_app:app"), id="gthread-flask"),
+    pytest.param((*GTHREAD, "django_app:application"), id="gthread-django"),
+    pytest.param((*GTHREAD, "--preload", "flask_app:app"), id="gthread-preload-flask"),
+    pytest.param((*SYNC, "flask_app:app"), id="sync-flask"),
+    pytest.param((*WAITRESS, "django_app:application"), id="waitress-django"),
+    pytest.param(FLASK, id="flask-dev"),
+]
+
+
+@contextmanager
+def served(command: tuple[str, ...], folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The base URL of a server that runs *command* among the examples, and its process."""
+    port = free_port()
+    arguments = [sys.executable, *(word.format(port=port) for word in command)]
+    environment = {**os.environ, "STORE": f"sqlite:///{folder}/responses.db"}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            arguments, cwd=EXAMPLES, env=environment, stdout=log, stderr=log, text=True
+        )
+    try:
+        until(lambda: _listens(port) or process.poll() is not None)
+        assert process.poll() is None, (folder / "log").read_text()
+        yield f"http://127.0.0.1:{port}/v1", process
+    finally:
+        process.terminate()
+        process.wait(DEADLINE)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Return once *condition* holds; fail when that takes too long."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.02)
+
+
+def fresh(url: str) -> OpenAI:
+    """A client with a connection of its own, which any worker may accept."""
+    return OpenAI(base_url=url, api_key="sk-alice", max_retries=0, timeout=DEADLINE)
+
+
+@pytest.mark.parametrize("command", SERVERS)
+def test_a_server_serves_every_verb_from_any_worker(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    with served(command, tmp_path) as (url, _):
+        check_create_poll_stream_and_resume(url)
+        check_cancel(url)
+
+
+def check_create_poll_stream_and_resume(url: str) -> None:
+    with fresh(url) as client:
+        created = client.responses.create(model="echo", input=WORDS, background=True)
+    assert created.status == "queued"
+    with fresh(url) as client:
+        stream = client.responses.retrieve(created.id, stream=True)
+        seen = [next(stream) for _ in range(4)]
+        stream.close()
+    cursor = seen[-1].sequence_number
+    with fresh(url) as client:
+        seen += client.responses.retrieve(created.id, stream=True, starting_after=cursor)
+    assert [event.sequence_number for event in seen] == list(range(len(seen)))
+    assert seen[-1].type == "response.completed"
+    for _ in range(4):
+        with fresh(url) as client:
+            final = client.responses.retrieve(created.id)
+        assert (final.status, final.output_text) == ("completed", "one two three four ")
+
+
+def check_cancel(url: str) -> None:
+    with fresh(url) as client:
+        id = client.responses.create(model="echo", input=LONG, background=True).id
+    with fresh(url) as client:
+        assert client.responses.cancel(id).status == "cancelled"
+    with fresh(url) as client:
+        assert client.responses.retrieve(id).status == "cancelled"
+
+
+ENDLESS: Final = "tests.adapters.wsgi_endless:application"
+PRELOAD: Final = ("--preload", "--config", "python:tests.adapters.wsgi_endless")
+STOPPED: Final = [
+    pytest.param((*GTHREAD, "--pythonpath", str(ROOT), ENDLESS), id="gthread"),
+    pytest.param((*GTHREAD, "--pythonpath", str(ROOT), *PRELOAD, ENDLESS), id="gthread-preload"),
+    pytest.param((*SYNC, "--pythonpath", str(ROOT), ENDLESS), id="sync"),
+]
+
+
+@pytest.mark.parametrize("command", STOPPED)
+def test_a_server_that_is_stopped_ends_its_streams_and_what_runs_as_failed(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    with served(command, tmp_path) as (url, process), fresh(url) as client, fresh(url) as reader:
+        id = client.responses.create(model="m", input="", background=True).id
+        client.close()
+        stream = reader.responses.retrieve(id, stream=True)
+        assert next(stream).type == "response.created"
+        process.send_signal(signal.SIGTERM)
+        for _ in stream:
+            pass  # whether or not this worker records it: the stream ends
+        assert process.wait(DEADLINE) == 0
+    with served(command, tmp_path) as (url, _), fresh(url) as client:
+        ended = client.responses.retrieve(id)
+    assert ended.status == "failed"
+    assert ended.error is not None
+    assert ended.error.message == "The server was shut down while it answered."
+
+
+def test_a_chunked_create_under_gunicorn_is_recorded(tmp_path: Path) -> None:
+    def body() -> Iterator[bytes]:
+        yield b'{"model": "echo", "input": "one",'
+        yield b' "background": true}'
+
+    with served((*GTHREAD, "flask_app:app"), tmp_path) as (url, _):
+        created = httpx.post(
+            f"{url}/responses", content=body(), headers={"content-type": "application/json"}
+        ).json()
+        until(lambda: httpx.get(f"{url}/responses/{created['id']}").json()["status"] == "completed")
