@@ -71,6 +71,10 @@ class Orphans:
         """The store did not answer: what was seen before proves nothing any more."""
         self._seen.clear()
 
+    def has_nothing_on(self, page: Page) -> bool:
+        """Whether *page* is not orphaned and nothing else is suspected, so need not be settled."""
+        return not page.orphaned and not self._seen
+
     async def settle(self, page: Page) -> Page | None:
         """*page*, or what it became when its response had to be closed; None when it is gone.
 

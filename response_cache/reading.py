@@ -31,8 +31,8 @@ class Reading:
         """
         try:
             page = await self._store.read(id, after=after, limit=limit)
-            if page is None:
-                return None
+            if page is None or self._orphans.has_nothing_on(page):
+                return page
             settled = await self._orphans.settle(page)
             if settled is page or settled is None:
                 return settled

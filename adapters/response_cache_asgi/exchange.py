@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import assert_never
 
 import anyio
@@ -44,53 +44,46 @@ class Exchange:
         self._app = app
         self._host = host
         self._limit = max_request_bytes
-        self._streams: Streams | None = None  # those of the host, once it is asked
 
-    async def run(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request, or hand it to the app as if it had never been read."""
-        body = _Body(receive, self._limit)
-        try:
-            reply = await self._reply(route, scope, body)
-        except APIError as error:  # there is no open cache
-            reply = error_reply(error)
-        match reply:
-            case Body():
-                await _send_body(reply, send)
-            case Stream():
-                await self._send_stream(reply, receive, send)
-            case Pass():
-                await self._pass_on(reply, scope, body, send)
-            case None:
-                return  # the client has gone
-            case never:
-                assert_never(never)
-
-    async def _reply(self, route: Route, scope: Scope, body: _Body) -> Reply | Pass | None:
-        if route.verb is Verb.CREATE:
-            return await self._create(scope, body)
+    async def answer(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request about a response of ours (every verb but create)."""
         request = _request(scope)
-        face = await self._face()
-        if route.verb is not Verb.RETRIEVE or not request.header(b"prefer"):
-            return await face.answer(route, request)
-        async with _while_there(body.receive):  # it may wait for long
-            return await face.answer(route, request)
-        return None
+        try:
+            hosted = self._host.open_here or await self._host.hosted()
+        except APIError as error:  # there is no open cache
+            await _send_body(error_reply(error), send)
+            return
+        if request.header(b"prefer") and route.verb is Verb.RETRIEVE:
+            reply = await _answer_who_waits(hosted.face, route, request, receive)
+        else:
+            reply = await hosted.face.answer(route, request)
+        if reply is not None:
+            await _send_reply(reply, hosted.streams, receive, send)
 
-    async def _create(self, scope: Scope, body: _Body) -> Reply | Pass:
+    async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a create, or hand it to the app as if it had never been read."""
+        body = _Body(receive, self._limit)
         await body.read()
         if not (body.is_whole or body.is_cut):
-            return Pass()  # the client has gone: the app shall see the same
+            await self._pass_on(Pass(), scope, body, send)  # the client has gone: the app shall see
+            return
         request = _request(scope, body.content)
-        early = answer_early(request, cut_at=self._limit if body.is_cut else None)
-        if early is not None:
-            return early
-        face = await self._face()
-        return await face.create(request, WrappedApp(self._app, scope))
-
-    async def _face(self) -> Face:
-        hosted = await self._host.hosted()
-        self._streams = hosted.streams
-        return hosted.face
+        reply: Reply | Pass | None = answer_early(
+            request, cut_at=self._limit if body.is_cut else None
+        )
+        streams = Streams()
+        if reply is None:
+            try:
+                hosted = await self._host.hosted()
+            except APIError as error:
+                reply = error_reply(error)
+            else:
+                streams = hosted.streams
+                reply = await hosted.face.create(request, WrappedApp(self._app, scope))
+        if isinstance(reply, Pass):
+            await self._pass_on(reply, scope, body, send)
+        else:
+            await _send_reply(reply, streams, receive, send)
 
     async def _pass_on(self, way: Pass, scope: Scope, body: _Body, send: Send) -> None:
         if way.body is None:
@@ -100,11 +93,26 @@ class Exchange:
         headers = _replaced(scope["headers"], way.body)
         await self._app({**scope, "headers": headers}, body.receive, send)
 
-    async def _send_stream(self, reply: Stream, receive: Receive, send: Send) -> None:
-        sending = nullcontext() if self._streams is None else self._streams.sending()
-        with sending:
-            async with aclosing(reply.chunks), _while_there(receive):
-                await _write(reply, send)
+
+async def _answer_who_waits(
+    face: Face, route: Route, request: Request, receive: Receive
+) -> Reply | None:
+    """The reply to a poll that may last for long; None when its client has gone meanwhile."""
+    async with _while_there(receive):
+        return await face.answer(route, request)
+    return None
+
+
+async def _send_reply(reply: Reply, streams: Streams, receive: Receive, send: Send) -> None:
+    match reply:
+        case Body():
+            await _send_body(reply, send)
+        case Stream():
+            with streams.sending():
+                async with aclosing(reply.chunks), _while_there(receive):
+                    await _write(reply, send)
+        case never:
+            assert_never(never)
 
 
 async def _write(reply: Stream, send: Send) -> None:
@@ -116,9 +124,11 @@ async def _write(reply: Stream, send: Send) -> None:
 
 
 async def _send_body(reply: Body, send: Send) -> None:
-    with suppress(OSError):
+    try:
         await send(_start(reply.status, reply.headers))
         await send({"type": "http.response.body", "body": reply.content, "more_body": False})
+    except OSError:
+        return  # the client has gone
 
 
 @asynccontextmanager

@@ -86,6 +86,11 @@ class Host:
             if self._hosted.get(loop) is hosted:
                 del self._hosted[loop]
 
+    @property
+    def open_here(self) -> Hosted | None:
+        """The open cache of this event loop, if there is one."""
+        return self._hosted.get(current_loop())
+
     async def hosted(self) -> Hosted:
         """The open cache of this event loop; opens one where there is none.
 
@@ -109,8 +114,7 @@ class Host:
 
     async def drain(self) -> None:
         """Drain the open cache of this event loop, if there is one."""
-        hosted = self._hosted.get(current_loop())
-        if hosted is not None:
+        if hosted := self.open_here:
             await hosted.drain()
 
     def _start(self, loop: object) -> _Start:

@@ -13,6 +13,7 @@ from response_cache import (
     find,
     store_from_url,
 )
+from response_cache.http import Verb
 from response_cache_asgi.exchange import Exchange, path_below_root
 from response_cache_asgi.host import Host
 from response_cache_asgi.lifespan import Lifespan
@@ -62,7 +63,10 @@ class ResponseCacheMiddleware:
             if route is not None:
                 limit = self.options.max_request_bytes
                 exchange = Exchange(self.app, self._host, max_request_bytes=limit)
-                await exchange.run(route, scope, receive, send)
+                if route.verb is Verb.CREATE:
+                    await exchange.create(scope, receive, send)
+                else:
+                    await exchange.answer(route, scope, receive, send)
                 return
         elif kind == "lifespan":
             await Lifespan(self.app, self._host, receive, send).run(scope)
