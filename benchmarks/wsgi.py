@@ -91,11 +91,9 @@ def _listens(port: int) -> bool:
 def read(port: int, path: str) -> bytes:
     """The reply to one request, as it comes over the connection, to its end."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        pieces = [connection.recv(1 << 18)]
-        while not pieces[-1].endswith(b"\r\n0\r\n\r\n"):
-            pieces.append(connection.recv(1 << 18))
-    return b"".join(pieces)
+        ask = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        connection.sendall(ask.encode())
+        return b"".join(iter(lambda: connection.recv(1 << 18), b""))
 
 
 def batches(reply: bytes) -> list[bytes]:
@@ -130,16 +128,9 @@ def main() -> None:
             pages = batches(read(ours, stream))
             (here / "sizes").write_text(" ".join(str(len(page)) for page in pages))
             (here / "stream").write_bytes(b"".join(pages))
-            (here / "body").write_bytes(_body(ours, poll))
+            (here / "body").write_bytes(read(ours, poll).partition(b"\r\n\r\n")[2])
             with server("bare", folder) as bare:
                 _measure(bare, ours, poll, stream, len(pages))
-
-
-def _body(port: int, path: str) -> bytes:
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-        pieces = list(iter(lambda: connection.recv(1 << 16), b""))
-    return b"".join(pieces).partition(b"\r\n\r\n")[2]
 
 
 def _measure(bare: int, ours: int, poll: str, stream: str, batch_count: int) -> None:

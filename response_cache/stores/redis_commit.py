@@ -24,7 +24,9 @@ __all__ = ("GroupCommit", "Send")
 
 Send: TypeAlias = Callable[[Sequence[Command]], Awaitable[list[Any]]]
 
-PIPELINE_BYTES: Final = 1 << 20  # past it a pipeline keeps others waiting for too long
+# Past these a pipeline gains nothing more, and keeps its first calls waiting for its last.
+PIPELINE_BYTES: Final = 1 << 20
+PIPELINE_CALLS: Final = 200
 
 
 class _Waiting(NamedTuple):
@@ -89,7 +91,7 @@ class GroupCommit:
         """What goes next; whoever was cancelled before it was sent is left out."""
         group: list[_Waiting] = []
         size = 0
-        while self._waiting and (not group or size < PIPELINE_BYTES):
+        while self._waiting and size < PIPELINE_BYTES and len(group) < PIPELINE_CALLS:
             waiting = self._waiting.popleft()
             if not waiting.reply.done():
                 group.append(waiting)
