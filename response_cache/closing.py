@@ -2,11 +2,13 @@
 
 Cancelling and closing an orphan are the same three steps. The previous holder is fenced from the
 take on, so nothing can slip in between; a taker that dies leaves an orphan again, after its short
-lease. Of many who try at once, the last taker closes, and the others find it closed.
+lease. Of many who try at once, the last taker closes, and the others find it closed; who was
+fenced steps back for a random while, else each of them could fence the next for ever.
 """
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +33,8 @@ from response_cache.store import Claim, Page, Store
 __all__ = ("LOST_WORKER", "close_as", "lifetimes")
 
 LOST_WORKER: Final = Failure("The worker that produced this response was lost.")
+FIRST_PAUSE: Final = 0.01
+LONGEST_PAUSE: Final = 0.5
 _ATTEMPTS: Final = 3
 
 
@@ -51,6 +55,7 @@ async def close_as(
         Missing: there is no such response.
         StoreUnavailable: nothing is known; may be repeated.
     """
+    pause = FIRST_PAUSE
     while True:
         taken = await store.take(id, only_orphaned=only_orphaned, lease=options.take_lease)
         if taken.claim is None:
@@ -58,7 +63,9 @@ async def close_as(
         try:
             return await _close(trigger, taken.claim, taken.page, store, options, now)
         except (Fenced, Closed, SequenceGap):
-            continue  # somebody took it after us, or the store lost a part: look again
+            # Somebody took it after us, or the store lost a part: look again, not all at once.
+            await anyio.sleep(random.uniform(0, pause))  # noqa: S311 - a back-off, no secret
+            pause = min(2 * pause, LONGEST_PAUSE)
         except Deleted as error:
             raise Missing(f"cannot close {id}: it was deleted") from error
 

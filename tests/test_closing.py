@@ -165,6 +165,36 @@ async def test_one_hundred_cancels_and_a_completion_leave_exactly_one_end() -> N
     assert len({page.snapshot for page in pages}) == 1
 
 
+class DistantStore(MemoryStore):
+    """A store that is as far away for each of its callers as for any other."""
+
+    async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
+        await anyio.sleep(0.01)
+        return await super().take(id, only_orphaned=only_orphaned, lease=lease)
+
+    async def append(self, claim: Claim, events: Any, **options: Any) -> Claim:
+        await anyio.sleep(0.01)
+        return await super().append(claim, events, **options)
+
+
+async def test_cancels_in_step_do_not_fence_each_other_for_ever() -> None:
+    running = Running()
+    running.shared = FaultyStore(lambda clock: DistantStore(clock=clock))
+    running.connection = Connection(running.shared)
+    await running.begin()
+    statuses: list[str] = []
+
+    async def cancel(delay: float) -> None:
+        await anyio.sleep(delay)
+        statuses.append((await running.close()).status)
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            for number in range(4):  # without a step back, one takes between any two appends
+                tasks.start_soon(cancel, 0.005 * number)
+    assert statuses == ["cancelled"] * 4
+
+
 @pytest.mark.parametrize("faults", [[Fault.BEFORE], [Fault.AFTER], [Fault.LATE], [Fault.SLOW]])
 async def test_a_lost_acknowledgement_of_the_end_is_repaired(faults: list[Fault]) -> None:
     running = Running()
