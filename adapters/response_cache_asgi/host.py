@@ -128,7 +128,8 @@ class Host:
                 start.is_through.set()
                 await anyio.sleep_forever()
         except Exception:
-            logger.exception("the response store could not be opened")
+            opened = "failed" if start.is_through.is_set() else "could not be opened"
+            logger.exception("the response store %s", opened)
         finally:
             del self._starts[loop]
             start.is_through.set()

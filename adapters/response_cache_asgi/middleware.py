@@ -25,9 +25,9 @@ __all__ = ("ResponseCacheMiddleware",)
 class ResponseCacheMiddleware:
     """Background mode for ``POST /v1/responses`` of the wrapped app, on asyncio and trio.
 
-    What is not about a background response goes to *app* untouched. Stand inside of what must see
-    every request (CORS, request logs) and outside of nothing that authenticates by itself: polls
-    never reach the wrapped app.
+    What is not about a background response goes to *app* untouched. Middleware that must see every
+    request (CORS, request logs) has to stand outside of this one: polls never reach what is inside,
+    and authentication in there sees creates alone (that is what *owner* is for).
     """
 
     def __init__(
