@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Final, Literal
 
 from response_cache.errors import StoreUnavailable
 from response_cache.stores.sqlite_errors import translating
+from response_cache.stores.sqlite_forks import Use
 from response_cache.stores.sqlite_schema import APPLICATION_ID, FORMAT, MIGRATIONS
 
 __all__ = ("DatabaseFile", "Synchronous")
@@ -25,7 +25,7 @@ PAUSE: Final = 0.01  # between two tries of what SQLite does not wait for by its
 
 # One at a time in a process: closing any descriptor of a file ends all POSIX locks that the process
 # holds on it, so no other thread may have it open while it is being made.
-_preparing: Final = threading.Lock()
+_preparing: Final = Use()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,16 @@ class DatabaseFile:
                 self._migrate(connection)
 
     def connect(self) -> sqlite3.Connection:
-        """A connection for the calling thread to a file that is there; transactions by hand."""
+        """A connection to a file that is there; transactions by hand.
+
+        It is for one thread at a time, and that only within a ``Use``.
+        """
         connection = sqlite3.connect(
             f"{self.path.as_uri()}?mode=rw",
             uri=True,
             timeout=self.busy_timeout,
             isolation_level=None,
+            check_same_thread=False,  # whoever forks the process closes it
         )
         try:
             self._configure(connection)

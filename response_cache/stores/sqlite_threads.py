@@ -1,7 +1,7 @@
 """The threads that use the file: one that writes for the whole process, and two that read.
 
-A connection never leaves its thread. After a fork neither threads nor connections are of any use
-in the child, so a store belongs to the process that opened it, and says so.
+A connection is used by its thread alone. After a fork there are no threads in the child, so a store
+belongs to the process that opened it, and says so; the child can open one of its own.
 """
 
 from __future__ import annotations
