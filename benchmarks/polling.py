@@ -1,9 +1,8 @@
 """How many polls of a closed response of 2 KB does one sidecar worker answer in a second?
 
-The sidecar with the memory store, against a bare ASGI app that returns the same bytes (the same
-object under the same headers), each under one uvicorn worker with uvloop and httptools. A second
-bare app that sends two headers only shows what the headers cost. Server and load generator share
-the machine.
+The sidecar with the memory store, against a bare ASGI app that returns the same bytes with two
+headers, and another that sends the sidecar's headers, too, each under one uvicorn worker with
+uvloop and httptools. Server and load generator share the machine.
 """
 
 from __future__ import annotations
@@ -112,7 +111,7 @@ def main() -> None:
         f"Polls of a closed response of {len(body):,} bytes",
         results,
         unit="polls/s",
-        targets={"the sidecar": "target: at least 60 % of the same reply"},
+        targets={"the sidecar": "target: at least 60 % of both"},
     )
 
 

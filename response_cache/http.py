@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from itertools import count
 from typing import Final
 
@@ -89,9 +90,9 @@ class Request:
         return value.decode("latin-1") if value else ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Body:
-    """A whole reply."""
+    """A whole reply; not to be changed."""
 
     status: int
     headers: Headers
@@ -115,8 +116,12 @@ class Pass:
 
 
 Reply = Body | Stream
-OwnerOf = Callable[[Request], Awaitable[Owner | Body]]
-"""Who asks, or the refusal to be sent. Called on every route before anything else is done."""
+OwnerOf = Callable[[Request], Awaitable[Owner | Body | Pass]]
+"""Who asks, or the refusal to be sent. Called on every route before anything else is done.
+
+A create may also be left to the wrapped app by a ``Pass``, so that the app's own answer or refusal
+reaches the client; on other routes that is a mistake (``TypeError``).
+"""
 
 
 class Verb(StrEnum):
@@ -147,6 +152,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Verb]]] = {
 _ALLOW: Final = {rest: ", ".join(verbs) for rest, verbs in ROUTES.items()}
 
 _BY_ID: Final = re.compile(rf"/responses/({OUR_ID})(/cancel|/input_items)?/?\Z")
+_LONGEST_END: Final = 128  # characters of a path that the pattern may look at
 _CREDENTIALS: Final = (b"authorization", b"api-key", b"x-api-key")
 _HOP_BY_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"trailer", b"te")
@@ -181,7 +187,12 @@ def find(method: str, path: str, paths: tuple[str, ...]) -> Route | None:
         return None
     if path.rstrip("/") in paths:
         return Route(Verb.CREATE) if method == "POST" else None
-    match = _BY_ID.search(path)
+    return _by_id(method, path[-_LONGEST_END:])
+
+
+@lru_cache(maxsize=1024)  # who polls asks for the same again
+def _by_id(method: str, end: str) -> Route | None:
+    match = _BY_ID.search(end)
     if match is None:
         return None
     rest = match[2] or ""
@@ -251,6 +262,18 @@ def _json(status: int, content: bytes, headers: Headers = ()) -> Body:
     )
 
 
+def _closed(page: Page) -> Body:
+    """The reply to most polls of all: the whole object, which will not change any more."""
+    content = body_of(page)
+    headers = _closed_headers(queries.entity_tag(page), len(content))
+    return Body(200, (*headers, (b"x-request-id", _request_id())), content)
+
+
+@lru_cache(maxsize=1024)
+def _closed_headers(tag: str, length: int) -> Headers:
+    return (*_JSON, (b"content-length", b"%d" % length), (b"etag", tag.encode()))
+
+
 class Face:
     """Speaks HTTP for one cache."""
 
@@ -288,6 +311,8 @@ class Face:
         owner = await self._owner_of(request)
         if isinstance(owner, Body):
             return owner
+        if isinstance(owner, Pass):
+            raise TypeError("only a create can be passed on: the app knows nothing of this id")
         id, cache = route.id, self.cache
         match route.verb:
             case Verb.RETRIEVE:
@@ -320,9 +345,9 @@ class Face:
 
     async def _background(
         self, body: JsonObject, data: bytes, request: Request, upstream: Upstream
-    ) -> Reply:
+    ) -> Reply | Pass:
         owner = await self._owner_of(request)
-        if isinstance(owner, Body):
+        if isinstance(owner, Body | Pass):
             return owner
         parsed, key = create_request(body), _idempotency_key(request)
         outcome = await self.cache.create(parsed, data, upstream, owner=owner, key=key)
@@ -344,7 +369,7 @@ class Face:
         if not isinstance(previous, str) or not is_ours(previous):
             return Pass()
         owner = await self._owner_of(request)
-        if isinstance(owner, Body):
+        if isinstance(owner, Body | Pass):
             return owner
         upstream_id = await self.cache.upstream_id(previous, owner)
         return Pass(with_previous_response_id(body, upstream_id or previous))
@@ -368,6 +393,8 @@ class Face:
             if queries.is_known(page, known):
                 return Body(304, (*_COMMON, *self._hints(page), *applied), b"")
         page = await self.cache.retrieve(id, owner)
+        if page.closed and not applied:
+            return _closed(page)
         return _json(200, body_of(page), (*self._hints(page), *applied))
 
     async def _long_poll(self, id: str, owner: Owner, known: frozenset[str], seconds: int) -> None:
@@ -383,7 +410,7 @@ class Face:
 
     def _hints(self, page: Page) -> Headers:
         """The entity tag, and when to ask again while the response is pending."""
-        tag = (b"etag", queries.entity_tag(page).encode("latin-1"))
+        tag = (b"etag", queries.entity_tag(page).encode())
         if page.closed:
             return (tag,)
         pause = self._options.poll_after

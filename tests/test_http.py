@@ -171,6 +171,24 @@ async def test_an_owner_callback_may_raise_its_refusal() -> None:
     assert (reply.status, dict(reply.headers)[b"retry-after"]) == (429, b"3")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b'{"background": true}', b'{"previous_response_id": "%b"}' % OURS.encode()],
+    ids=["background", "continues ours"],
+)
+async def test_an_owner_callback_may_leave_a_create_to_the_app(body: bytes) -> None:
+    async def owner_of(_request: Request) -> Pass:
+        return Pass()
+
+    async def upstream(_body: bytes, _answer: Answer) -> None:
+        raise AssertionError("it was left to the app")
+
+    face = Face(ResponseCache(MemoryStore()), owner_of)
+    assert await face.create(Request("POST", "/responses", b"", (), body), upstream) == Pass()
+    with pytest.raises(TypeError):
+        await face.answer(Route(Verb.CANCEL, OURS), Request("POST", f"/{OURS}", b"", ()))
+
+
 # --- Whatever is asked --------------------------------------------------------------------------
 
 anything: st.SearchStrategy[Any] = st.recursive(

@@ -38,7 +38,7 @@ def path_below_root(scope: Scope) -> str:
 
 
 class Exchange:
-    """A request that is ours, from its first byte to its reply's last."""
+    """Takes a request that is ours from its first byte to its reply's last."""
 
     def __init__(self, app: ASGIApp, host: Host, *, max_request_bytes: int) -> None:
         self._app = app
@@ -57,8 +57,10 @@ class Exchange:
             reply = await _answer_who_waits(hosted.face, route, request, receive)
         else:
             reply = await hosted.face.answer(route, request)
-        if reply is not None:
-            await _send_reply(reply, hosted.streams, receive, send)
+        if isinstance(reply, Body):
+            await _send_body(reply, send)
+        elif reply is not None:
+            await _send_stream(reply, hosted.streams, receive, send)
 
     async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a create, or hand it to the app as if it had never been read."""
@@ -80,10 +82,15 @@ class Exchange:
             else:
                 streams = hosted.streams
                 reply = await hosted.face.create(request, WrappedApp(self._app, scope))
-        if isinstance(reply, Pass):
-            await self._pass_on(reply, scope, body, send)
-        else:
-            await _send_reply(reply, streams, receive, send)
+        match reply:
+            case Pass():
+                await self._pass_on(reply, scope, body, send)
+            case Body():
+                await _send_body(reply, send)
+            case Stream():
+                await _send_stream(reply, streams, receive, send)
+            case never:
+                assert_never(never)
 
     async def _pass_on(self, way: Pass, scope: Scope, body: _Body, send: Send) -> None:
         if way.body is None:
@@ -103,16 +110,10 @@ async def _answer_who_waits(
     return None
 
 
-async def _send_reply(reply: Reply, streams: Streams, receive: Receive, send: Send) -> None:
-    match reply:
-        case Body():
-            await _send_body(reply, send)
-        case Stream():
-            with streams.sending():
-                async with aclosing(reply.chunks), _while_there(receive):
-                    await _write(reply, send)
-        case never:
-            assert_never(never)
+async def _send_stream(reply: Stream, streams: Streams, receive: Receive, send: Send) -> None:
+    with streams.sending():
+        async with aclosing(reply.chunks), _while_there(receive):
+            await _write(reply, send)
 
 
 async def _write(reply: Stream, send: Send) -> None:

@@ -54,6 +54,7 @@ class ResponseCacheMiddleware:
         self._store = store_from_url(store) if isinstance(store, str) else store
         self._owner = owner
         self._host = Host(self._make_face, drains_on_signals=drain_on_signals)
+        self._exchange = Exchange(app, self._host, max_request_bytes=self.options.max_request_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what is ours, pass on what is not."""
@@ -61,12 +62,10 @@ class ResponseCacheMiddleware:
         if kind == "http":
             route = find(scope["method"], path_below_root(scope), self.options.paths)
             if route is not None:
-                limit = self.options.max_request_bytes
-                exchange = Exchange(self.app, self._host, max_request_bytes=limit)
                 if route.verb is Verb.CREATE:
-                    await exchange.create(scope, receive, send)
+                    await self._exchange.create(scope, receive, send)
                 else:
-                    await exchange.answer(route, scope, receive, send)
+                    await self._exchange.answer(route, scope, receive, send)
                 return
         elif kind == "lifespan":
             await Lifespan(self.app, self._host, receive, send).run(scope)

@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 import anyio.to_thread
 
-from response_cache import Body, Owner, OwnerOf, Request
+from response_cache import Body, Owner, OwnerOf, Pass, Request
 
 __all__ = ("AnyOwnerOf", "async_owner_of")
 
-AnyOwnerOf: TypeAlias = Callable[[Request], Owner | Body] | OwnerOf
+AnyOwnerOf: TypeAlias = Callable[[Request], Owner | Body | Pass] | OwnerOf
 
 
 def async_owner_of(owner_of: AnyOwnerOf) -> OwnerOf:
@@ -20,7 +20,7 @@ def async_owner_of(owner_of: AnyOwnerOf) -> OwnerOf:
     if inspect.iscoroutinefunction(owner_of):
         return owner_of
 
-    async def answer(request: Request) -> Owner | Body:
+    async def answer(request: Request) -> Owner | Body | Pass:
         outcome = await anyio.to_thread.run_sync(owner_of, request, abandon_on_cancel=True)
         return await outcome if isinstance(outcome, Awaitable) else outcome
 
