@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 
 from response_cache.answer import Refusal, Upstream
 from response_cache.closing import close_as
-from response_cache.codec import JsonObject, dump, load
+from response_cache.codec import JsonObject, load
 from response_cache.errors import (
     AlreadyExists,
     Deleted,
@@ -30,6 +30,7 @@ from response_cache.errors import (
     Missing,
     NotCancellable,
     NotFound,
+    NotRecorded,
     NotStreamable,
     PreviousResponseNotFound,
     StoreFull,
@@ -37,7 +38,8 @@ from response_cache.errors import (
     TooManyRequests,
     Unavailable,
 )
-from response_cache.identity import Owner, is_elsewhere, is_ours, keyed_id, new_id
+from response_cache.forms import FORMS, OFFICIAL, Form
+from response_cache.identity import Owner
 from response_cache.input_items import Paging, input_items, page_of
 from response_cache.job import FAR, Job
 from response_cache.jobs import RETRY_AFTER, Jobs, shutting_down
@@ -79,13 +81,17 @@ class Created:
     body: bytes  # the Response object as it is answered to the create
 
 
-def body_of(page: Page) -> bytes:
-    """The Response object of a whole *page* as JSON: partial output is shown, always."""
+def body_of(page: Page, form: Form = OFFICIAL) -> bytes:
+    """The Response object of a whole *page* as JSON: partial output is shown, always.
+
+    *form* is that of the cache which the page is from.
+    """
     if page.snapshot is None:
         raise ValueError("a page read from a cursor has no snapshot")
     if not page.events:
         return page.snapshot
-    return dump(fold(load(page.snapshot), (load(payload(event)) for event in page.events)))
+    events = (load(payload(event)) for event in page.events)
+    return form.dump(fold(form.load(page.snapshot), events))
 
 
 @lru_cache(maxsize=1024)
@@ -114,8 +120,11 @@ class ResponseCache:
         Raises:
             ValueError: the URL names no known store.
         """
-        self.store = store_from_url(store) if isinstance(store, str) else store
         self.options = options or Options()
+        self.store = (
+            store_from_url(store, dialect=self.options.dialect) if isinstance(store, str) else store
+        )
+        self.form = FORMS[self.options.dialect]
         self.is_draining = False
         self._drained_by = math.inf  # by the event loop's clock
         self._now = now
@@ -217,8 +226,10 @@ class ResponseCache:
             page = await self._reading.page(id, after=after, limit=limit)
         except StoreUnavailable as error:
             raise _unavailable(error) from error
-        if page is None or not owner.may_see(_header(page.header)["owner"]):
+        if page is None:
             self._explain(id)
+            raise NotRecorded.of(id)
+        if not owner.may_see(_header(page.header)["owner"]):
             raise NotFound.of(id)
         return page
 
@@ -272,7 +283,7 @@ class ResponseCache:
             except StoreUnavailable as error:
                 raise _unavailable(error) from error
         if Status(page.status) is Status.CANCELLED:
-            return body_of(page)
+            return body_of(page, self.form)
         raise NotCancellable(NOT_CANCELLABLE[Status(page.status)], param="response_id")
 
     async def delete(self, id: str, owner: Owner) -> None:
@@ -309,7 +320,7 @@ class ResponseCache:
             PreviousResponseNotFound: not there, not the owner's, or the upstream gave no id.
             InvalidRequest: it is not over yet.
         """
-        if id is None or not is_ours(id):
+        if id is None or not self.form.ids.are_ours(id):
             return None
         param = "previous_response_id"
         try:
@@ -387,14 +398,14 @@ class ResponseCache:
                 )
             is_admitted = page.notes and load(page.notes).get("admitted")
             if is_admitted or page.status != Status.QUEUED:
-                return Created(id, body_of(page))
+                return Created(id, body_of(page, self.form))
             await self.change(page, JOIN_INTERVAL)
 
     def _id_for(self, owner: Owner, key: str | None) -> str:
         tag = self.store.id_tag
         if key is None or owner.id is None:
-            return new_id(tag)
-        return keyed_id(tag, self.options.secret.get_secret_value(), owner.id, key)
+            return self.form.ids.new(tag)
+        return self.form.ids.keyed(tag, self.options.secret.get_secret_value(), owner.id, key)
 
     # Hosting.
 
@@ -427,7 +438,7 @@ class ResponseCache:
                 )
 
     def _explain(self, id: str) -> None:
-        if is_elsewhere(id, self.store.id_tag):
+        if self.form.ids.is_elsewhere(id, self.store.id_tag):
             logger.warning(
                 "%s was created by another process or before a restart, and this store is not "
                 "shared: use one worker, or a store that all workers reach",

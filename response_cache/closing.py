@@ -25,6 +25,7 @@ from response_cache.errors import (
     SequenceGap,
     StoreUnavailable,
 )
+from response_cache.forms import FORMS
 from response_cache.lifecycle import Trigger
 from response_cache.options import Options
 from response_cache.recorder import Failure, Recorder
@@ -78,7 +79,7 @@ async def _close(
     options: Options,
     now: Callable[[], float],
 ) -> Page:
-    recorder = Recorder.resume(page, now=now)
+    recorder = Recorder.resume(page, now=now, form=FORMS[options.dialect])
     recorder.end(trigger, LOST_WORKER)
     ttl, stream_ttl = lifetimes(page.header, options)
     events, snapshot, token = recorder.take(), recorder.snapshot(), secrets.token_hex(8)

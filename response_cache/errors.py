@@ -118,6 +118,10 @@ class NotFound(APIError):
         return cls(f"Response with id '{id}' not found.")
 
 
+class NotRecorded(NotFound):
+    """There is no such response for anybody; what it was, if it was, is gone."""
+
+
 class MethodNotAllowed(APIError):
     """The route exists, the method does not."""
 

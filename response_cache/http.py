@@ -28,10 +28,12 @@ from response_cache.errors import (
     APIError,
     InvalidRequest,
     MethodNotAllowed,
+    NotRecorded,
     RequestTooLarge,
     Unavailable,
 )
-from response_cache.identity import ANYBODY, OUR_ID, Owner, digest, is_ours, may_name_ours
+from response_cache.forms import Form
+from response_cache.identity import ANYBODY, IDS, Ids, Owner, digest, may_name_ours
 from response_cache.input_items import parse_paging
 from response_cache.job import FAR
 from response_cache.options import Options
@@ -151,7 +153,6 @@ ROUTES: Final[Mapping[str, Mapping[str, Verb]]] = {
 """By what follows the id, and by method."""
 _ALLOW: Final = {rest: ", ".join(verbs) for rest, verbs in ROUTES.items()}
 
-_BY_ID: Final = re.compile(rf"/responses/({OUR_ID})(/cancel|/input_items)?/?\Z")
 _LONGEST_END: Final = 128  # characters of a path that the pattern may look at
 _CREDENTIALS: Final = (b"authorization", b"api-key", b"x-api-key")
 _HOP_BY_HOP: Final = frozenset(
@@ -178,21 +179,22 @@ _EVENT_STREAM: Final[Headers] = (
 )
 
 
-def find(method: str, path: str, paths: tuple[str, ...]) -> Route | None:
+def find(method: str, path: str, paths: tuple[str, ...], ids: Ids = IDS) -> Route | None:
     """The route of a request, or None when it is the wrapped app's.
 
-    *paths* are those on which a POST creates. Ids that are not ours, and ``OPTIONS``, are not ours.
+    *paths* are those on which a POST creates, *ids* those of the dialect. Ids that are not ours,
+    and ``OPTIONS``, are not ours.
     """
     if "/responses" not in path or method == "OPTIONS":
         return None
     if path.rstrip("/") in paths:
         return Route(Verb.CREATE) if method == "POST" else None
-    return _by_id(method, path[-_LONGEST_END:])
+    return _by_id(method, path[-_LONGEST_END:], ids)
 
 
 @lru_cache(maxsize=1024)  # who polls asks for the same again
-def _by_id(method: str, end: str) -> Route | None:
-    match = _BY_ID.search(end)
+def _by_id(method: str, end: str, ids: Ids) -> Route | None:
+    match = re.search(rf"/responses/({ids.pattern})(/cancel|/input_items)?/?\Z", end)
     if match is None:
         return None
     rest = match[2] or ""
@@ -262,9 +264,9 @@ def _json(status: int, content: bytes, headers: Headers = ()) -> Body:
     )
 
 
-def _closed(page: Page) -> Body:
+def _closed(page: Page, form: Form) -> Body:
     """The reply to most polls of all: the whole object, which will not change any more."""
-    content = body_of(page)
+    content = body_of(page, form)
     headers = _closed_headers(queries.entity_tag(page), len(content))
     return Body(200, (*headers, (b"x-request-id", _request_id())), content)
 
@@ -281,12 +283,20 @@ class Face:
         """*owner_of* tells who asks; by default a digest of the request's credential."""
         self.cache = cache
         self._options = cache.options
+        self._form = cache.form
         self._owner_of = owner_of or _by_credential(cache.options)
 
-    async def answer(self, route: Route, request: Request) -> Reply:
-        """The reply to a request about a response of ours (every verb but create)."""
+    async def answer(self, route: Route, request: Request) -> Reply | Pass:
+        """The reply to a request about a response of ours (every verb but create).
+
+        What is not recorded may be the wrapped app's own where its ids have the form of ours.
+        """
         try:
             reply = await self._answer(route, request)
+        except NotRecorded as error:
+            if self._form.ids.may_be_the_apps(route.id):
+                return Pass()
+            reply = error_reply(error)
         except APIError as error:
             reply = error_reply(error)
         if request.method != "HEAD":
@@ -366,7 +376,7 @@ class Face:
     async def _foreground(self, body: JsonObject, request: Request) -> Body | Pass:
         """Foreground work is the app's; only a reference to one of our ids is put in its words."""
         previous = body.get("previous_response_id")
-        if not isinstance(previous, str) or not is_ours(previous):
+        if not isinstance(previous, str) or not self._form.ids.are_ours(previous):
             return Pass()
         owner = await self._owner_of(request)
         if isinstance(owner, Body | Pass):
@@ -394,8 +404,8 @@ class Face:
                 return Body(304, (*_COMMON, *self._hints(page), *applied), b"")
         page = await self.cache.retrieve(id, owner)
         if page.closed and not applied:
-            return _closed(page)
-        return _json(200, body_of(page), (*self._hints(page), *applied))
+            return _closed(page, self._form)
+        return _json(200, body_of(page, self._form), (*self._hints(page), *applied))
 
     async def _long_poll(self, id: str, owner: Owner, known: frozenset[str], seconds: int) -> None:
         """Return at the end of the response, at any change from what is *known*, or in time."""

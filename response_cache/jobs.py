@@ -16,6 +16,7 @@ from response_cache.answer import Upstream
 from response_cache.closing import lifetimes
 from response_cache.codec import dump
 from response_cache.errors import TooManyRequests, Unavailable
+from response_cache.forms import FORMS
 from response_cache.job import SHUTTING_DOWN, Job
 from response_cache.options import Options
 from response_cache.recorder import Recorder
@@ -128,15 +129,17 @@ class Jobs:
             }
         )
         queued = queued_response(request, id=id, created_at=created_at)
-        snapshot = dump(queued)
-        recorder = Recorder.begin(queued, now=self._now, max_events=self._options.max_events)
+        form = FORMS[self._options.dialect]
+        recorder = Recorder.begin(
+            queued, now=self._now, max_events=self._options.max_events, form=form
+        )
         ttl, stream_ttl = lifetimes(header, self._options)
         creation = Creation(
             id=id,
             incarnation=secrets.token_hex(8),
             header=header,
             request=raw,
-            snapshot=snapshot,
+            snapshot=form.dump(queued),
             events=recorder.take(),
             status=recorder.status,
             ttl=ttl,

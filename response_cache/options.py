@@ -5,9 +5,13 @@ Times are seconds, sizes are bytes.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-__all__ = ("Options",)
+__all__ = ("DialectName", "Options")
+
+DialectName = Literal["openai", "litellm"]
 
 
 class Options(BaseModel):
@@ -22,6 +26,8 @@ class Options(BaseModel):
     # Routes and identity
     paths: tuple[str, ...] = ("/v1/responses", "/responses", "/openai/v1/responses")
     """Paths (below the root path) on which a POST creates a response."""
+    dialect: DialectName = "openai"
+    """The form of ids and objects: the official one, or that of LiteLLM's first polling."""
     secret: SecretStr = SecretStr("")
     """Key of the digests that stand for owners and idempotency keys; the same in each replica."""
 

@@ -32,6 +32,7 @@ from response_cache.events import (
     terminal_type,
     trigger_of,
 )
+from response_cache.forms import OFFICIAL, Form
 from response_cache.lifecycle import TERMINAL as TERMINAL_STATUSES
 from response_cache.lifecycle import Status, Trigger, next_status
 from response_cache.reducer import Fold
@@ -103,8 +104,19 @@ def settle(
 class Recorder:
     """The log and the folded state of one response, ahead of what the store has of it."""
 
-    def __init__(self, response: JsonObject, *, now: Callable[[], float], max_events: int) -> None:
-        """Begin with the queued *response*; *now* gives Unix seconds for ``completed_at``."""
+    def __init__(
+        self,
+        response: JsonObject,
+        *,
+        now: Callable[[], float],
+        max_events: int,
+        form: Form = OFFICIAL,
+    ) -> None:
+        """Begin with the queued *response*; *now* gives Unix seconds for ``completed_at``.
+
+        Snapshots are written in *form*.
+        """
+        self._form = form
         self._now = now
         self._max_events = max_events
         self._ours: JsonObject = {name: response[name] for name in OURS if name in response}
@@ -120,22 +132,35 @@ class Recorder:
         self.ended_by_upstream = False  # and not by a limit, a cancel or a broken stream
 
     @classmethod
-    def begin(cls, response: JsonObject, *, now: Callable[[], float], max_events: int) -> Recorder:
+    def begin(
+        cls,
+        response: JsonObject,
+        *,
+        now: Callable[[], float],
+        max_events: int,
+        form: Form = OFFICIAL,
+    ) -> Recorder:
         """A new response: its first two events are pending."""
-        recorder = cls(response, now=now, max_events=max_events)
+        recorder = cls(response, now=now, max_events=max_events, form=form)
         recorder._emit({"type": CREATED, "response": response})
         recorder._emit({"type": QUEUED, "response": response})
         return recorder
 
     @classmethod
-    def resume(cls, page: Page, *, now: Callable[[], float]) -> Recorder:
+    def resume(cls, page: Page, *, now: Callable[[], float], form: Form = OFFICIAL) -> Recorder:
         """The response as the store has it in a whole *page*, so that it can be ended."""
-        recorder = cls(load(page.snapshot or b""), now=now, max_events=page.tail + 1)
+        response = form.load(page.snapshot or b"")
+        recorder = cls(response, now=now, max_events=page.tail + 1, form=form)
         for event in page.events:
             recorder._fold.apply(load(payload(event)))
         recorder._move(Status(page.status))
         recorder.tail = page.tail
         return recorder
+
+    @property
+    def id(self) -> str:
+        """Our id of the response."""
+        return str(self._ours["id"])
 
     @property
     def can_snapshot(self) -> bool:
@@ -144,7 +169,7 @@ class Recorder:
 
     def snapshot(self) -> bytes:
         """The Response object as folded so far, through event ``tail - 1``."""
-        return dump(self._fold.response())
+        return self._form.dump(self._fold.response())
 
     def take(self) -> tuple[bytes, ...]:
         """The pending events, handed over."""

@@ -226,7 +226,9 @@ async def asked_in_every_way(query: bytes, headers: Headers, body: bytes) -> lis
         for verb in set(Verb) - {Verb.CREATE}:
             for id in (OURS, *ids):
                 request = Request("GET", "/", query, headers)
-                replies.append(await face.answer(Route(verb, id), request))
+                reply = await face.answer(Route(verb, id), request)
+                assert not isinstance(reply, Pass)
+                replies.append(reply)
         for reply in replies:
             if isinstance(reply, Stream):
                 await reply.chunks.aclose()

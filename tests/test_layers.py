@@ -30,6 +30,8 @@ ORDER: Final = (
     "input_items",
     "identity",
     "dialects",
+    "polling",
+    "forms",
     "synthesis",
     "inflate",
     "packing",

@@ -55,10 +55,13 @@ class Exchange:
             return
         if request.header(b"prefer") and route.verb is Verb.RETRIEVE:
             reply = await _answer_who_waits(hosted.face, route, request, receive)
+            receive = _bodiless(receive)
         else:
             reply = await hosted.face.answer(route, request)
         if isinstance(reply, Body):
             await _send_body(reply, send)
+        elif isinstance(reply, Pass):
+            await self._app(scope, receive, send)
         elif reply is not None:
             await _send_stream(reply, hosted.streams, receive, send)
 
@@ -103,7 +106,7 @@ class Exchange:
 
 async def _answer_who_waits(
     face: Face, route: Route, request: Request, receive: Receive
-) -> Reply | None:
+) -> Reply | Pass | None:
     """The reply to a poll that may last for long; None when its client has gone meanwhile."""
     async with _while_there(receive):
         return await face.answer(route, request)
@@ -145,6 +148,13 @@ async def _while_there(receive: Receive) -> AsyncGenerator[None]:
         tasks.start_soon(watch)
         yield
         tasks.cancel_scope.cancel()
+
+
+def _bodiless(receive: Receive) -> Receive:
+    """*receive* of a request whose body, an empty one, was received already."""
+    body = _Body(receive, 0)
+    body.replace(b"")
+    return body.receive
 
 
 def _start(status: int, headers: Headers) -> Message:

@@ -13,6 +13,7 @@ from response_cache import (
     find,
     store_from_url,
 )
+from response_cache.forms import FORMS
 from response_cache.http import Verb
 from response_cache_asgi.exchange import Exchange, path_below_root
 from response_cache_asgi.host import Host
@@ -51,7 +52,10 @@ class ResponseCacheMiddleware:
         """
         self.app = app
         self.options = Options(**options)
-        self._store = store_from_url(store) if isinstance(store, str) else store
+        self._store = (
+            store_from_url(store, dialect=self.options.dialect) if isinstance(store, str) else store
+        )
+        self._ids = FORMS[self.options.dialect].ids
         self._owner = owner
         self._host = Host(self._make_face, drains_on_signals=drain_on_signals)
         self._exchange = Exchange(app, self._host, max_request_bytes=self.options.max_request_bytes)
@@ -60,7 +64,7 @@ class ResponseCacheMiddleware:
         """Answer what is ours, pass on what is not."""
         kind = scope["type"]
         if kind == "http":
-            route = find(scope["method"], path_below_root(scope), self.options.paths)
+            route = find(scope["method"], path_below_root(scope), self.options.paths, self._ids)
             if route is not None:
                 if route.verb is Verb.CREATE:
                     await self._exchange.create(scope, receive, send)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from response_cache import Face, Options, ResponseCache, Store, find, store_from_url
+from response_cache.forms import FORMS
 from response_cache_wsgi.exchange import Exchange
 from response_cache_wsgi.host import Host
 from response_cache_wsgi.owners import AnyOwnerOf, async_owner_of
@@ -47,8 +48,10 @@ class ResponseCacheMiddleware:
         self.app = app
         self.options = Options(**{"max_running": MAX_RUNNING, **options})
         self._owner = None if owner is None else async_owner_of(owner)
+        self._ids = FORMS[self.options.dialect].ids
         if isinstance(store, str):
-            store_from_url(store)  # raises now what is wrong with it; each process makes its own
+            # Raises now what is wrong with it; each process makes its own.
+            store_from_url(store, dialect=self.options.dialect)
         self._store = store
         self._host = Host(
             self._make_face,
@@ -60,7 +63,7 @@ class ResponseCacheMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer what is ours, pass on what is not."""
         path = environ.get("PATH_INFO", "")
-        route = find(environ["REQUEST_METHOD"], path, self.options.paths)
+        route = find(environ["REQUEST_METHOD"], path, self.options.paths, self._ids)
         if route is None:
             return self.app(environ, start_response)
         exchange = Exchange(self.app, self._host, max_request_bytes=self.options.max_request_bytes)

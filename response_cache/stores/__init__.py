@@ -8,18 +8,22 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from response_cache.options import DialectName
 from response_cache.store import Store
 
 __all__ = ("store_from_url",)
 
+KEY_PREFIXES: Final[Mapping[DialectName, str]] = {"litellm": "litellm:polling:response:"}
 
-def store_from_url(url: str) -> Store:
+
+def store_from_url(url: str, *, dialect: DialectName = "openai") -> Store:
     """The store that *url* names, not opened yet, with the options in its query.
 
     ``memory://?max_bytes=…&max_responses=…&tombstone_ttl=…`` is the memory of this process.
     ``redis://…``, ``redis+sentinel://…``, ``redis+cluster://…`` are in ``redis_urls``.
     ``sqlite:///relative.db`` and ``sqlite:////absolute.db`` are files for the processes of one
     machine, with the options that ``docs/sqlite.md`` lists.
+    In LiteLLM's *dialect* the keys of Redis begin as LiteLLM's own unless the URL says how.
     No message repeats the URL or a value from it: there may be a password in it.
 
     Raises:
@@ -31,10 +35,10 @@ def store_from_url(url: str) -> Store:
         raise ValueError("the store URL cannot be parsed") from None
     if parts.scheme not in LOADERS:
         raise ValueError(f"unknown scheme of a store URL; known are {_listed(LOADERS)}")
-    return LOADERS[parts.scheme](parts)
+    return LOADERS[parts.scheme](parts, dialect)
 
 
-def _memory(url: SplitResult) -> Store:
+def _memory(url: SplitResult, _dialect: DialectName) -> Store:
     from response_cache.stores.memory import MemoryStore
 
     if url.netloc or url.path or url.fragment:
@@ -43,7 +47,7 @@ def _memory(url: SplitResult) -> Store:
     return MemoryStore(**_read_options(url, options))
 
 
-def _sqlite(url: SplitResult) -> Store:
+def _sqlite(url: SplitResult, _dialect: DialectName) -> Store:
     from response_cache.stores.sqlite import SQLiteStore
 
     path = unquote(url.path.removeprefix("/"))
@@ -60,7 +64,7 @@ def _sqlite(url: SplitResult) -> Store:
     return SQLiteStore(path, **_read_options(url, options))
 
 
-def _redis(url: SplitResult) -> Store:
+def _redis(url: SplitResult, dialect: DialectName) -> Store:
     from response_cache.stores.redis import RedisStore
     from response_cache.stores.redis_urls import servers_at
 
@@ -74,11 +78,13 @@ def _redis(url: SplitResult) -> Store:
     given = _read_options(url, {"key_prefix": str, "tombstone_ttl": _seconds, **of_connections})
     connecting = {name: given[name] for name in of_connections if name in given}
     of_store = {name: given[name] for name in given if not name.startswith("ssl_")}
+    if dialect in KEY_PREFIXES:
+        of_store.setdefault("key_prefix", KEY_PREFIXES[dialect])
     return RedisStore(servers_at(url, **connecting), **of_store)
 
 
 # Each loader imports its own store: a driver is needed only by those who name it.
-LOADERS: Final[Mapping[str, Callable[[SplitResult], Store]]] = {
+LOADERS: Final[Mapping[str, Callable[[SplitResult, DialectName], Store]]] = {
     "memory": _memory,
     "redis": _redis,
     "redis+cluster": _redis,

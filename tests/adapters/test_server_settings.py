@@ -50,6 +50,8 @@ def _other_values() -> Iterator[tuple[str, str]]:
                 yield name, str(default + 1)
             case tuple():
                 yield name, "/a/responses, /b/responses"
+            case "openai":
+                yield name, "litellm"
             case _:
                 yield name, "7"
 
