@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, NoReturn
 
 from response_cache.errors import (
@@ -106,13 +107,13 @@ class RedisStore:
         if not (tombstone_ttl > 0 and socket_timeout > 0 and max_connections > 0):
             raise ValueError("tombstone_ttl, socket_timeout, max_connections must be positive")
         self.tombstone_ttl = tombstone_ttl
-        self._servers = _servers(client)
+        self.servers = _servers(client)
         self._prefix = key_prefix
         self._timeout = socket_timeout
         self._pipelines = max_connections
         self._commits: dict[str, GroupCommit] = {}
         self._compacting: set[asyncio.Task[None]] = set()
-        self._wakeups = Wakeups(self._servers, timeout=socket_timeout)
+        self._wakeups = Wakeups(self.servers, timeout=socket_timeout)
 
     async def open(self) -> None:
         """See ``Store.open``. Connects, so that a wrong address or password is told at once.
@@ -127,7 +128,7 @@ class RedisStore:
             raise RuntimeError("RedisStore runs on asyncio only") from None
         try:
             async with asyncio.timeout(2 * self._timeout):
-                await self._servers.open()
+                await self.servers.open()
         except TROUBLE as error:
             raise translated(error, "open the store") from error
 
@@ -140,7 +141,7 @@ class RedisStore:
         for commit in self._commits.values():
             await commit.aclose()
         self._commits.clear()
-        await self._servers.aclose()
+        await self.servers.aclose()
 
     async def create(
         self,
@@ -220,7 +221,7 @@ class RedisStore:
             _milliseconds(lease),
             _milliseconds(ttl),
             "" if stream_ttl is None else _milliseconds(stream_ttl),
-            self._servers.publish,
+            self.servers.publish,
         )
         if answer[0] != b"done":
             _refuse(doing, answer)
@@ -237,7 +238,7 @@ class RedisStore:
             doing,
             1 if only_orphaned else 0,
             _milliseconds(lease),
-            self._servers.publish,
+            self.servers.publish,
         )
         if answer[0] not in (b"done", b"refused"):
             _refuse(doing, answer)
@@ -270,7 +271,7 @@ class RedisStore:
 
         That a record expired, or that a message was lost, is noticed within ``LOOK`` seconds.
         """
-        log = self._keys(id)[2]
+        log = self.keys(id)[2]
         channel = log if after < NO_EVENT else log.removesuffix("log") + "claim"
         with self._wakeups.listening(channel) as news:
             entered = news.enter()
@@ -295,19 +296,32 @@ class RedisStore:
             return False
         of_claim = () if claim is None else (claim.incarnation, claim.epoch)
         tombstone_ttl = _milliseconds(self.tombstone_ttl)
-        arguments = (tombstone_ttl, self._servers.publish, *of_claim)
+        arguments = (tombstone_ttl, self.servers.publish, *of_claim)
         answer = await self._call(DELETE, id, f"delete {id}", *arguments)
         return bool(answer[1])
 
-    def _keys(self, id: str) -> tuple[str, ...]:
+    async def ids(self, beginning: str = "") -> AsyncIterator[str]:
+        """The ids with this *beginning* of all that is stored, in no order; for operators' tools.
+
+        What comes or goes meanwhile may be among them or not, and some may come twice.
+        """
+        pattern = (
+            re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix + beginning.translate(IN_KEYS)) + "*"
+        )
+        async for key in self.servers.scan(pattern):
+            id = key.decode().removeprefix(self._prefix)
+            yield id.replace("%7B", "{").replace("%7D", "}").replace("%25", "%")
+
+    def keys(self, id: str) -> tuple[str, ...]:
+        """The key of a response, and then those of its companions."""
         key = self._prefix + id.translate(IN_KEYS)
         return (key, *(f"{{{key}}}:{part}" for part in ("meta", "log", "request", "deleted")))
 
     async def _call(self, script: Script, id: str, doing: str, *arguments: Argument) -> Any:
         """The answer of *script*: a word, and what belongs to it."""
-        keys = self._keys(id)
+        keys = self.keys(id)
         try:
-            commit = self._commit(self._servers.node_of(keys[0]))
+            commit = self._commit(self.servers.node_of(keys[0]))
             return await commit.reply_to(Call(script, keys, arguments))
         except TROUBLE as error:
             raise translated(error, doing) from error
@@ -316,7 +330,7 @@ class RedisStore:
         commit = self._commits.get(node)
         if commit is None:
             commit = GroupCommit(
-                self._servers.send, pipelines=self._pipelines, timeout=self._timeout
+                self.servers.send, pipelines=self._pipelines, timeout=self._timeout
             )
             self._commits[node] = commit
         return commit

@@ -8,7 +8,7 @@ was, under the same token.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from hiredis import pack_command
@@ -23,6 +23,7 @@ __all__ = ("MAX_CONNECTIONS", "SOCKET_TIMEOUT", "Cluster", "Servers", "SingleSer
 
 SOCKET_TIMEOUT: Final = 1.25  # with the longest back-off of a recorder less than `observation`
 MAX_CONNECTIONS: Final = 8
+SCAN: Final = 1000  # keys that a server looks at for one reply
 
 _MISROUTED: Final = (
     exceptions.ConnectionError,
@@ -54,6 +55,10 @@ class Servers(Protocol):
 
     async def send(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to *commands*, or an exception in the place of a reply."""
+        ...
+
+    def scan(self, pattern: str) -> AsyncIterator[bytes]:
+        """All keys that match, wherever they are; some may come twice."""
         ...
 
     def listen_to(self, node: str) -> AbstractConnection:
@@ -103,6 +108,10 @@ class SingleServer:
             return [await _reply_on(connection) for _ in commands]
         finally:  # a connection that has replies to come was closed by the driver
             await pool.release(connection)
+
+    def scan(self, pattern: str) -> AsyncIterator[bytes]:
+        """See ``Servers.scan``."""
+        return self._client.scan_iter(pattern, count=SCAN)
 
     def listen_to(self, node: str) -> AbstractConnection:
         """See ``Servers.listen_to``. It is none of the pool's."""
@@ -175,6 +184,10 @@ class Cluster:
         finally:  # also when the time is up: the node may have been replaced
             self._is_stale = self._is_stale or not was_answered
         return replies
+
+    def scan(self, pattern: str) -> AsyncIterator[bytes]:
+        """See ``Servers.scan``."""
+        return self._client.scan_iter(pattern, count=SCAN)
 
     def listen_to(self, node: str) -> AbstractConnection:
         """See ``Servers.listen_to``. It is none of the node's pool."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -321,6 +322,27 @@ async def test_ids_with_braces_are_ids_like_others(deployment: Deployment) -> No
     for id in ("a{b}c", "a%7Bb%7Dc", "a", "{b}"):
         assert await log_of(store, id) == [id.encode()]
     await store.aclose()
+
+
+async def test_what_is_stored_can_be_listed(deployment: Deployment) -> None:
+    store, _ = deployment.make()
+    await store.open()
+    ids = {"a{b}c", "a%7Bb%7Dc", "a", "ab", "b"}
+    for id in ids:
+        await create(store, id, b"0")
+    await store.delete("ab")
+    assert {id async for id in store.ids()} == ids - {"ab"}
+    assert {id async for id in store.ids("a{")} == {"a{b}c"}
+    await store.aclose()
+
+
+async def test_a_prefix_is_no_pattern(server: Server) -> None:
+    for prefix, id in (("x[a]*", "mine"), ("xa", "other")):
+        store = at(server.url)(quote(prefix))
+        await store.open()
+        await create(store, id)
+        assert [id async for id in store.ids()] == [id]
+        await store.aclose()
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
