@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test soak check format bench clean
 
 help:
 	@echo "make demo    run the main job: sidecar, background response, resume, cancel, delete"
 	@echo "make test    run all tests"
+	@echo "make soak    run the tests of faults at their full lengths"
 	@echo "make check   format, lint and type checks"
 	@echo "make bench   run the benchmarks and print their tables"
 	@echo "make format  rewrite the sources in the project's format"
@@ -25,6 +26,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak --durations=0
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -6,6 +6,8 @@ it is retried, it is also the heartbeat. What the store answers decides what hap
 
 * acknowledged: readers may see it; keep the batch (packed) where the store can forget;
 * ``StoreUnavailable``: nothing is known; wait a little and send the same batch again;
+* ``StoreFull``: it was not done. Tell that we live, which takes no room, and send it again; when
+  the end has come meanwhile, in one batch with the end, which frees more than it takes;
 * ``SequenceGap`` below our tail: the store lost its newest part; send it again, same numbers;
   above: an earlier append of ours arrived after all; go on from there;
 * ``Missing``: the store lost everything; create the record again under the same incarnation,
@@ -18,6 +20,7 @@ A writer that was told of another claim writes nothing more, whatever the store 
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -33,6 +36,7 @@ from response_cache.errors import (
     Missing,
     SequenceGap,
     StoreError,
+    StoreFull,
     StoreUnavailable,
 )
 from response_cache.lifecycle import Status
@@ -84,7 +88,7 @@ class _Batch:
     first: int
     events: tuple[bytes, ...]
     token: str
-    status: str
+    status: str | None  # None: as it was
     notes: bytes | None = None
     snapshot: bytes | None = None
     close: bool = False
@@ -92,6 +96,11 @@ class _Batch:
     @property
     def end(self) -> int:
         return self.first + len(self.events)
+
+    @property
+    def is_sign_of_life(self) -> bool:
+        """Whether it brings nothing, not even a status."""
+        return self.status is None
 
 
 class _Lost(Exception):
@@ -232,8 +241,11 @@ class Writer:
         heartbeat = replace(
             self._closing, first=self._closing.end, events=(), snapshot=None, close=False
         )
-        pause = min(self._options.lease, self.creation.ttl / 2) / RENEWALS  # and not past its life
-        for _ in range(RENEWALS):
+        span = min(self._options.lease, self.creation.ttl / 2)  # and not past its life
+        # Twice in an observation: an older copy's lease may be over, and readers look, too.
+        renewals = max(RENEWALS, math.ceil(2 * span / self._options.observation))
+        pause = span / renewals
+        for _ in range(renewals):
             await anyio.sleep(pause)
             try:
                 await self._commit(heartbeat)
@@ -305,9 +317,12 @@ class Writer:
             started = anyio.current_time()
             try:
                 claim = await self._append(queue[0])
-            except StoreUnavailable:
+            except StoreUnavailable as error:
                 failures += 1
                 self._report_trouble(failures)
+                if isinstance(error, StoreFull) and not queue[0].is_sign_of_life:
+                    batch = self._with_the_end(batch)
+                    queue = self._after_refusal(queue[0].first, batch)
                 await anyio.sleep(_back_off(failures))
             except SequenceGap as gap:
                 if gap.tail < batch.first:
@@ -322,8 +337,8 @@ class Writer:
             else:
                 self._acknowledge(claim)
                 self._pace.spend(self._acknowledged_at, self._acknowledged_at - started)
-                del queue[0]
-                if failures:
+                done = queue.pop(0)
+                if failures and not done.is_sign_of_life:
                     logger.info("%s: the store answers again", claim.id)
                     failures = 0
         self._retained.add(batch.first, batch.events)
@@ -343,10 +358,27 @@ class Writer:
             stream_ttl=self.creation.stream_ttl,
         )
 
+    def _with_the_end(self, batch: _Batch) -> _Batch:
+        """*batch*, which took no effect, and all that came after it if that is the end."""
+        if self._closing is not None or not self._recorder.is_over:
+            return batch
+        end = self._next_batch()
+        self._closing = replace(
+            end, first=batch.first, events=batch.events + end.events, notes=self._notes
+        )
+        self._in_flight = self._closing
+        return self._closing
+
+    def _after_refusal(self, tail: int, batch: _Batch) -> list[_Batch]:
+        """What to send to a store that is full: else its readers would take us for dead."""
+        return [_Batch(tail, (), secrets.token_hex(8), None), *self._from(tail, batch)]
+
     def _from(self, tail: int, batch: _Batch) -> list[_Batch]:
         """What to send to a store whose tail is *tail*, so that it has all through *batch*."""
-        self._claim = replace(self._claim, tail=tail)
         goal = replace(self._closing or batch, notes=self._notes)  # older ones may be lost, too
+        if tail > goal.end or (goal.close and tail == goal.end):
+            raise _Lost  # more than we ever sent, or our end's place: another one has our claim
+        self._claim = replace(self._claim, tail=tail)
         self._snapshot_at = 0  # and so may be the snapshot
         if tail > goal.first:
             rest = goal.events[tail - goal.first :]

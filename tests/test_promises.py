@@ -44,6 +44,8 @@ EXAMPLES = int(os.environ.get("PROMISES_EXAMPLES", "120"))
 OPTIONS = Options(lease=6.0, take_lease=2.0, observation=2.0, ttl=1000.0, stream_ttl=1000.0)
 REST = 3 * OPTIONS.lease + 4 * OPTIONS.observation
 """Seconds in which all must come to rest: lease, a taker's lease, observation, and back-offs."""
+SETBACK = OPTIONS.take_lease + OPTIONS.observation + 1.0
+"""Seconds by which one fault more may put that off: it can cost a take, and what was observed."""
 
 BODY = {"model": "m", "input": "hi", "background": True}
 ITEM = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress"}
@@ -177,7 +179,7 @@ class History:
         self.store.come_back()
         if not self.has_crashed:
             self.recording.connection.mend()
-        with anyio.move_on_after(REST):
+        with anyio.move_on_after(REST + self.store.planned * SETBACK):
             while True:
                 await self.poll()
                 await self.judge.look()

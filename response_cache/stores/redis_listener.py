@@ -76,7 +76,13 @@ class Wakeups:
         node = self._servers.node_of(channel)
         listener = self._listeners.get(node)
         if listener is None:
-            listener = Listener(self._servers, node, timeout=self._timeout, on_loss=self._rearrange)
+            listener = Listener(
+                self._servers,
+                node,
+                timeout=self._timeout,
+                on_loss=self._rearrange,
+                on_end=self._forget,
+            )
             self._listeners[node] = listener
         self._places[channel] = listener
         listener.add(news)
@@ -90,13 +96,18 @@ class Wakeups:
                 lost.discard(news)
                 self._place(channel, news)
 
+    def _forget(self, ended: Listener) -> None:
+        """Have the next channel of its node start another one."""
+        if self._listeners.get(ended.node) is ended:
+            del self._listeners[ended.node]
+
 
 class _Silent(Disconnected):
     """Nothing was heard for too long."""
 
 
 class Listener:
-    """One connection that only listens, and is made again when it is lost."""
+    """One connection that only listens, and is made again when it is lost and still needed."""
 
     def __init__(
         self,
@@ -105,12 +116,17 @@ class Listener:
         *,
         timeout: float,
         on_loss: Callable[[Listener], Awaitable[None]],
+        on_end: Callable[[Listener], None],
     ) -> None:
-        """*on_loss* is called after each loss, before it begins anew; *timeout* is for either."""
+        """*on_loss* is called after each loss, before it begins anew; *timeout* is for either.
+
+        *on_end* is called when it does not: its node may have left for good.
+        """
         self.node = node
         self._servers = servers
         self._timeout = timeout
         self._on_loss = on_loss
+        self._on_end = on_end
         self._wanted: dict[bytes, News] = {}
         self._asked: set[bytes] = set()  # channels that the server was last asked to send
         self._unconfirmed: Counter[bytes] = Counter()
@@ -135,8 +151,8 @@ class Listener:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        """Listen, and begin anew after each loss."""
-        while True:
+        """Listen, and begin anew after each loss, as long as anything is wanted."""
+        while self._wanted:
             try:
                 await self._listen()
             except* TROUBLE as group:
@@ -149,12 +165,10 @@ class Listener:
                     await self._on_loss(self)
             except TROUBLE as error:
                 self._report(error)
+        self._on_end(self)
 
     async def _listen(self) -> None:
         """Keep one connection until it is lost. Does not return."""
-        while not self._wanted:
-            self._stirred.clear()
-            await self._stirred.wait()
         connection = self._servers.listen_to(self.node)
         self._asked.clear()
         self._unconfirmed.clear()

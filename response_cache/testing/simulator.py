@@ -96,6 +96,11 @@ class FaultyStore:
         """What happens to the next calls of *operation*, one by one; None is nothing."""
         self._planned.setdefault(operation, deque()).extend(faults)
 
+    @property
+    def planned(self) -> int:
+        """How many calls something will still happen to."""
+        return sum(map(len, self._planned.values()))
+
     def go_down(self) -> None:
         """Answer nothing until ``come_back``."""
         self.is_down = True

@@ -49,6 +49,7 @@ async def serving(
 ) -> AsyncIterator[str]:
     """Serve *app* in this (asyncio) event loop while the block runs; gives the base URL."""
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio cannot tell it is TCP
     config = uvicorn.Config(
         app, lifespan=lifespan, log_level="critical", timeout_graceful_shutdown=1, **options
     )

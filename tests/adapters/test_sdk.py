@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import anyio
 import anyio.to_thread
@@ -22,6 +24,7 @@ from response_cache.codec import JsonObject
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
 from tests.adapters.servers import serving
+from tests.stores.servers import Server, running_server
 
 DEADLINE: Final = 20.0
 MODEL: Final = "gpt-scripted"
@@ -36,6 +39,33 @@ PENDING: Final = ("queued", "in_progress")
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"  # the server's
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[Server]:
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: Server) -> str:
+    return f"{redis_server.url}?key_prefix={uuid4().hex}:"
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'responses.db'}"
+
+
+@pytest.fixture
+def memory_url() -> str:
+    return "memory://"
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def store(request: pytest.FixtureRequest) -> str:
+    """The URL of each store in turn. Tests without it are about what no store takes part in."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
 
 
 @dataclass(frozen=True)
@@ -162,8 +192,8 @@ def numbers(events: Sequence[Any]) -> list[int]:
 # Polling.
 
 
-async def test_a_background_response_is_queued_at_once_and_polled_to_its_end() -> None:
-    async with served(app_of(Script())) as client:
+async def test_a_background_response_is_queued_at_once_and_polled_to_its_end(store: str) -> None:
+    async with served(app_of(Script(), store=store)) as client:
         created = await create(client, metadata={"ticket": "42"}, instructions="Be brief")
         assert (created.status, created.background, created.output) == ("queued", True, [])
         response = await ended(client, created.id)
@@ -174,9 +204,9 @@ async def test_a_background_response_is_queued_at_once_and_polled_to_its_end() -
         assert response.usage.output_tokens == len(WORDS)
 
 
-async def test_a_poll_shows_what_there_is_so_far() -> None:
+async def test_a_poll_shows_what_there_is_so_far(store: str) -> None:
     script = Script(is_held=True)
-    async with served(app_of(script)) as client:
+    async with served(app_of(script, store=store)) as client:
         created = await create(client)
         response = await reached(client, created.id, "".join(WORDS[:HELD]))
         assert response.status == "in_progress"
@@ -184,9 +214,9 @@ async def test_a_poll_shows_what_there_is_so_far() -> None:
         assert (await ended(client, created.id)).output_text == TEXT
 
 
-async def test_raw_replies_have_a_request_id_and_say_when_to_poll_again() -> None:
+async def test_raw_replies_have_a_request_id_and_say_when_to_poll_again(store: str) -> None:
     script = Script(is_held=True)
-    async with served(app_of(script)) as client:
+    async with served(app_of(script, store=store)) as client:
         raw = client.responses.with_raw_response
         created = await raw.create(model=MODEL, input="Tell me", background=True)
         assert (created.request_id or "").startswith("req_")
@@ -203,9 +233,9 @@ async def test_raw_replies_have_a_request_id_and_say_when_to_poll_again() -> Non
 # Streaming.
 
 
-async def test_a_background_stream_brings_events_while_they_are_made() -> None:
+async def test_a_background_stream_brings_events_while_they_are_made(store: str) -> None:
     script = Script(is_held=True)
-    async with served(app_of(script)) as client:
+    async with served(app_of(script, store=store)) as client:
         events: list[Any] = []
         stream = await client.responses.create(
             model=MODEL, input="Tell me", background=True, stream=True
@@ -224,9 +254,9 @@ async def test_a_background_stream_brings_events_while_they_are_made() -> None:
 
 
 @pytest.mark.parametrize("last", [0, 2, FIRST_WORD])
-async def test_a_client_that_drops_resumes_without_a_gap_or_a_repeat(last: int) -> None:
+async def test_a_client_that_drops_resumes_without_a_gap_or_a_repeat(store: str, last: int) -> None:
     script = Script(is_held=True)
-    async with served(app_of(script)) as client:
+    async with served(app_of(script, store=store)) as client:
         before: list[Any] = []
         async with await client.responses.create(
             model=MODEL, input="Tell me", background=True, stream=True
@@ -244,21 +274,21 @@ async def test_a_client_that_drops_resumes_without_a_gap_or_a_repeat(last: int) 
         assert len(script.requests) == 1
 
 
-@pytest.mark.parametrize("cursor", [-1, 0, FIRST_WORD, LAST - 1, LAST, LAST + 10])
-async def test_a_finished_response_is_streamed_from_any_cursor(cursor: int) -> None:
-    async with served(app_of(Script())) as client:
+async def test_a_finished_response_is_streamed_from_any_cursor(store: str) -> None:
+    async with served(app_of(Script(), store=store)) as client:
         created = await create(client)
         await ended(client, created.id)
-        async with await client.responses.retrieve(
-            created.id, stream=True, starting_after=cursor
-        ) as stream:
-            events = [event async for event in stream]
-        assert numbers(events) == list(range(cursor + 1, LAST + 1))
+        for cursor in (-1, 0, FIRST_WORD, LAST - 1, LAST, LAST + 10):
+            async with await client.responses.retrieve(
+                created.id, stream=True, starting_after=cursor
+            ) as stream:
+                events = [event async for event in stream]
+            assert numbers(events) == list(range(cursor + 1, LAST + 1))
 
 
-async def test_the_stream_helper_resumes_and_gives_the_final_response() -> None:
+async def test_the_stream_helper_resumes_and_gives_the_final_response(store: str) -> None:
     script = Script(is_held=True)
-    async with served(app_of(script)) as client:
+    async with served(app_of(script, store=store)) as client:
         created = await create(client)
         await reached(client, created.id, "".join(WORDS[:HELD]))
         script.released.set()
@@ -271,9 +301,9 @@ async def test_the_stream_helper_resumes_and_gives_the_final_response() -> None:
         assert (final.id, final.status, final.output_text) == (created.id, "completed", TEXT)
 
 
-async def test_the_stream_helper_creates_in_the_background() -> None:
+async def test_the_stream_helper_creates_in_the_background(store: str) -> None:
     async with (
-        served(app_of(Script())) as client,
+        served(app_of(Script(), store=store)) as client,
         client.responses.stream(model=MODEL, input="Tell me", background=True) as stream,
     ):
         final = await stream.get_final_response()
@@ -284,9 +314,9 @@ async def test_the_stream_helper_creates_in_the_background() -> None:
 # Cancelling and deleting.
 
 
-async def test_cancel_stops_the_upstream_and_keeps_what_there_was() -> None:
+async def test_cancel_stops_the_upstream_and_keeps_what_there_was(store: str) -> None:
     script = Script(is_held=True)
-    async with served(app_of(script)) as client:
+    async with served(app_of(script, store=store)) as client:
         created = await create(client)
         await reached(client, created.id, "".join(WORDS[:HELD]))
         cancelled = await client.responses.cancel(created.id)
@@ -297,9 +327,11 @@ async def test_cancel_stops_the_upstream_and_keeps_what_there_was() -> None:
         assert await client.responses.cancel(created.id) == cancelled
 
 
-async def test_the_stream_of_a_cancelled_response_ends_as_failed_without_an_error() -> None:
+async def test_the_stream_of_a_cancelled_response_ends_as_failed_without_an_error(
+    store: str,
+) -> None:
     script = Script(is_held=True)
-    async with served(app_of(script)) as client:
+    async with served(app_of(script, store=store)) as client:
         stream = await client.responses.create(
             model=MODEL, input="Tell me", background=True, stream=True
         )
@@ -324,25 +356,25 @@ def assert_is_cancelled(event: Any) -> None:
     assert (event.response.status, event.response.error) == ("cancelled", None)
 
 
-async def test_cancel_of_a_completed_response_is_a_bad_request() -> None:
-    async with served(app_of(Script()), retries=2) as client:
+async def test_cancel_of_a_completed_response_is_a_bad_request(store: str) -> None:
+    async with served(app_of(Script(), store=store), retries=2) as client:
         created = await create(client)
         await ended(client, created.id)
         with pytest.raises(openai.BadRequestError, match=r"Cannot cancel a completed response\."):
             await client.responses.cancel(created.id)
 
 
-async def test_a_deleted_response_is_found_by_nobody() -> None:
-    async with served(app_of(Script())) as client:
+async def test_a_deleted_response_is_found_by_nobody(store: str) -> None:
+    async with served(app_of(Script(), store=store)) as client:
         created = await create(client)
         await ended(client, created.id)
         await client.responses.delete(created.id)
         await assert_not_found(client, created.id)
 
 
-async def test_delete_stops_a_running_response_and_ends_its_streams() -> None:
+async def test_delete_stops_a_running_response_and_ends_its_streams(store: str) -> None:
     script = Script(is_held=True)
-    async with served(app_of(script)) as client:
+    async with served(app_of(script, store=store)) as client:
         stream = await client.responses.create(
             model=MODEL, input="Tell me", background=True, stream=True
         )
@@ -358,8 +390,8 @@ async def test_delete_stops_a_running_response_and_ends_its_streams() -> None:
         await assert_not_found(client, id)
 
 
-async def test_the_response_of_another_key_is_found_by_nobody_else() -> None:
-    async with served(app_of(Script())) as client:
+async def test_the_response_of_another_key_is_found_by_nobody_else(store: str) -> None:
+    async with served(app_of(Script(), store=store)) as client:
         created = await create(client)
         await assert_not_found(client.with_options(api_key="sk-2"), created.id)
         assert (await ended(client, created.id)).status == "completed"
@@ -479,9 +511,11 @@ async def test_a_request_that_could_not_be_kept_is_a_bad_request(
 
 
 @pytest.mark.parametrize("background", [True, False])
-async def test_a_response_is_continued_under_the_upstreams_own_id(background: bool) -> None:
+async def test_a_response_is_continued_under_the_upstreams_own_id(
+    store: str, background: bool
+) -> None:
     script = Script()
-    async with served(app_of(script)) as client:
+    async with served(app_of(script, store=store)) as client:
         first = await create(client)
         await ended(client, first.id)
         second = await create(client, previous_response_id=first.id, background=background)
@@ -530,9 +564,11 @@ async def _nowhere(message: Any) -> None:
 
 
 @pytest.mark.parametrize("is_held", [True, False])
-async def test_a_retried_create_with_an_idempotency_key_makes_one_response(is_held: bool) -> None:
+async def test_a_retried_create_with_an_idempotency_key_makes_one_response(
+    store: str, is_held: bool
+) -> None:
     script = Script(is_held=is_held)
-    async with served(LosesReplies(app_of(script), left=2), retries=2) as client:
+    async with served(LosesReplies(app_of(script, store=store), left=2), retries=2) as client:
         key = {"Idempotency-Key": "once"}
         created = await create(client, extra_headers=key)
         assert created.id == (await create(client, extra_headers=key)).id
@@ -559,7 +595,7 @@ def sync_client(client: AsyncOpenAI) -> Iterator[OpenAI]:
         yield twin
 
 
-async def test_the_synchronous_client_creates_polls_streams_and_deletes() -> None:
+async def test_the_synchronous_client_creates_polls_streams_and_deletes(store: str) -> None:
     def use(twin: OpenAI) -> None:
         created = twin.responses.create(model=MODEL, input="Tell me", background=True)
         while (response := twin.responses.retrieve(created.id)).status in PENDING:
@@ -575,12 +611,12 @@ async def test_the_synchronous_client_creates_polls_streams_and_deletes() -> Non
         with pytest.raises(openai.NotFoundError):
             twin.responses.retrieve(created.id)
 
-    async with served(app_of(Script())) as client:
+    async with served(app_of(Script(), store=store)) as client:
         with sync_client(client) as twin:
             await anyio.to_thread.run_sync(use, twin)
 
 
-async def test_the_synchronous_client_drops_resumes_and_cancels() -> None:
+async def test_the_synchronous_client_drops_resumes_and_cancels(store: str) -> None:
     script = Script(is_held=True)
 
     def use(twin: OpenAI) -> None:
@@ -598,7 +634,7 @@ async def test_the_synchronous_client_drops_resumes_and_cancels() -> None:
         assert numbers(seen) == list(range(len(seen)))
         assert_is_cancelled(seen[-1])
 
-    async with served(app_of(script)) as client:
+    async with served(app_of(script, store=store)) as client:
         with sync_client(client) as twin:
             await anyio.to_thread.run_sync(use, twin)
         await script.stopped.wait()

@@ -1,0 +1,1 @@
+"""Several processes over one store, and processes that die."""

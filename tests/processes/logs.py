@@ -1,0 +1,54 @@
+"""What the store has of a response, looked at past every process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeAlias
+
+from response_cache.sse import payload
+from response_cache.store import Page, Store
+from response_cache.stores import store_from_url
+
+Event: TypeAlias = dict[str, Any]
+
+TERMINAL: Final = ("response.completed", "response.incomplete", "response.failed")
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Store]:
+    """The store at *url*, from this process."""
+    store = store_from_url(url)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+async def page_of(url: str, id: str) -> Page:
+    """The record with its whole log."""
+    async with opened(url) as store:
+        page = await store.read(id, after=-1)
+    assert page is not None
+    return page
+
+
+def events_of(page: Page) -> list[Event]:
+    """The events in *page*."""
+    return [json.loads(payload(event)) for event in page.events]
+
+
+def assert_is_whole(page: Page) -> None:
+    """Closed, with dense numbers, and one end that nothing follows."""
+    assert page.closed
+    events = events_of(page)
+    assert [event["sequence_number"] for event in events] == list(range(page.tail))
+    assert [event["type"] in TERMINAL for event in events] == [False] * (page.tail - 1) + [True]
+    assert events[-1]["response"]["status"] == page.status
+
+
+def text_in(events: list[Event]) -> str:
+    """What the deltas say."""
+    return "".join(e["delta"] for e in events if e["type"] == "response.output_text.delta")

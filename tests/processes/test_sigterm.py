@@ -1,0 +1,92 @@
+"""SIGTERM while readers are attached: nobody is left waiting, and everything can be resumed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import anyio
+import anyio.lowlevel
+
+from response_cache.testing.http_suite.site import error_of, text_of
+from tests.processes.logs import assert_is_whole, page_of, text_in
+from tests.processes.replicas import PATIENCE, Replica, replicas
+
+DRAIN: Final = 0.5
+LATER: Final = 5.0  # seconds more on a machine that has other things to do
+
+
+async def test_what_a_stopped_process_recorded_ends_failed_for_readers_everywhere(
+    store_url: str,
+) -> None:
+    async with replicas(1, store_url, drain_timeout=DRAIN) as (here, (a,)):
+        id, call = await a.site.begin()
+        async with a.site.reading(id) as one, here.reading(id) as other:
+            await call.say("Hello")
+            for reader in (one, other):
+                await reader.until("response.output_text.delta")
+            a.tell_to_stop()
+            with anyio.fail_after(DRAIN + LATER):
+                [end] = await one.rest()
+                assert await other.rest() == [end]
+                await call.stopped()
+                assert await a.program.ended() == 0
+        failed = await here.object(id)
+        assert end["response"] == failed
+        assert (failed["status"], text_of(failed)) == ("failed", "Hello")
+        assert failed["error"]["message"] == "The server was shut down while it answered."
+        page = await page_of(store_url, id)
+        assert_is_whole(page)
+        assert page.epoch == 1
+
+
+async def test_readers_of_what_lives_elsewhere_are_sent_away_and_resume_there(
+    store_url: str,
+) -> None:
+    async with replicas(1, store_url, drain_timeout=DRAIN) as (here, (a,)):
+        id, call = await here.begin()
+        async with a.site.reading(id) as reader:
+            await call.say("Hel")
+            before = [await reader.next() for _ in range(6)]
+            a.tell_to_stop()
+            with anyio.fail_after(DRAIN + LATER):
+                assert await reader.rest() == []
+                assert await a.program.ended() == 0
+        last = before[-1]["sequence_number"]
+        async with here.reading(id, starting_after=last) as reader:
+            await call.say("lo")
+            await call.complete()
+            after = await reader.rest()
+        assert text_in(before + after) == "Hello"
+        assert after[-1]["type"] == "response.completed"
+        page = await page_of(store_url, id)
+        assert_is_whole(page)
+        assert [event["sequence_number"] for event in before + after] == list(range(page.tail))
+
+
+async def test_work_that_ends_in_time_is_completed_and_no_other_is_taken(store_url: str) -> None:
+    async with replicas(1, store_url, drain_timeout=PATIENCE) as (here, (a,)):
+        id, call = await a.site.begin()
+        async with a.site.reading(id) as one, here.reading(id) as other:
+            await call.say("Hel")
+            for reader in (one, other):
+                await reader.until("response.output_text.delta")
+            a.tell_to_stop()
+            await until_it_drains(a)
+            refused = await a.site.post()
+            assert error_of(refused, 503)
+            assert refused.headers["retry-after"]
+            await call.say("lo")
+            await call.complete()
+            ends = [(await reader.rest())[-1] for reader in (one, other)]
+        assert await a.program.ended() == 0
+        assert ends[0] == ends[1]
+        assert ends[0]["response"] == await here.object(id)
+        assert (ends[0]["type"], text_of(ends[0]["response"])) == ("response.completed", "Hello")
+
+
+async def until_it_drains(replica: Replica) -> None:
+    """Return when the signal has arrived."""
+    health = f"{replica.program.url}/healthz"
+    with anyio.fail_after(PATIENCE):
+        while (await replica.site.client.get(health)).is_success:
+            await anyio.lowlevel.checkpoint()
