@@ -237,6 +237,7 @@ STEPS = st.one_of(
     st.tuples(st.just("fault"), st.tuples(OPERATIONS, st.lists(FAULTS, min_size=1, max_size=3))),
     st.tuples(st.just("fault"), st.tuples(st.just("append"), st.lists(FAULTS, min_size=1))),
     st.tuples(st.just("outage"), PAUSES),
+    st.tuples(st.just("full"), PAUSES),
     st.tuples(st.just("partition"), PAUSES),
     st.tuples(st.just("complete"), st.none()),
     st.tuples(st.just("cancel"), st.none()),
@@ -260,6 +261,10 @@ async def take_step(history: History, name: str, argument: Any) -> None:
             history.store.go_down()
             await anyio.sleep(argument)
             history.store.come_back()
+        case "full":
+            history.store.is_full = True
+            await anyio.sleep(argument)
+            history.store.is_full = False
         case "partition":
             history.recording.connection.cut()
             await anyio.sleep(argument)

@@ -306,6 +306,50 @@ async def test_retries_come_at_least_every_half_second_and_keep_the_lease() -> N
         assert await bench.words() == ["a"]
 
 
+async def test_a_full_store_is_told_that_the_recorder_lives_until_there_is_room() -> None:
+    bench = Bench()
+    async with bench.writing():
+        bench.store.is_full = True
+        bench.say("a")
+        for _ in range(int(3 * LEASE)):
+            await anyio.sleep(1)
+            assert not (await bench.page()).orphaned
+        assert await bench.words() == []
+        bench.say("b")
+        bench.store.is_full = False
+        await anyio.sleep(1)
+        assert await bench.words() == ["a", "b"]
+
+
+async def test_an_end_goes_with_what_was_refused_before_it_and_needs_no_room() -> None:
+    bench = Bench()
+    async with bench.writing():
+        bench.store.is_full = True
+        bench.say("a")
+        await anyio.sleep(1)
+        bench.say("b")
+        bench.complete()
+        await bench.until_over()
+        assert bench.writer.outcome is Outcome.CLOSED
+        assert await bench.words() == ["a", "b"]
+        page = await bench.page()
+        assert page.closed
+        assert page.status == "completed"
+
+
+async def test_who_finds_more_events_than_it_ever_had_gives_way() -> None:
+    bench = Bench()
+    async with bench.writing():
+        claim = bench.writer.claim
+        events = [b"data: {}\n\n"] * 5
+        await bench.store.truth.append(claim, events, batch="twin", lease=LEASE, ttl=1000.0)
+        bench.say("a")
+        bench.complete()
+        await bench.until_over()
+        assert bench.writer.outcome is Outcome.TAKEN
+        assert not (await bench.page()).closed
+
+
 async def test_a_lost_newest_part_is_sent_again_under_the_same_numbers() -> None:
     bench = Bench(flush_interval=0.0)
     async with bench.writing():

@@ -26,7 +26,7 @@ import anyio.lowlevel
 from response_cache.answer import Answer
 from response_cache.cache import ResponseCache
 from response_cache.codec import JsonObject, dump, load
-from response_cache.errors import NotFound, StoreError, StoreUnavailable, Unavailable
+from response_cache.errors import NotFound, StoreError, StoreFull, StoreUnavailable, Unavailable
 from response_cache.events import TERMINAL
 from response_cache.identity import ANYBODY, Owner
 from response_cache.options import Options
@@ -89,6 +89,7 @@ class FaultyStore:
         self._planned: dict[str, deque[Fault | None]] = {}
         self._shaken = anyio.Event()
         self.is_down = False
+        self.is_full = False  # what takes room is refused; an end frees more than it takes
         self.operations: Counter[str] = Counter()
         self.truth = make(self._time)
 
@@ -107,8 +108,8 @@ class FaultyStore:
         self.shake()
 
     def come_back(self) -> None:
-        """Answer again."""
-        self.is_down = False
+        """Answer again, and have room."""
+        self.is_down = self.is_full = False
         self.shake()
 
     async def lose(self, newest: int | None = None, *, id: str | None = None) -> None:
@@ -122,7 +123,15 @@ class FaultyStore:
         self._replayed_at = None
         self.shake()
 
-    async def perform(self, name: str, id: str, call: Call[T], *, writes: bool = False) -> T:
+    async def perform(
+        self,
+        name: str,
+        id: str,
+        call: Call[T],
+        *,
+        writes: bool = False,
+        takes_room: bool = False,
+    ) -> T:
         """One operation of some process, with the fault that is planned for it."""
         await anyio.lowlevel.checkpoint()
         self.operations[name] += 1
@@ -131,6 +140,8 @@ class FaultyStore:
         fault = planned.popleft() if planned else None
         if self.is_down or fault is Fault.BEFORE or (fault is Fault.LATE and not writes):
             raise StoreUnavailable(f"{name}: the store does not answer")
+        if self.is_full and takes_room:
+            raise StoreFull(f"{name}: there is no room")
         if fault is Fault.LATE:
             self._late.append(_Late(id, call, self._lateness))
             raise StoreUnavailable(f"{name}: the store does not answer yet")
@@ -225,7 +236,7 @@ class Connection:
                 ttl=ttl,
             )
 
-        return await self._write("create", id, call)
+        return await self._write("create", id, call, takes_room=True)
 
     async def append(
         self,
@@ -257,7 +268,8 @@ class Connection:
                 stream_ttl=stream_ttl,
             )
 
-        return await self._write("append", claim.id, call)
+        takes_room = not close and (bool(events) or snapshot is not None or notes is not None)
+        return await self._write("append", claim.id, call, takes_room=takes_room)
 
     async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
         """See ``Store.take``."""
@@ -303,9 +315,9 @@ class Connection:
         """See ``Store.delete``."""
         return await self._write("delete", id, lambda store: store.delete(id, claim=claim))
 
-    async def _write(self, name: str, id: str, call: Call[T]) -> T:
+    async def _write(self, name: str, id: str, call: Call[T], *, takes_room: bool = False) -> T:
         self._require_whole()
-        result = await self._shared.perform(name, id, call, writes=True)
+        result = await self._shared.perform(name, id, call, writes=True, takes_room=takes_room)
         self._require_whole()  # cut in the meantime: the answer does not arrive
         return result
 
