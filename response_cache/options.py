@@ -49,7 +49,7 @@ class Options(BaseModel):
     flush_interval: float | None = Field(default=None, ge=0)
     """Time between two batches of one response; None for what suits the store."""
     max_flush_interval: float = Field(default=0.2, ge=0)
-    """How far a slow store may stretch it."""
+    """How far a slow store may stretch it, and what it is while nobody waits for the events."""
     flush_burst: int = Field(default=4, ge=1)
     """How many batches may go without waiting after a pause, so that a first token is not late."""
     buffer_bytes: int = Field(default=16 * 2**20, ge=1)

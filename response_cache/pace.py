@@ -26,13 +26,17 @@ class Pace:
         self._refill(now)
         return max(0.0, (1.0 - self._tokens) * self._interval)
 
-    def spend(self, now: float, took: float) -> None:
-        """A batch has gone at *now*, and the store needed *took* seconds for it."""
+    def spend(self, now: float, took: float, *, is_watched: bool = True) -> None:
+        """A batch has gone at *now*, and the store needed *took* seconds for it.
+
+        While nobody waits for them, batches go at the longest interval.
+        """
         if self._shortest <= 0:
             return
         self._refill(now)
         self._tokens = max(0.0, self._tokens - 1.0)
-        self._interval = min(max(self._shortest, _STRETCH * took), self._longest)
+        shortest = self._shortest if is_watched else self._longest
+        self._interval = min(max(shortest, _STRETCH * took), self._longest)
 
     def _refill(self, now: float) -> None:
         self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) / self._interval)

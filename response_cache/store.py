@@ -32,7 +32,7 @@ Each operation is atomic and calls no other. All of them may raise ``StoreUnavai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 __all__ = ("Claim", "Page", "Store", "Taken")
@@ -46,6 +46,8 @@ class Claim:
     incarnation: str
     epoch: int  # fencing token: 1 at creation, raised by each take
     tail: int
+    # Whether somebody may be waiting for what is appended; a store that cannot tell says yes.
+    is_watched: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -336,7 +336,8 @@ class Writer:
                 raise _Lost from error
             else:
                 self._acknowledge(claim)
-                self._pace.spend(self._acknowledged_at, self._acknowledged_at - started)
+                took = self._acknowledged_at - started
+                self._pace.spend(self._acknowledged_at, took, is_watched=claim.is_watched)
                 done = queue.pop(0)
                 if failures and not done.is_sign_of_life:
                     logger.info("%s: the store answers again", claim.id)

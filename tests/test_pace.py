@@ -37,6 +37,14 @@ def test_a_pause_fills_the_bucket_but_not_beyond_the_burst() -> None:
     assert pace.delay(500.0) > 0
 
 
+def test_batches_that_nobody_waits_for_go_at_the_longest_interval() -> None:
+    pace = Pace(0.05, longest=0.2, burst=1)
+    pace.spend(100.0, took=0.0, is_watched=False)
+    assert pace.delay(100.0) == pytest.approx(0.2)
+    pace.spend(100.2, took=0.0, is_watched=True)
+    assert pace.delay(100.2) == pytest.approx(0.05)
+
+
 def test_a_slow_store_stretches_the_interval_up_to_the_longest() -> None:
     pace = Pace(0.05, longest=0.2, burst=1)
     pace.spend(10.0, took=0.03)

@@ -227,7 +227,10 @@ class RedisStore:
             _refuse(doing, answer)
         if close:
             self._compact_later(claim)
-        return Claim(claim.id, claim.incarnation, claim.epoch, int(answer[1]))
+        is_watched = len(answer) < 3 or answer[2] > 0
+        return Claim(
+            claim.id, claim.incarnation, claim.epoch, int(answer[1]), is_watched=is_watched
+        )
 
     async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
         """See ``Store.take``. It is a renewal with the ttl that was last given."""

@@ -515,6 +515,16 @@ async def test_who_comes_back_at_once_is_still_listening(counting: Counting, pre
     await store.aclose()
 
 
+async def test_an_append_tells_whether_anybody_listens(store: RedisStore) -> None:
+    claim = await append(store, await create(store), b"0")
+    assert not claim.is_watched
+    waiting = asyncio.create_task(store.wait("r", after=0, epoch=1, incarnation="first"))
+    while not claim.is_watched:
+        claim = await append(store, claim, b"more")
+        await asyncio.sleep(0.01)
+    await waiting
+
+
 class Mute(SingleServer):
     """A server whose messages are all lost."""
 

@@ -65,9 +65,10 @@ else
   renew(record, changes, lease, ttl)
 end
 redis.call('HSET', META, unpack(changes))
+local heard = 1
 if closes then
   tell(publish, {LOG, CLAIM}, record)
 elseif record.tail > tail and not is_repeated then
-  tell(publish, {LOG}, record)
+  heard = tell(publish, {LOG}, record)
 end
-return {'done', whole(record.tail)}
+return {'done', whole(record.tail), heard}

@@ -63,11 +63,15 @@ local function renew(record, changes, lease, ttl)
   end
 end
 
--- A lost message costs one look more, so it must not undo what was written.
+-- A lost message costs one look more, so it must not undo what was written. Gives back how many
+-- connections heard the first channel, 1 where that is not known.
 local function tell(publish, channels, record)
   local position = table.concat({whole(record.epoch), whole(record.tail),
     record.closed and '1' or '0', record.incarnation}, ' ')
+  local heard
   for _, channel in ipairs(channels) do
-    redis.pcall(publish, channel, position)
+    local receivers = redis.pcall(publish, channel, position)
+    heard = heard or (type(receivers) == 'number' and receivers or 1)
   end
+  return heard
 end
