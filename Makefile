@@ -4,11 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test soak check format bench clean
+LITELLM := .venv-litellm
+LITELLM_READY := $(LITELLM)/.ready
+
+.PHONY: help demo test test-litellm test-litellm-alone soak check format bench clean
 
 help:
 	@echo "make demo    run the main job: sidecar, background response, resume, cancel, delete"
 	@echo "make test    run all tests"
+	@echo "make test-litellm   run the tests with a real LiteLLM proxy, in an environment of their own"
 	@echo "make soak    run the tests of faults at their full lengths"
 	@echo "make check   format, lint and type checks"
 	@echo "make bench   run the benchmarks and print their tables"
@@ -26,6 +30,21 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+	@echo "The tests with a real LiteLLM proxy are separate: make test-litellm"
+
+$(LITELLM_READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(LITELLM)
+	$(LITELLM)/bin/python -m pip install --quiet --upgrade 'pip>=24'
+	$(LITELLM)/bin/python -m pip install --quiet --editable '.[litellm-test]'
+	@touch $(LITELLM_READY)
+
+test-litellm: $(LITELLM_READY)
+	$(LITELLM)/bin/python -m pytest tests/litellm
+
+# What LiteLLM does without us, under the same configuration: most of these tests fail, and say how.
+test-litellm-alone: $(LITELLM_READY)
+	RESPONSE_CACHE_LITELLM_ALONE=1 $(LITELLM)/bin/python -m pytest tests/litellm
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak --durations=0
@@ -43,4 +62,4 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LITELLM) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -97,6 +97,11 @@ class Answer:
         self.stopped = anyio.Event()
 
     @property
+    def id(self) -> str:
+        """The id of the response that this answers."""
+        return self._recorder.id
+
+    @property
     def heard_at(self) -> float:
         """When the upstream last gave a sign of life; while it is held back, it cannot."""
         return anyio.current_time() if self._is_held else self._heard_at
@@ -131,6 +136,15 @@ class Answer:
     def admitted(self) -> None:
         """The upstream has accepted the request, though its headers have not come yet."""
         self._admit()
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep something about the run as JSON, for operators (``Page.notes``), not for clients.
+
+        It is stored with the next events, so what comes after the terminal one is too late: it is
+        dropped. A later value of the same name replaces the earlier.
+        """
+        if not self._recorder.is_over:
+            self._recorder.note(name, value)
 
     async def write(self, chunk: bytes) -> None:
         """A piece of the body. Waits while the store is behind by more than the buffer.
@@ -311,4 +325,6 @@ def _failure_in(body: object, code: str = "server_error") -> Failure | None:
     if not isinstance(error, dict) or not isinstance(error.get("message"), str):
         return None
     own = error.get("code")
-    return Failure(error["message"], own if isinstance(own, str) and own else code)
+    if isinstance(own, str) and own and not own.isdigit():  # some repeat the HTTP status there
+        code = own
+    return Failure(error["message"], code)

@@ -124,6 +124,17 @@ async def test_a_stream_without_an_end_has_failed(chunks: list[bytes]) -> None:
     assert listening.answer.has_ended
 
 
+async def test_a_note_is_kept_until_the_end_and_not_after_it() -> None:
+    listening = Listening()
+    listening.answer.note("cost", 0.5)
+    await listening.hear([WORD], SSE)
+    listening.answer.note("cost", 0.7)
+    notes = load(listening.recorder.take_notes() or b"")
+    assert notes == {"cost": 0.5}
+    assert listening.recorder.take_notes() is None
+    assert listening.answer.id == "resp_rc1"
+
+
 async def test_an_error_event_gives_the_reason() -> None:
     error = b'data: {"type":"error","error":{"code":"c","message":"Overloaded."}}\n\n'
     assert (await Listening().hear([error], SSE)).failure == "Overloaded."
@@ -214,6 +225,7 @@ async def test_a_refusal_is_kept_whole() -> None:
     [
         (429, b'{"error":{"message":"Slow.","code":"rl"}}', "Slow.", "rl"),
         (429, b'{"error":{"message":"Slow.","code":null}}', "Slow.", "rate_limit_exceeded"),
+        (429, b'{"error":{"message":"Slow.","code":"429"}}', "Slow.", "rate_limit_exceeded"),
         (500, b"<html>", "The upstream answered with HTTP status 500.", "server_error"),
         (307, b'{"error":"x"}', "The upstream answered with HTTP status 307.", "server_error"),
     ],

@@ -56,6 +56,7 @@ STORES_MAY_IMPORT: Final = {"store", "errors", "options", "packing", "stores"}
 WITHOUT_EXTRAS: Final = {"anyio", "cachetools", "pydantic", "pydantic_core"}
 ADAPTER_DRIVERS: Final = {
     "response_cache_asgi": {"anyio"},
+    "response_cache_litellm": {"anyio", "litellm", "pydantic", "starlette"},
     "response_cache_server": {
         "anyio",
         "httpx",

@@ -17,6 +17,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 OURS: Final = {
     "response_cache",
     "response_cache_asgi",
+    "response_cache_litellm",
     "response_cache_server",
     "response_cache_wsgi",
 }

@@ -7,11 +7,18 @@ its body, for background tasks and clean-up.
 
 from __future__ import annotations
 
+from typing import Final
+
 from response_cache import Answer
 from response_cache.http import ABOUT_THE_CLIENT
 from response_cache_asgi.types import ASGIApp, Message, Scope
 
-__all__ = ("WrappedApp",)
+__all__ = ("EXTENSION", "WrappedApp")
+
+EXTENSION: Final = "response_cache"
+"""The only ASGI extension in the scope of a run: its ``"answer"`` is the ``response_cache.Answer``,
+so that the app, or middleware inside, can say ``admitted()`` and take ``note``s. In the scope of a
+request that is passed on there is none."""
 
 
 class WrappedApp:
@@ -44,14 +51,14 @@ class WrappedApp:
                 answer.require_wanted()
                 answer.start(message["status"], message.get("headers", ()))
 
-        await self._app(self._run_scope(body), receive, send)
+        await self._app(self._run_scope(body, answer), receive, send)
 
-    def _run_scope(self, body: bytes) -> Scope:
+    def _run_scope(self, body: bytes, answer: Answer) -> Scope:
         headers = [
             pair for pair in self._scope["headers"] if pair[0].lower() not in ABOUT_THE_CLIENT
         ]
         headers.append((b"content-length", b"%d" % len(body)))
-        scope = {**self._scope, "headers": headers, "extensions": {}}
+        scope = {**self._scope, "headers": headers, "extensions": {EXTENSION: {"answer": answer}}}
         if "state" in scope:
             scope["state"] = dict(scope["state"])
         return scope

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections.abc import Iterable
 from typing import Final
 
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_server.asgi import App, Receive, Scope, Send, send_json
 from response_cache_server.proxy import ProxyApp
-from response_cache_server.settings import Settings
+from response_cache_server.settings import LITELLM, Settings
 from response_cache_server.upstream import BuiltInUpstream
 
 __all__ = ("HEALTH_PATH", "Sidecar", "build_app")
@@ -76,6 +77,8 @@ def build_app(settings: Settings, *, drain_on_signals: bool = True) -> Sidecar:
 def _upstream(settings: Settings) -> App:
     if settings.upstream is None:
         return BuiltInUpstream()
+    if settings.upstream == LITELLM:
+        return _litellm()
     return ProxyApp(
         settings.upstream,
         connect_timeout=settings.connect_timeout,
@@ -84,3 +87,11 @@ def _upstream(settings: Settings) -> App:
         forwarded=settings.forwarded,
         trust_env=settings.trust_env,
     )
+
+
+def _litellm() -> App:
+    if importlib.util.find_spec("litellm") is None:
+        raise ImportError("LiteLLM is not installed: pip install 'response-cache[litellm]'")
+    from response_cache_litellm import litellm_app
+
+    return litellm_app()

@@ -1,4 +1,4 @@
-"""The command line: ``response-cache serve`` and ``response-cache demo``.
+"""The command line: ``response-cache serve``, ``litellm``, ``export-litellm`` and ``demo``.
 
 A flag that is given overrides its variable in the environment. What is wrong with a setting is said
 in one line on the standard error; the exit code is then 2, and 1 when the address is taken.
@@ -7,11 +7,12 @@ in one line on the standard error; the exit code is then 2, and 1 when the addre
 from __future__ import annotations
 
 import importlib.metadata
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from response_cache_server.settings import BadSettings, load_settings
+from response_cache_server.settings import PREFIX, BadSettings, load_settings
 
 __all__ = ("app", "main")
 
@@ -49,7 +50,7 @@ def _root(
 def serve(
     upstream: Annotated[
         str | None,
-        typer.Option(help="Base URL that has /responses below it [default: a built-in upstream]"),
+        typer.Option(help="Base URL that has /responses below it, or litellm [default: built in]"),
     ] = None,
     store: Annotated[
         str | None, typer.Option(help="Where responses are kept [default: memory://]")
@@ -99,10 +100,56 @@ def serve(
         _fail(str(error), code=1)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def litellm(
+    context: typer.Context,
+    store: Annotated[
+        str | None, typer.Option(help="Where responses are kept [default: the proxy's Redis]")
+    ] = None,
+) -> None:
+    """Run LiteLLM's proxy with background responses; takes every flag of the litellm command.
+
+    Every option has a variable, too: see docs/litellm.md.
+    """
+    from response_cache_litellm.command import CannotRun, run
+
+    try:
+        run(context.args, store=store)
+    except CannotRun as error:
+        _fail(str(error), code=2)
+
+
+@app.command()
+def export_litellm(
+    store: Annotated[str, typer.Option(help="Where the responses are: redis://...")],
+    to: Annotated[
+        str | None, typer.Option(help="The Redis that LiteLLM uses [default: the same]")
+    ] = None,
+    namespace: Annotated[str, typer.Option(help="That of LiteLLM's cache settings, if any")] = "",
+) -> None:
+    """Hand closed responses of dialect litellm over to LiteLLM's own polling: the way back."""
+    import anyio
+
+    from response_cache.errors import StoreError
+    from response_cache_litellm.export import export
+
+    try:
+        done = anyio.run(partial(export, store, to, namespace=namespace))
+    except (ValueError, ImportError) as error:
+        _fail(str(error), code=2)
+    except StoreError as error:
+        _fail(str(error), code=1)
+    else:
+        typer.echo(f"{done.written} closed responses written, {done.running} still running left")
+
+
 @app.command()
 def demo(
     store: Annotated[
-        str, typer.Option(help="Where the responses of the demonstration are kept")
+        str,
+        typer.Option(
+            envvar=f"{PREFIX}STORE", help="Where the responses of the demonstration are kept"
+        ),
     ] = "memory://",
 ) -> None:
     """Show the main job: create, watch, resume, cancel and delete, over real HTTP."""

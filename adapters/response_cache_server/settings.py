@@ -15,9 +15,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from response_cache import Options
 from response_cache_server.target import parse_base_url
 
-__all__ = ("PREFIX", "BadSettings", "LogLevel", "Settings", "load_settings")
+__all__ = ("LITELLM", "PREFIX", "BadSettings", "LogLevel", "Settings", "load_settings")
 
 PREFIX: Final = "RESPONSE_CACHE_"
+LITELLM: Final = "litellm"
+"""The upstream that is no base URL: LiteLLM's SDK, for the providers that it has keys for."""
 
 LogLevel: TypeAlias = Literal["critical", "error", "warning", "info", "debug"]
 
@@ -37,7 +39,8 @@ class Settings(Options, BaseSettings):
     )
 
     upstream: str | None = None
-    """Base URL that has ``/responses`` below it; None for the built-in upstream."""
+    """Base URL that has ``/responses`` below it; ``litellm`` for LiteLLM's SDK in this process;
+    None for the built-in upstream."""
     store: str = "memory://"
     """Where responses are kept: ``memory://``, ``sqlite:///file``, ``redis://host``."""
     host: str = Field("127.0.0.1", min_length=1)
@@ -61,7 +64,7 @@ class Settings(Options, BaseSettings):
     @field_validator("upstream")
     @classmethod
     def _is_base_url(cls, value: str | None) -> str | None:
-        if value is not None:
+        if value not in (None, LITELLM):
             parse_base_url(value)
         return value
 

@@ -110,6 +110,28 @@ async def test_the_app_runs_in_the_context_of_the_request() -> None:
     assert seen == ["poster"]
 
 
+async def test_the_app_may_say_that_it_has_accepted_before_it_answers() -> None:
+    """By the extension in its scope; the wait for a refusal ends with it."""
+    may_answer = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            answer = scope["extensions"]["response_cache"]["answer"]
+            answer.note("tried", "first")
+            answer.admitted()
+            await may_answer.wait()
+        await TOLD(scope, receive, send)
+
+    store = MemoryStore()
+    async with hosting(app, store=store, admission_wait=10 * PATIENCE) as middleware:
+        id = await create(middleware)
+        may_answer.set()
+        await ended(middleware, id)
+        page = await store.read(id)
+    assert page is not None
+    assert json.loads(page.notes or b"")["tried"] == "first"
+
+
 async def test_the_app_gets_a_scope_of_its_own() -> None:
     scopes: list[Scope] = []
 
@@ -128,7 +150,7 @@ async def test_the_app_gets_a_scope_of_its_own() -> None:
         )
         await ended(middleware, call.json["id"])
     scope = scopes[-1]
-    assert scope["extensions"] == {}
+    assert list(scope["extensions"]) == ["response_cache"]  # and none of the server's
     assert [name for name, _ in scope["headers"]] == [
         b"host",
         b"Content-Type",

@@ -1,0 +1,29 @@
+"""Background responses in LiteLLM: in its proxy, and over its SDK.
+
+    response-cache litellm --config config.yaml              the proxy, by our command
+    litellm_settings: {callbacks: [response_cache_litellm.callback]}     by its configuration
+    app = response_cache_litellm.proxy_app()                 as an app for uvicorn or gunicorn
+    app = response_cache_litellm.litellm_app(model=...)      the SDK as an app, without the proxy
+
+Importing this package imports neither LiteLLM nor anything else; its names are loaded when used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from response_cache_litellm.proxy import callback, proxy_app
+    from response_cache_litellm.sdk import litellm_app
+
+__all__ = ("callback", "litellm_app", "proxy_app")
+
+# No module may be called like one of these names: once imported, it would take the name's place.
+_HOMES: Final = {"callback": "proxy", "litellm_app": "sdk", "proxy_app": "proxy"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,50 @@
+"""The headers that the proxy's own replies have, for the replies that never reach it.
+
+Browsers need the CORS headers, and scanners look for the others. The proxy's own middleware with
+its own settings puts them on, so nothing has to be configured twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from starlette.middleware import Middleware
+
+from response_cache import Options
+from response_cache_asgi.types import ASGIApp
+
+__all__ = ("create_paths", "dressed")
+
+ROOT_PATHS: Final = "PerRequestRootPathMiddleware"
+TAKEN: Final = frozenset(("CORSMiddleware", "SecurityHeadersMiddleware", ROOT_PATHS))
+"""Middleware of the proxy that only adds headers or tells the root path; it counts nothing."""
+
+
+def dressed(app: ASGIApp, middleware: list[Middleware]) -> ASGIApp:
+    """*app* behind those of *middleware* (outermost first) that dress replies."""
+    for entry in reversed(middleware):
+        if _name(entry) in TAKEN:
+            app = entry.cls(app, *entry.args, **entry.kwargs)
+    return app
+
+
+def create_paths(middleware: list[Middleware]) -> tuple[str, ...]:
+    """The paths on which a POST creates a response, under each of several root paths, too."""
+    spellings: tuple[str, ...] = Options.model_fields["paths"].default
+    roots = [
+        "/" + root.strip("/")
+        for entry in middleware
+        if _name(entry) == ROOT_PATHS
+        for root in _root_paths(entry)
+    ]
+    return (*spellings, *(root + path for root in roots for path in spellings))
+
+
+def _name(entry: Middleware) -> str:
+    return str(getattr(entry.cls, "__name__", ""))
+
+
+def _root_paths(entry: Middleware) -> Iterable[str]:
+    paths: Any = entry.kwargs.get("root_paths", ())
+    return map(str, paths)

@@ -1,0 +1,109 @@
+"""The way back: closed responses as LiteLLM's own polling handler keeps them.
+
+Its value is the official object as JSON, put into a JSON string once more, under the key of the
+older dialect. So only responses that were made in that dialect can go back: LiteLLM knows no other
+ids as its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from response_cache.errors import StoreUnavailable
+from response_cache.forms import FORMS
+from response_cache.store import Page
+from response_cache.stores import store_from_url
+from response_cache.stores.redis import RedisStore
+
+__all__ = ("Exported", "export")
+
+FORM: Final = FORMS["litellm"]
+PREFIX: Final = "litellm:polling:response:"
+
+# In one step: a response is either ours or theirs. With no other keys it is only written.
+HAND_OVER: Final = """
+for i = 2, #KEYS do redis.call('DEL', KEYS[i]) end
+return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+"""
+
+
+@dataclass(slots=True)
+class Exported:
+    """How many responses were written, and how many were not because they still run."""
+
+    written: int = 0
+    running: int = 0
+
+
+async def export(
+    source_url: str, target_url: str | None = None, *, namespace: str = ""
+) -> Exported:
+    """Write the closed responses of the older dialect for LiteLLM, for the rest of their ttl.
+
+    *source_url* is the store; *target_url* the Redis that LiteLLM uses, by default the same, and
+    *namespace* the one of its cache settings. What LiteLLM then has under our own key is no longer
+    ours. May be repeated, and should be when those that still run have ended.
+
+    Raises:
+        ValueError: a URL is not of a Redis.
+        StoreUnavailable: a server cannot be reached; what was written so far is whole.
+    """
+    done = Exported()
+    async with _opened(source_url) as source, _opened(target_url or source_url) as target:
+        is_same = target_url is None
+        async for id in source.ids(FORM.ids.prefix):
+            page = await source.read(id)
+            if page is None:  # it expired, or was exported already
+                continue
+            if not page.closed:
+                done.running += 1
+                continue
+            ttl = await _milliseconds_left(source, id)
+            if ttl > 0:
+                await _hand_over(page, ttl, source if is_same else None, target, namespace)
+                done.written += 1
+    return done
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[RedisStore]:
+    store = store_from_url(url, dialect="litellm")
+    if not isinstance(store, RedisStore):
+        raise ValueError("only responses in Redis can be exported, to a Redis")  # noqa: TRY004
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+async def _hand_over(
+    page: Page, ttl: int, source: RedisStore | None, target: RedisStore, namespace: str
+) -> None:
+    key = f"{namespace}:{PREFIX}{page.id}" if namespace else PREFIX + page.id
+    keys: tuple[str, ...] = (key,)
+    if source is not None and source.keys(page.id)[0] == key:
+        keys = source.keys(page.id)
+    (reply,) = await target.servers.send(
+        [("EVAL", HAND_OVER, len(keys), *keys, _as_theirs(page), ttl)]
+    )
+    if isinstance(reply, Exception):
+        raise StoreUnavailable(f"cannot export {page.id}: {type(reply).__name__}") from reply
+
+
+def _as_theirs(page: Page) -> str:
+    """The value as LiteLLM writes it: the JSON of an object, as a JSON string."""
+    if page.snapshot is None:
+        raise ValueError("a page read from a cursor has no snapshot")
+    return json.dumps(json.dumps(FORM.load(page.snapshot)))
+
+
+async def _milliseconds_left(source: RedisStore, id: str) -> int:
+    (reply,) = await source.servers.send([("PTTL", source.keys(id)[0])])
+    if isinstance(reply, Exception):
+        raise StoreUnavailable(f"cannot export {id}: {type(reply).__name__}") from reply
+    return int(reply)

@@ -1,0 +1,139 @@
+"""The Redis that the proxy is configured with, as the URL of a store.
+
+LiteLLM takes parameters and, for what they leave out, variables called ``REDIS_...``. What a URL
+cannot say is refused: a store that connects in another way than the proxy would be a riddle.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+__all__ = ("redis_url",)
+
+# fmt: off
+_VARIABLES: Final[Mapping[str, str]] = {
+    "url":               "REDIS_URL",
+    "host":              "REDIS_HOST",
+    "port":              "REDIS_PORT",
+    "username":          "REDIS_USERNAME",
+    "password":          "REDIS_PASSWORD",
+    "db":                "REDIS_DB",
+    "ssl":               "REDIS_SSL",
+    "ssl_ca_certs":      "REDIS_SSL_CA_CERTS",
+    "ssl_certfile":      "REDIS_SSL_CERTFILE",
+    "ssl_keyfile":       "REDIS_SSL_KEYFILE",
+    "startup_nodes":     "REDIS_CLUSTER_NODES",
+    "sentinel_nodes":    "REDIS_SENTINEL_NODES",
+    "service_name":      "REDIS_SERVICE_NAME",
+    # and what is only looked at in order to refuse it:
+    "sentinel_password":    "REDIS_SENTINEL_PASSWORD",
+    "gcp_service_account":  "REDIS_GCP_SERVICE_ACCOUNT",
+    "azure_redis_ad_token": "REDIS_AZURE_AD_TOKEN",
+    "aws_iam_auth":         "REDIS_AWS_IAM_AUTH",
+    "credential_provider":  "",
+    "ssl_cert_reqs":        "REDIS_SSL_CERT_REQS",
+}
+# fmt: on
+_TARGETS: Final = ("host", "startup_nodes", "sentinel_nodes")
+_UNSAYABLE: Final = (
+    "sentinel_password",
+    "gcp_service_account",
+    "azure_redis_ad_token",
+    "aws_iam_auth",
+    "credential_provider",
+)
+_CERTIFICATES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_FALSE: Final = frozenset(("", "0", "false", "no", "none"))
+
+
+def redis_url(given: Mapping[str, Any], environ: Mapping[str, str], *, key_prefix: str = "") -> str:
+    """The URL of the Redis that these parameters, and else these variables, name.
+
+    Raises:
+        ValueError: they need what a URL cannot say; the message names it and no value.
+    """
+    settings = _settings(given, environ)
+    for name in _UNSAYABLE:
+        if _is_true(settings.get(name)):
+            raise ValueError(_refusal(name))
+    if _is_true(settings.get("ssl")) and settings.get("ssl_cert_reqs") not in (None, "required"):
+        raise ValueError(_refusal("ssl_cert_reqs"))
+    query = {name: str(settings[name]) for name in _CERTIFICATES if settings.get(name)}
+    if key_prefix:
+        query["key_prefix"] = key_prefix
+    address = _address(settings)
+    return f"{address}?{urlencode(query)}" if query else address
+
+
+def _refusal(name: str) -> str:
+    return f"the proxy's Redis setting {name} has no form in a URL; set RESPONSE_CACHE_STORE"
+
+
+def _settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """What is given, with every ``os.environ/NAME`` replaced, and variables for the rest."""
+    known = {name: _resolved(value, environ) for name, value in given.items()}
+    known = {name: value for name, value in known.items() if value is not None}
+    variables = {name: environ.get(variable) for name, variable in _VARIABLES.items()}
+    if any(name in known for name in _TARGETS):
+        variables["url"] = None  # a target that is configured outranks the variable
+    return {**{name: value for name, value in variables.items() if value}, **known}
+
+
+def _resolved(value: Any, environ: Mapping[str, str]) -> Any:
+    if isinstance(value, str) and value.startswith("os.environ/"):
+        return environ.get(value.removeprefix("os.environ/"))
+    if isinstance(value, Mapping):
+        return {key: _resolved(inner, environ) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_resolved(inner, environ) for inner in value]
+    return value
+
+
+def _address(settings: Mapping[str, Any]) -> str:
+    secure = "rediss" if _is_true(settings.get("ssl")) else "redis"
+    login = _login(settings)
+    if nodes := _nodes(settings.get("startup_nodes")):
+        return f"{secure}+cluster://{login}{nodes}"
+    if nodes := _nodes(settings.get("sentinel_nodes")):
+        service = quote(str(settings.get("service_name") or "mymaster"), safe="")
+        return f"{secure}+sentinel://{login}{nodes}/{service}{_database(settings)}"
+    if url := settings.get("url"):
+        if urlsplit(str(url)).query:  # it is in the words of a driver
+            raise ValueError(_refusal("url with a query"))
+        return str(url)
+    host = _host(settings.get("host") or "localhost", settings.get("port") or 6379)
+    return f"{secure}://{login}{host}{_database(settings)}"
+
+
+def _login(settings: Mapping[str, Any]) -> str:
+    if not (settings.get("username") or settings.get("password")):
+        return ""
+    parts = (quote(str(settings.get(name) or ""), safe="") for name in ("username", "password"))
+    return ":".join(parts) + "@"
+
+
+def _nodes(value: Any) -> str:
+    """A list of ``{"host", "port"}`` or ``[host, port]``, perhaps as JSON text."""
+    nodes = json.loads(value) if isinstance(value, str) and value else value
+    pairs = (
+        (node.get("host"), node.get("port")) if isinstance(node, Mapping) else (node[0], node[1])
+        for node in nodes or ()
+        if isinstance(node, Mapping | Sequence)
+    )
+    return ",".join(_host(host, port) for host, port in pairs)
+
+
+def _host(host: Any, port: Any) -> str:
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+def _database(settings: Mapping[str, Any]) -> str:
+    db = settings.get("db")
+    return f"/{db}" if db not in (None, "", 0, "0") else ""
+
+
+def _is_true(value: Any) -> bool:
+    return str(value).lower() not in _FALSE

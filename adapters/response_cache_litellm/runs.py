@@ -1,0 +1,46 @@
+"""What a background response is to LiteLLM: one more request, found again by its callbacks.
+
+A context variable ties the two: it is set around the request and seen by every callback that
+LiteLLM calls for it, also in its threads. Clients cannot forge it, as they can a header.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from response_cache import Answer
+
+__all__ = ("Run", "current_run")
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One request to the proxy on behalf of a background response."""
+
+    answer: Answer
+    is_billed: bool = False  # its cost has been logged
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+
+    def admitted(self, **notes: Any) -> None:
+        """The provider is about to be called, with *notes* about it. From any thread."""
+        self._loop.call_soon_threadsafe(self._admit, notes)
+
+    def note_usage(self, usage: Mapping[str, Any] | None) -> None:
+        """Keep the response's *usage* for operators, with the cost that LiteLLM puts into it."""
+        if usage is not None:
+            self.answer.note("usage", usage)
+            if "cost" in usage:
+                self.answer.note("cost", usage["cost"])
+
+    def _admit(self, notes: dict[str, Any]) -> None:
+        for name, value in notes.items():
+            self.answer.note(name, value)
+        self.answer.admitted()
+
+
+current_run: Final[ContextVar[Run | None]] = ContextVar("response_cache_run", default=None)
+"""The run that the present code belongs to; None for any other request."""

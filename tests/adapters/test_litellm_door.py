@@ -1,0 +1,91 @@
+"""The door before the proxy: what passes, what a run looks like, what happens without a cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from response_cache import Options
+from response_cache_asgi import ResponseCacheMiddleware
+from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
+from response_cache_litellm.door import Door
+from response_cache_litellm.runs import current_run
+from tests.adapters.asgi_driver import TOLD, create, ended, read_body, request, retrieve
+
+BACKGROUND = {"model": "m", "input": "hi", "background": True}
+CALL_ID = b"x-litellm-call-id"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """LiteLLM is asyncio's."""
+    return "asyncio"
+
+
+class Proxy:
+    """An app that remembers what it was called with."""
+
+    def __init__(self) -> None:
+        self.scopes: list[Scope] = []
+        self.bodies: list[bytes] = []
+        self.runs: list[Any] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scopes.append(scope)
+        self.runs.append(current_run.get())
+        body = await read_body(receive)
+        self.bodies.append(body)
+
+        async def again() -> Any:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await TOLD(scope, again, send)
+
+
+def door_before(proxy: ASGIApp, make_cache: Any = ResponseCacheMiddleware) -> Door:
+    return Door(proxy, make_cache=make_cache, dress=lambda app: app, paths=Options().paths)
+
+
+async def test_a_run_is_called_by_our_id_whatever_the_client_says() -> None:
+    proxy = Proxy()
+    door = door_before(proxy)
+    fields = [(CALL_ID, b"forged"), (b"accept", b"application/json")]
+    call = await request(door, "POST", "/v1/responses", json=BACKGROUND, headers=fields)
+    id = call.json["id"]
+    await ended(door, id)
+    headers = proxy.scopes[0]["headers"]
+    assert [value for name, value in headers if name == CALL_ID] == [id.encode()]
+    assert [value for name, value in headers if name == b"accept"] == [b"text/event-stream"]
+    assert proxy.runs[0].answer.id == id
+
+
+async def test_what_is_passed_on_is_no_run() -> None:
+    proxy = Proxy()
+    door = door_before(proxy)
+    await request(door, "POST", "/v1/responses", json={"model": "m", "input": "hi"})
+    await request(door, "GET", "/v1/responses/resp_of_the_proxy")
+    assert proxy.runs == [None, None]
+
+
+async def test_a_poll_never_reaches_the_proxy() -> None:
+    proxy = Proxy()
+    door = door_before(proxy)
+    id = await create(door)
+    await ended(door, id)
+    assert (await retrieve(door, id))["status"] == "completed"
+    assert len(proxy.scopes) == 1
+
+
+async def test_without_a_cache_the_proxy_is_as_if_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def impossible(_app: ASGIApp) -> ResponseCacheMiddleware:
+        raise ValueError("no such Redis")
+
+    proxy = Proxy()
+    door = door_before(proxy, impossible)
+    for _ in range(2):
+        await request(door, "POST", "/v1/responses", json=BACKGROUND)
+    assert proxy.runs == [None, None]
+    assert b'"background"' in proxy.bodies[0]
+    (record,) = caplog.records
+    assert record.getMessage() == "background responses are off: no such Redis"
