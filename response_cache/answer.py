@@ -13,11 +13,11 @@ from typing import Any, Final, Protocol
 import anyio
 import anyio.lowlevel
 
+from response_cache.clock import clock
 from response_cache.codec import load
 from response_cache.inflate import Inflate
 from response_cache.lifecycle import Trigger
 from response_cache.recorder import BROKEN_OFF, UPSTREAM_DEPTH, Failure, Recorder
-from response_cache.sse import Decoder
 
 __all__ = ("Answer", "Headers", "Refusal", "Upstream", "UpstreamStopped")
 
@@ -84,7 +84,8 @@ class Answer:
         self._admit = admit
         self._refuse = refuse
         self._is_held = False
-        self._heard_at = anyio.current_time()
+        self._time = clock()
+        self._heard_at = self._time()
         self._buffer_bytes = buffer_bytes
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -104,11 +105,11 @@ class Answer:
     @property
     def heard_at(self) -> float:
         """When the upstream last gave a sign of life; while it is held back, it cannot."""
-        return anyio.current_time() if self._is_held else self._heard_at
+        return self._time() if self._is_held else self._heard_at
 
     def begin(self) -> None:
         """The upstream is called now: its silence counts from here."""
-        self._heard_at = anyio.current_time()
+        self._heard_at = self._time()
 
     @property
     def is_refusal(self) -> bool:
@@ -119,7 +120,7 @@ class Answer:
         """Status line and headers have come."""
         self.status = status
         self._headers = tuple((name.lower(), value) for name, value in headers)
-        self._heard_at = anyio.current_time()
+        self._heard_at = self._time()
         encoding = self._header(b"content-encoding")
         if encoding not in (b"", b"identity"):
             self._inflate = Inflate(encoding.decode("latin-1"), self._max_bytes)
@@ -153,7 +154,7 @@ class Answer:
             UpstreamStopped: the rest is not wanted.
         """
         self.require_wanted()
-        self._heard_at = anyio.current_time()
+        self._heard_at = self._time()
         body = self._body
         if self._recorder.is_over or body is None:
             return
@@ -189,7 +190,7 @@ class Answer:
             await self._room()
         finally:
             self._is_held = False
-            self._heard_at = anyio.current_time()
+            self._heard_at = self._time()
 
     def _take(self, chunk: bytes, body: _Body) -> None:
         self._bytes = size = self._bytes + len(chunk)
@@ -210,7 +211,7 @@ class Answer:
         if self.is_refusal:
             return _Error(self._recorder, self.status or 0, self._inflate)
         if kind == b"text/event-stream":
-            return _EventStream(self._recorder)
+            return self._recorder
         if kind == b"application/json" or kind.endswith(b"+json"):
             return _Document(self._recorder)
         return _Unnamed(self._recorder)
@@ -220,22 +221,6 @@ class Answer:
             if key == name:
                 return value.strip().lower()
         return b""
-
-
-class _EventStream:
-    """Server-sent events: recorded one by one."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self._decoder = Decoder()
-
-    def feed(self, chunk: bytes) -> None:
-        for event in self._decoder.feed(chunk):
-            self._recorder.record(event.data, event.event)
-
-    def finish(self) -> None:
-        for event in self._decoder.finish():
-            self._recorder.record(event.data, event.event)
 
 
 class _Document:
@@ -278,7 +263,7 @@ class _Unnamed:
             if len(start) < 5:
                 return
             is_stream = start.startswith(self._EVENT_STREAM)
-            self._body = (_EventStream if is_stream else _Document)(self._recorder)
+            self._body = self._recorder if is_stream else _Document(self._recorder)
             chunk, self._first = self._first, b""
         self._body.feed(chunk)
 

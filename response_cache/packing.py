@@ -7,13 +7,33 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
 
-__all__ = ("pack", "unpack")
+__all__ = ("Batch", "pack", "unpack")
 
 _FAST: Final = 1  # zlib level: events repeat themselves so much that more effort gains little
 
 
+class Batch(tuple[bytes, ...]):
+    """Events that are packed at most once, however many want them packed: a store, and who keeps
+    them in case that it forgets.
+    """
+
+    _block: bytes | None = None
+
+    @property
+    def block(self) -> bytes:
+        """All of them, packed."""
+        if self._block is None:
+            self._block = _pack(self)
+        return self._block
+
+
 def pack(events: Sequence[bytes]) -> bytes:
-    """*events* as one compressed block: their lengths in text, a line end, then their bytes."""
+    """*events* as one compressed block."""
+    return events.block if isinstance(events, Batch) else _pack(events)
+
+
+def _pack(events: Sequence[bytes]) -> bytes:
+    """Their lengths in text, a line end, then their bytes."""
     lengths = b",".join(b"%d" % len(event) for event in events)
     return zlib.compress(b"\n".join((lengths, b"".join(events))), _FAST)
 

@@ -14,7 +14,8 @@ cannot be read is counted and left out, and the terminal event puts the response
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,8 +36,9 @@ from response_cache.events import (
 from response_cache.forms import OFFICIAL, Form
 from response_cache.lifecycle import TERMINAL as TERMINAL_STATUSES
 from response_cache.lifecycle import Status, Trigger, next_status
+from response_cache.packing import Batch
 from response_cache.reducer import Fold
-from response_cache.sse import DONE, frame, payload
+from response_cache.sse import DONE, Decoder, frame, payload
 from response_cache.store import Page
 from response_cache.synthesis import events_of
 
@@ -57,6 +59,13 @@ OURS: Final = (
 
 UPSTREAM_DEPTH: Final = MAX_DEPTH - 16
 """Levels of nesting taken from an upstream: what an event brings stands deeper in the response."""
+
+
+MOST_ASIDE: Final = 32 * 2**10
+"""Bytes of a stream that are read at a time: so few that nobody else has to wait for it."""
+
+_ENDS: Final = re.compile(rb'response\.(?:completed|incomplete|failed|cancelled|done)|"error"')
+"""What is in every event that ends a response, and hardly ever in others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +132,12 @@ class Recorder:
         self._fold = Fold(response)
         self._error: Failure | None = None
         self._move(Status(response["status"]))
-        self.tail = 0
-        self.pending: list[bytes] = []
-        self.pending_bytes = 0
+        self._tail = 0
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._decoder = Decoder()
+        self._aside: list[bytes] = []  # came, and was not read yet
+        self._aside_bytes = 0
         self._notes: JsonObject = {}
         self._has_news = False
         self.unread = 0  # events of the upstream that were no events
@@ -154,7 +166,7 @@ class Recorder:
         for event in page.events:
             recorder._fold.apply(load(payload(event)))
         recorder._move(Status(page.status))
-        recorder.tail = page.tail
+        recorder._tail = page.tail
         return recorder
 
     @property
@@ -163,19 +175,43 @@ class Recorder:
         return str(self._ours["id"])
 
     @property
+    def tail(self) -> int:
+        """The number of the next event."""
+        self._catch_up()
+        return self._tail
+
+    @property
+    def pending(self) -> Sequence[bytes]:
+        """The events that were not taken yet."""
+        self._catch_up()
+        return self._pending
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether anything came that was not taken yet."""
+        return bool(self._pending or self._aside)
+
+    @property
+    def pending_bytes(self) -> int:
+        """The size of what was not taken yet."""
+        return self._pending_bytes + self._aside_bytes
+
+    @property
     def can_snapshot(self) -> bool:
         """Whether the folded state can be told from the Response object alone."""
+        self._catch_up()
         return not self._fold.has_gaps
 
     def snapshot(self) -> bytes:
         """The Response object as folded so far, through event ``tail - 1``."""
+        self._catch_up()
         return self._form.dump(self._fold.response())
 
     def take(self) -> tuple[bytes, ...]:
         """The pending events, handed over."""
-        events = tuple(self.pending)
-        self.pending = []
-        self.pending_bytes = 0
+        events = Batch(self.pending)
+        self._pending = []
+        self._pending_bytes = 0
         return events
 
     def note(self, name: str, value: Any) -> None:
@@ -190,6 +226,33 @@ class Recorder:
             return None
         self._has_news = False
         return dump(self._notes)
+
+    def feed(self, chunk: bytes) -> None:
+        """A piece of the upstream's event stream.
+
+        What ends nothing is put aside until somebody asks for what became of it, which the writer
+        does once for each batch: to read many events at a time costs a fraction of reading each by
+        itself. So ``status``, ``is_queued`` and ``is_over`` are those of what was read so far.
+        """
+        self._aside.append(chunk)
+        self._aside_bytes += len(chunk)
+        if self.is_queued or self._aside_bytes > MOST_ASIDE or _ENDS.search(chunk):
+            self._catch_up()
+
+    def finish(self) -> None:
+        """The event stream is over; an event that it ended in counts."""
+        self._catch_up()
+        for event in self._decoder.finish():
+            self.record(event.data, event.event)
+
+    def _catch_up(self) -> None:
+        """Read what was put aside. All that looks at the log or at the response begins with it."""
+        if not self._aside:
+            return
+        chunks, self._aside, self._aside_bytes = self._aside, [], 0
+        for chunk in chunks:
+            for event in self._decoder.feed(chunk):
+                self.record(event.data, event.event)
 
     def record(self, data: bytes, name: str = "") -> None:
         """One event of the upstream: its ``data`` and its ``event`` line, if it had one."""
@@ -235,6 +298,7 @@ class Recorder:
 
     def end(self, trigger: Trigger, failure: Failure | None = None) -> None:
         """End the response by our own decision; what was produced so far stays (protocol U1)."""
+        self._catch_up()
         if self.is_over:
             return
         self._finish(trigger, self._fold.response(), {}, self._error or failure)
@@ -246,7 +310,7 @@ class Recorder:
         response that was not over yet ends with *failure*.
         """
         self.take()
-        self.tail = number
+        self._tail = number
         if self.is_over:
             self._emit({"type": terminal_type(self.status), "response": self._fold.response()})
         else:
@@ -301,7 +365,7 @@ class Recorder:
 
     def _pass_on(self, type: str, event: JsonObject, data: bytes) -> None:
         """Number, fold and keep one event that is not about the response as a whole."""
-        if self.tail >= self._max_events - 1:
+        if self._tail >= self._max_events - 1:
             self.end(
                 Trigger.FAIL, Failure(f"The response has more than {self._max_events} events.")
             )
@@ -319,19 +383,19 @@ class Recorder:
         if not self._fold.apply(event) and complete_address(event, self._fold.output):
             self._fold.apply(event)
             data = b""
-        self._keep(type, renumber(data or dump(event), event, self.tail))
+        self._keep(type, renumber(data or dump(event), event, self._tail))
 
     def _emit(self, event: JsonObject) -> None:
         """Fold and keep an event of our own."""
-        event["sequence_number"] = self.tail
+        event["sequence_number"] = self._tail
         self._fold.apply(event)
         self._keep(event["type"], dump(event))
 
     def _keep(self, type: str, data: bytes) -> None:
         framed = frame(type, data)
-        self.pending.append(framed)
-        self.pending_bytes += len(framed)
-        self.tail += 1
+        self._pending.append(framed)
+        self._pending_bytes += len(framed)
+        self._tail += 1
 
     def _leave_out(self, why: str) -> None:
         self.unread += 1

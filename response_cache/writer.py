@@ -28,6 +28,7 @@ from typing import Final
 
 import anyio
 
+from response_cache.clock import clock
 from response_cache.errors import (
     AlreadyExists,
     Closed,
@@ -114,6 +115,7 @@ class Writer:
         self, store: Store, creation: Creation, recorder: Recorder, options: Options
     ) -> None:
         self._store = store
+        self._time = clock()
         self.creation = creation
         self._recorder = recorder
         self._options = options
@@ -191,7 +193,7 @@ class Writer:
             AlreadyExists, Deleted, Fenced: the id is not free.
             StoreUnavailable: the store gave no answer.
         """
-        self._acknowledged_at = anyio.current_time()  # nothing was deleted before
+        self._acknowledged_at = self._time()  # nothing was deleted before
         for attempt in range(1, CREATE_ATTEMPTS + 1):
             try:
                 self._acknowledge(await self._create())
@@ -255,9 +257,9 @@ class Writer:
     async def _until_due(self) -> None:
         """Sleep until a batch should go: new events at their pace, an end, a heartbeat."""
         while not (self._has_orders or self._recorder.is_over):
-            now = anyio.current_time()
+            now = self._time()
             due = self._acknowledged_at + self._options.lease / RENEWALS
-            if self._recorder.pending:
+            if self._recorder.has_pending:
                 due = min(due, now + self._pace.delay(now))
                 self._is_pacing = True
             if due <= now:
@@ -314,7 +316,7 @@ class Writer:
         while queue:
             if self._is_lost:
                 raise _Lost
-            started = anyio.current_time()
+            started = self._time()
             try:
                 claim = await self._append(queue[0])
             except StoreUnavailable as error:
@@ -440,7 +442,7 @@ class Writer:
 
     def _may_be_forgotten(self) -> bool:
         """Whether a tombstone may have come and gone since the store last acknowledged."""
-        silence = anyio.current_time() - self._acknowledged_at
+        silence = self._time() - self._acknowledged_at
         return silence > self._store.tombstone_ttl - self._options.lease
 
     def _require_forgetful(self, error: StoreError) -> None:
@@ -462,7 +464,7 @@ class Writer:
 
     def _acknowledge(self, claim: Claim) -> None:
         self._claim = claim
-        self._acknowledged_at = anyio.current_time()
+        self._acknowledged_at = self._time()
 
     def _report_trouble(self, failures: int) -> None:
         if failures == 1:

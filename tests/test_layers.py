@@ -36,6 +36,7 @@ ORDER: Final = (
     "inflate",
     "packing",
     "store",
+    "clock",
     "pace",
     "retained",
     "recorder",
