@@ -40,6 +40,7 @@ class Tail:
         self._reading = reading
         self._options = options
         self._sizes = 0
+        self._joined = (0, 0), b""  # a stretch of the log, and its bytes
         self.id = page.id
         self.readers = 0
         self.first = page.tail  # number of frames[0]
@@ -100,6 +101,13 @@ class Tail:
                 if page is not None:
                     return page if page.incarnation == self._page.incarnation else None
         return None
+
+    def since(self, position: int) -> bytes:
+        """All that is here from number *position* on; readers in step share one copy."""
+        stretch = position, self.end
+        if stretch != self._joined[0]:
+            self._joined = stretch, b"".join(self.frames[position - self.first :])
+        return self._joined[1]
 
     def _add(self, page: Page) -> None:
         new = page.events[self.end - page.first :]
@@ -175,8 +183,7 @@ class Tails:
                     frames = await self._catch_up(tail, position)
                     chunk, position = b"".join(frames), position + len(frames)
                 elif position < tail.end:
-                    frames = tail.frames[position - tail.first :]
-                    chunk, position = b"".join(frames), position + len(frames)
+                    chunk, position = tail.since(position), tail.end
                 elif tail.is_over:
                     return
                 else:
