@@ -60,6 +60,7 @@ logger = logging.getLogger("response_cache")
 
 JOIN_INTERVAL: Final = 0.05  # seconds between looks for the admission of a response to be joined
 DELETE_ATTEMPTS: Final = 3
+LEAST_ALLOWANCE: Final = 0.2  # seconds of a drain for the store to take the end of what still runs
 
 UNREACHABLE: Final = "The response store cannot be reached at the moment."
 TOO_OLD: Final = (  # do not fix: the upstream's own wording, whatever stream_ttl says
@@ -354,7 +355,7 @@ class ResponseCache:
         for scope in tuple(self._waits):
             scope.cancel()
         self._tails.end_all(but=self._jobs)
-        allowance = min(1.0, within / 10)
+        allowance = min(within / 2, max(LEAST_ALLOWANCE, min(1.0, within / 10)))
         with anyio.move_on_after(within - allowance):
             await self._jobs.finished()
         with anyio.move_on_after(allowance):

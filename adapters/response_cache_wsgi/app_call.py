@@ -23,7 +23,7 @@ _STATUS: Final = re.compile(r"([2-5]\d\d)(?: [^\x00-\x1f\x7f]*)?")
 
 
 class Head(NamedTuple):
-    """Status and headers of the app's answer."""
+    """Status and headers of the app's answer; of a refusal at first the status alone."""
 
     status: int
     headers: Headers
@@ -47,8 +47,8 @@ class AppCall:
         self._environ = environ
         self._parts = parts
         self._head: Head | None = None
-        self._is_head_sent = False
-        self._is_accepted = False
+        self._is_intent_told = False
+        self.is_head_sent = False  # the status is final
         self.error: Exception | None = None  # what the app has raised
 
     def run(self) -> None:
@@ -75,7 +75,7 @@ class AppCall:
                 close()
 
     def _iterate(self, iterable: Iterable[bytes]) -> None:
-        self._tell_accepted()
+        self._tell_intent()
         for chunk in iterable:
             self._write(chunk)
         self._send_head()
@@ -88,7 +88,7 @@ class AppCall:
         if exc_info is None and self._head is not None:
             raise RuntimeError("start_response was called before")
         error = exc_info[1] if exc_info is not None else None
-        if error is not None and self._is_head_sent:
+        if error is not None and self.is_head_sent:
             raise error
         match = _STATUS.fullmatch(status)
         if match is None:
@@ -103,19 +103,24 @@ class AppCall:
         if chunk:
             self._send_head()
         else:
-            self._tell_accepted()
+            self._tell_intent()
         self._parts.put(chunk)
 
     def _send_head(self) -> None:
-        if self._is_head_sent:
+        if self.is_head_sent:
             return
         if self._head is None:
             raise RuntimeError("the app has not called start_response")
-        self._is_head_sent = True
+        self.is_head_sent = True
         self._parts.put(self._head)
 
-    def _tell_accepted(self) -> None:
-        """Frameworks give the status long before the first byte: nobody needs to wait for that."""
-        if self._head is not None and self._head.status < 300 and not self._is_accepted:
-            self._is_accepted = True
-            self._parts.put(Word.ACCEPTED)
+    def _tell_intent(self) -> None:
+        """Frameworks give the status long before the first byte, with which it becomes final.
+
+        Nobody needs to wait longer for an acceptance; and a refusal is worth to be waited for.
+        """
+        if self._head is None or self.is_head_sent or self._is_intent_told:
+            return
+        self._is_intent_told = True
+        status = self._head.status
+        self._parts.put(Word.ACCEPTED if status < 300 else Head(status, ()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Final
 from wsgiref.types import InputStream, WSGIEnvironment
 
@@ -12,6 +13,7 @@ from response_cache_wsgi.headers import variable
 __all__ = ("ReadAhead", "put_body")
 
 PIECE: Final = 1 << 16
+_LENGTH: Final = re.compile("[0-9]{1,18}")
 
 
 class ReadAhead:
@@ -72,7 +74,7 @@ def _length(environ: WSGIEnvironment) -> int | None:
     if environ.get("wsgi.input_terminated"):
         return None
     length: str = environ.get("CONTENT_LENGTH") or ""
-    return int(length) if length.isascii() and length.isdigit() else 0
+    return int(length) if _LENGTH.fullmatch(length) else 0
 
 
 class _Rest(io.RawIOBase):

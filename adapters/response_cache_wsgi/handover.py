@@ -1,7 +1,7 @@
 """What passes between a thread and the event loop: in order, in batches, within bounds.
 
 Each side takes all that there is at once, so that a side that is behind pays for one hop, not for
-one a chunk; and each side waits while the other is behind by more than ``LIMIT`` bytes.
+one a chunk; and each side waits while the other is behind by ``LIMIT`` bytes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = ("ToLoop", "ToThread")
 T = TypeVar("T")
 
 LIMIT: Final = 1 << 18
+COST: Final = 64  # of any part, beside its length: small ones must not pile up either
 
 
 class ToLoop(Generic[T]):
@@ -45,7 +46,7 @@ class ToLoop(Generic[T]):
             if not self._is_wanted:
                 raise UpstreamStopped("the response was ended")
             self._parts.append(part)
-            self._size += len(part) if isinstance(part, bytes) else 0
+            self._size += COST + (len(part) if isinstance(part, bytes) else 0)
             is_news = len(self._parts) == 1
         if is_news:
             self._tell()

@@ -3,8 +3,8 @@
 **Forks.** Threads do not survive a fork, locks may be held in it for ever, and connections would be
 shared. So a child forgets what it inherited, and opens a store of its own when it needs one.
 
-**The end of the process.** Work is drained on the signal that stops the server, if it has a handler
-and we may put ours before it; else when the main thread has ended, which is while the interpreter
+**The end of the process.** Work is drained on the signal that stops the server, if we may put our
+handler before the server's; else when the main thread has ended, which is while the interpreter
 still waits for the server's threads, perhaps for those that send our streams. The interpreter's
 exit then waits, in bounded time, until the store is closed.
 """
@@ -28,6 +28,7 @@ from response_cache_asgi.host import LAST_WORDS, RETRY_AFTER
 from response_cache_asgi.host import Hosted as HostedCache
 from response_cache_asgi.signals import on_stop_signal
 from response_cache_wsgi.portal import Portal
+from response_cache_wsgi.sigterm import draining_on_sigterm
 
 __all__ = ("Host", "Hosted")
 
@@ -82,7 +83,7 @@ class Host:
             RuntimeError: this is a fork of the process that the store was opened in.
         """
         portal = self._portal
-        if portal is None or portal.pid != os.getpid():
+        if portal is None or portal.pid != os.getpid() or portal.is_over:
             portal = self._started()
         try:
             portal.hosted  # noqa: B018 - waits until it is open
@@ -130,7 +131,7 @@ class Host:
             self._forget_inherited()
             if self._is_closed:
                 raise Unavailable("This server is shutting down.", retry_after=RETRY_AFTER)
-            if self._portal is None:
+            if self._portal is None or self._portal.is_over:
                 if self._inherited and not self._is_forkable:
                     raise RuntimeError(
                         "the store was opened before this process was forked: give its URL instead"
@@ -175,8 +176,9 @@ class Host:
         """Put ours before the handlers that a server has set; only the main thread may."""
         if threading.current_thread() is threading.main_thread():
             self._signals.close()
-            hook = on_stop_signal(self._drain_soon, self._drains_on_signals, soon=_at_once)
-            self._signals.enter_context(hook)
+            if self._drains_on_signals:
+                self._signals.enter_context(draining_on_sigterm(_close_all))
+                self._signals.enter_context(on_stop_signal(self._drain_soon, soon=_at_once))
 
     def _drain_soon(self) -> None:
         portal = self._own()
@@ -190,6 +192,11 @@ HOSTS: Final[WeakSet[Host]] = WeakSet()
 def _renew_all() -> None:
     for host in tuple(HOSTS):
         host.renew()
+
+
+def _close_all() -> None:
+    for host in tuple(HOSTS):
+        host.close()
 
 
 if hasattr(os, "register_at_fork"):

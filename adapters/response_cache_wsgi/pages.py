@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
+from functools import partial
 from typing import Final
+from weakref import finalize
 
 from response_cache.sse import KEEP_ALIVE
+from response_cache_asgi.streams import Streams
 from response_cache_wsgi.handover import ToThread
 from response_cache_wsgi.host import Hosted
 from response_cache_wsgi.portal import Portal
@@ -24,14 +27,17 @@ class Pages:
     def __init__(self, portal: Portal[Hosted], chunks: AsyncGenerator[bytes]) -> None:
         """Read *chunks* in the portal's loop, a little ahead of the server's thread.
 
+        The reading also stops when nobody holds this any more: some middleware forgets to close.
+
         Raises:
             Unavailable: the loop has ended.
         """
         self._handover = ToThread(portal.loop)
         self._patience: float | None = FIRST_PAGE
-        self._streams = portal.hosted.streams
-        self._reading = portal.spawn(self._read(chunks))
-        self._reading.add_done_callback(self._end)
+        reading = portal.spawn(_read(chunks, self._handover, portal.hosted.streams))
+        reading.add_done_callback(partial(_end, self._handover))
+        self._stop = finalize(self, reading.cancel)
+        self._stop.atexit = False
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -45,14 +51,16 @@ class Pages:
 
     def close(self) -> None:
         """The client has gone, or has everything."""
-        self._reading.cancel()
+        self._stop()
 
-    async def _read(self, chunks: AsyncGenerator[bytes]) -> None:
-        with self._streams.sending():
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    await self._handover.put(chunk)
 
-    def _end(self, reading: Future[None]) -> None:
-        """However it ended, the server's thread must learn of it."""
-        self._handover.end(None if reading.cancelled() else reading.exception())
+async def _read(chunks: AsyncGenerator[bytes], handover: ToThread, streams: Streams) -> None:
+    with streams.sending():
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                await handover.put(chunk)
+
+
+def _end(handover: ToThread, reading: Future[None]) -> None:
+    """However it ended, the server's thread must learn of it."""
+    handover.end(None if reading.cancelled() else reading.exception())

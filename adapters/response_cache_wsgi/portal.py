@@ -10,13 +10,14 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, Generic, TypeVar
 
 import anyio
 
 from response_cache.errors import Unavailable
+from response_cache_wsgi.calls import Abandoned, Call
 
 __all__ = ("Portal",)
 
@@ -36,13 +37,18 @@ class Portal(Generic[T]):
         self._hosted: Future[T] = Future()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()
-        self._calls: set[Future[Any]] = set()
+        self._calls: set[Call[Any]] = set()
+        self._readings: set[Future[Any]] = set()
         self._is_over = False
         self._thread = threading.Thread(target=self._run, name="response_cache", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; returns at once."""
-        self._thread.start()
+        """Start the thread; returns at once. If it does not start, ``hosted`` tells why."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # there can be no more threads
+            self._is_over = True
+            self._hosted.set_exception(error)
 
     @property
     def hosted(self) -> T:
@@ -53,6 +59,11 @@ class Portal(Generic[T]):
     def is_open(self) -> bool:
         """Whether it was opened and the loop still runs."""
         return self._hosted.done() and not self._hosted.exception() and not self._is_over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the loop has ended, or never began."""
+        return self._is_over
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -67,14 +78,16 @@ class Portal(Generic[T]):
         Raises:
             Unavailable: the loop has ended, or ends meanwhile.
         """
-        future = self.spawn(work)
+        call = Call(self.loop, work)
+        self._calls.add(call)
         try:
-            return future.result()
-        except CancelledError:
+            if self._is_over:
+                call.abandon()
+            return call.result()
+        except Abandoned:
             raise _ended() from None
-        except BaseException:
-            future.cancel()  # a signal's handler raised in this thread: nobody wants the result
-            raise
+        finally:
+            self._calls.discard(call)
 
     def spawn(self, work: Coroutine[Any, Any, R]) -> Future[R]:
         """Have *work* run in the loop; the future that is returned can cancel it.
@@ -87,8 +100,8 @@ class Portal(Generic[T]):
         except RuntimeError:  # the loop is closed
             work.close()
             raise _ended() from None
-        self._calls.add(future)
-        future.add_done_callback(self._calls.discard)
+        self._readings.add(future)
+        future.add_done_callback(self._readings.discard)
         if self._is_over:
             future.cancel()
         return future
@@ -97,17 +110,19 @@ class Portal(Generic[T]):
         """Leave what is hosted; returns when the thread has ended or *within* seconds are over."""
         with suppress(Exception):
             self._hosted.result(within)  # it cannot be left before it was entered
-        with suppress(RuntimeError):  # it has ended
+        with suppress(RuntimeError):  # it has ended, or never began
             self.loop.call_soon_threadsafe(self._closing.set)
-        self._thread.join(within)
+            self._thread.join(within)
 
     def _run(self) -> None:
         try:
             anyio.run(self._live, backend="asyncio")
+        except BaseException as error:
+            if self._hosted.done():
+                raise
+            self._hosted.set_exception(error)  # also where there was no loop: somebody waits
         finally:
-            self._is_over = True
-            for future in tuple(self._calls):
-                future.cancel()
+            self._end()
 
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -115,10 +130,15 @@ class Portal(Generic[T]):
             async with self._hosting() as hosted:
                 self._hosted.set_result(hosted)
                 await self._closing.wait()
-        except Exception as error:
-            if self._hosted.done():
-                raise
-            self._hosted.set_exception(error)
+        finally:
+            self._end()  # what began from here on would not be seen to its end
+
+    def _end(self) -> None:
+        self._is_over = True
+        for call in tuple(self._calls):
+            call.abandon()
+        for future in tuple(self._readings):
+            future.cancel()
 
 
 def _ended() -> Unavailable:

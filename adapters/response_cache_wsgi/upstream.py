@@ -30,7 +30,14 @@ logger = logging.getLogger("response_cache.wsgi")
 
 LAST_STEP: Final = 0.5  # seconds for a thread to notice that it is to stop, in a process that is
 
-_OF_SERVERS: Final = ("gunicorn.", "mod_wsgi.", "uwsgi.", "waitress.", "werkzeug.")
+_OF_SERVERS: Final = (
+    "gunicorn.",
+    "mod_wsgi.",
+    "uwsgi.",
+    "waitress.",
+    "werkzeug.",
+    "wsgi.early_hints",
+)
 """Beginnings of variables by which servers give access to the client's connection."""
 
 
@@ -60,6 +67,8 @@ class WrappedApp:
             with anyio.CancelScope(shield=True):
                 await self._until_ended(parts)
         if call.error is not None:
+            if not call.is_head_sent:
+                answer.status = None  # a refusal may have been announced, but it did not come
             raise call.error
 
     async def _until_ended(self, parts: ToLoop[Part]) -> None:

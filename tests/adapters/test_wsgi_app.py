@@ -143,11 +143,18 @@ def starts_twice(_environ: WSGIEnvironment, start_response: StartResponse) -> It
     return EVENTS
 
 
+def returns_nothing(_environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+    start_response("404 Not Found", [])
+
+
 def exits(_environ: WSGIEnvironment, _start_response: StartResponse) -> Iterable[bytes]:
     raise SystemExit(3)
 
 
-@pytest.mark.parametrize("app", [splits_headers, splits_status, never_starts, starts_twice, exits])
+@pytest.mark.parametrize(
+    "app",
+    [splits_headers, splits_status, never_starts, starts_twice, returns_nothing, exits],
+)
 def test_an_app_that_breaks_the_rules_is_a_server_error_and_splits_no_header(
     app: WSGIApplication, wrap: Wrap
 ) -> None:
@@ -188,6 +195,33 @@ def test_a_refusal_reaches_the_client_as_it_is(wrap: Wrap) -> None:
     reply = request(wrap(app), "POST", "/v1/responses", BACKGROUND)
     assert (reply.status, reply.fields["retry-after"], reply.body()) == (429, "7", b"not now")
     assert "connection" not in reply.fields
+
+
+def refuses_again(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("429 Slow Down", [("Retry-After", "7")])
+    yield b""
+    error = ValueError("another one")
+    start_response("503 Away", [("X-Mine", "a")], (ValueError, error, error.__traceback__))  # type: ignore[arg-type]  # it was never raised
+    yield b"no"
+
+
+def test_a_refusal_may_become_another_until_its_first_byte(wrap: Wrap) -> None:
+    reply = request(wrap(refuses_again), "POST", "/v1/responses", BACKGROUND)
+    assert (reply.status, reply.fields.get("x-mine"), reply.body()) == (503, "a", b"no")
+    assert "retry-after" not in reply.fields
+
+
+def accepts_after_all(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("500 Oh", [])
+    yield b""
+    error = ValueError("the first try")
+    start_response("200 OK", STREAM, (ValueError, error, error.__traceback__))  # type: ignore[arg-type]  # it was never raised
+    yield from EVENTS
+
+
+def test_a_refusal_may_become_an_acceptance_until_its_first_byte(wrap: Wrap) -> None:
+    wrapped = wrap(accepts_after_all)
+    assert final(wrapped, create(wrapped))["status"] == "completed"
 
 
 def test_both_sides_keep_to_the_letter_of_the_specification(wrap: Wrap) -> None:
@@ -309,7 +343,12 @@ def test_background_work_gets_a_copy_of_the_environ_and_the_context(wrap: Wrap) 
         b'{"model":"m","input":"hi","background":true}',
         [("Accept-Encoding", "gzip"), ("X-Mine", "kept")],
         SCRIPT_NAME="/mount",
-        **{"gunicorn.socket": object(), "mine.too": 1, "wsgi.file_wrapper": object},
+        **{
+            "gunicorn.socket": object(),
+            "wsgi.early_hints": print,  # writes to the client's connection
+            "mine.too": 1,
+            "wsgi.file_wrapper": object,
+        },
     )
     wrapped = wrap(app)
     user.set("poster")
@@ -321,7 +360,7 @@ def test_background_work_gets_a_copy_of_the_environ_and_the_context(wrap: Wrap) 
     assert (got["SCRIPT_NAME"], got["HTTP_X_MINE"], got["mine.too"]) == ("/mount", "kept", 1)
     assert got["CONTENT_LENGTH"] == str(len(body))
     assert "HTTP_ACCEPT_ENCODING" not in got
-    assert "gunicorn.socket" not in got
+    assert {"gunicorn.socket", "wsgi.early_hints"}.isdisjoint(got)
     assert got["wsgi.file_wrapper"] is FileWrapper
     assert "mine" not in environ
     assert user.get() == "poster"
@@ -410,7 +449,7 @@ def test_a_body_of_no_known_length_is_not_read(wrap: Wrap) -> None:
     assert app.environ["wsgi.input"] is stream
 
 
-@pytest.mark.parametrize("length", ["", "-1", "abc", "1e3", "²"])
+@pytest.mark.parametrize("length", ["", "-1", "abc", "1e3", "²", "9" * 5000])
 def test_a_length_that_is_none_is_for_the_app_to_judge(length: str, wrap: Wrap) -> None:
     app, stream = Recording(), Raw(b"", ends=False)
     others: dict[str, Any] = {"wsgi.input": stream, "CONTENT_LENGTH": length}

@@ -23,7 +23,7 @@ from tests.adapters.wsgi_driver import PATIENCE
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 PROLOGUE: Final = """
-import json, os, signal, sys, threading, time, warnings
+import json, logging, os, signal, sys, threading, time, warnings
 from response_cache.stores.memory import MemoryStore
 from response_cache_wsgi import ResponseCacheMiddleware
 from tests.adapters.wsgi_driver import request
@@ -55,24 +55,24 @@ def status(app, id):
 """
 
 
-def run(program: str, *arguments: str) -> str:
+def run(program: str, *arguments: str, code: int = 0) -> str:
     """What a process that runs *program* prints; it must end in time and without noise."""
-    code = PROLOGUE + textwrap.dedent(program)
+    source = PROLOGUE + textwrap.dedent(program)
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *arguments],
+        [sys.executable, "-W", "error", "-c", source, *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
     )
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
     return result.stdout
 
 
 def test_the_interpreter_exits_with_an_app_that_blocks() -> None:
     run("""
-        app = ResponseCacheMiddleware(blocking, drain_timeout=0.2)
+        app = ResponseCacheMiddleware(blocking, drain_timeout=0.6)
         create(app)
         blocked.wait()
         """)
@@ -88,7 +88,7 @@ def test_the_interpreter_exits_when_nothing_was_ever_asked() -> None:
 def test_what_runs_when_the_interpreter_exits_ends_as_failed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/responses.db"
     begin = """
-        app = ResponseCacheMiddleware(endless, store=sys.argv[1], drain_timeout=0.2)
+        app = ResponseCacheMiddleware(endless, store=sys.argv[1], drain_timeout=0.6)
         print(create(app))
         """
     id = run(begin, url).strip()
@@ -101,7 +101,7 @@ def test_what_runs_when_the_interpreter_exits_ends_as_failed(tmp_path: Path) -> 
 
 def test_a_stream_in_a_thread_of_the_server_does_not_keep_the_interpreter() -> None:
     run("""
-        app = ResponseCacheMiddleware(endless, drain_timeout=0.2)
+        app = ResponseCacheMiddleware(endless, drain_timeout=0.6)
         stream = get(app, f"/v1/responses/{create(app)}?stream=true")
         threading.Thread(target=stream.body).start()  # not a daemon
         """)
@@ -111,7 +111,7 @@ def test_a_signal_drains_before_the_handler_of_the_server_runs() -> None:
     out = run("""
         handled = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: handled.set())
-        app = ResponseCacheMiddleware(endless, drain_timeout=0.2)
+        app = ResponseCacheMiddleware(endless, drain_timeout=0.6)
         id = create(app)
         os.kill(os.getpid(), signal.SIGTERM)
         print(handled.is_set())
@@ -124,7 +124,7 @@ def test_a_signal_drains_before_the_handler_of_the_server_runs() -> None:
 
 FORKED: Final = """
         warnings.simplefilter("ignore")  # of forking a process that has threads
-        app = ResponseCacheMiddleware(endless, {store}, drain_timeout=0.2)
+        app = ResponseCacheMiddleware(endless, {store}, drain_timeout=0.6)
         first = create(app)
         child = os.fork()
         if child == 0:
@@ -220,6 +220,118 @@ def test_a_child_renews_the_locks_that_were_held_in_the_fork() -> None:
             is_free = host._lock.acquire(timeout=5)
             os._exit(0 if is_free else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_threads_that_do_not_start_are_told_of_and_tried_again() -> None:
+    out = run("""
+        def answer():
+            return get(app, "/v1/responses/resp_rc" + "0a" * 24).status
+
+        logging.disable()  # it tells of each failure
+        app = ResponseCacheMiddleware(endless)
+        usual = threading.stack_size(1 << 46)  # more than there is
+        print(answer(), answer())
+        threading.stack_size(usual)
+        print(answer())
+        """)
+    assert out == "503 503\n404\n"
+
+
+def test_a_process_out_of_files_answers_and_tries_again() -> None:
+    out = run("""
+        import resource
+
+        def answer():
+            return get(app, "/v1/responses/resp_rc" + "0a" * 24).status
+
+        logging.disable()  # it tells of each failure
+        app = ResponseCacheMiddleware(endless)
+        print(answer())  # all modules are there
+        sys.unraisablehook = lambda _: None  # of asyncio, for loops that were made by half
+        app = ResponseCacheMiddleware(endless)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        print(answer(), answer())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        print(answer())
+        """)
+    assert out == "404\n503 503\n404\n"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_that_was_broken_is_replaced() -> None:
+    async def exits() -> None:
+        raise SystemExit
+
+    host = host_of(MemoryStore())
+    broken = host.portal()
+    with pytest.raises(SystemExit):
+        broken.call(exits())
+    broken.close(PATIENCE)
+    assert host.portal() is not broken
+    assert host.portal().is_open
+    host.close()
+
+
+def test_sigterm_drains_where_nobody_handles_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/responses.db"
+    begin = """
+        app = ResponseCacheMiddleware(endless, store=sys.argv[1], drain_timeout=0.6)
+        other = ResponseCacheMiddleware(endless, store=sys.argv[1], drain_timeout=0.6)
+        print(create(app), create(other), flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        while True:
+            time.sleep(1)  # as a server that goes on
+        """
+    ids = run(begin, url, code=-signal.SIGTERM).split()
+    look = """
+        app = ResponseCacheMiddleware(endless, store=sys.argv[1])
+        print(status(app, sys.argv[2])["status"], status(app, sys.argv[3])["status"])
+        """
+    assert run(look, url, *ids) == "failed failed\n"
+
+
+def test_a_second_sigterm_kills_at_once() -> None:
+    begin = """
+        app = ResponseCacheMiddleware(endless, drain_timeout=1000)
+        create(app)
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not app.is_draining:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        while True:
+            time.sleep(1)
+        """
+    run(begin, code=-signal.SIGTERM)
+
+
+def test_sigterm_kills_a_fork_as_ever() -> None:
+    out = run("""
+        warnings.simplefilter("ignore")  # of forking a process that has threads
+        app = ResponseCacheMiddleware(endless, drain_timeout=0.6)
+        create(app)
+        ready, told = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(told, b".")
+            time.sleep(20)
+            os._exit(0)
+        os.read(ready, 1)
+        os.kill(child, signal.SIGTERM)
+        print(os.waitpid(child, 0)[1] == signal.SIGTERM)
+        """)
+    assert out == "True\n"
+
+
+@pytest.mark.parametrize("options", ["", ", drain_on_signals=False"])
+def test_sigterm_is_left_alone_where_it_is_not_ours(options: str) -> None:
+    out = run(f"""
+        app = ResponseCacheMiddleware(endless{options})
+        print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+        app.close()
+        print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+        """)
+    assert out == f"{bool(options)}\nTrue\n"
 
 
 def test_signals_are_left_alone_outside_the_main_thread() -> None:

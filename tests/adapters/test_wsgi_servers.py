@@ -12,13 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 import httpx
 import pytest
-from openai import OpenAI
+from openai import OpenAI, Stream
+from openai.types.responses import ResponseStreamEvent
 
 from tests.adapters.servers import DEADLINE, free_port
 
@@ -31,7 +32,8 @@ GUNICORN: Final = ("-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--graceful-t
 GTHREAD: Final = (*GUNICORN, "--workers", "2", "--worker-class", "gthread", "--threads", "8")
 SYNC: Final = (*GUNICORN, "--workers", "2", "--worker-class", "sync")
 WAITRESS: Final = ("-m", "waitress", "--listen", "127.0.0.1:{port}")
-FLASK: Final = ("-m", "flask", "--app", "flask_app", "run", "--port", "{port}")
+RUN: Final = ("run", "--port", "{port}")
+FLASK: Final = ("-m", "flask", "--app", "flask_app", *RUN)
 
 SERVERS: Final = [
     pytest.param((*GTHREAD, "flask_app:app"), id="gthread-flask"),
@@ -47,8 +49,12 @@ SERVERS: Final = [
 def served(command: tuple[str, ...], folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The base URL of a server that runs *command* among the examples, and its process."""
     port = free_port()
-    arguments = [sys.executable, *(word.format(port=port) for word in command)]
-    environment = {**os.environ, "STORE": f"sqlite:///{folder}/responses.db"}
+    arguments = [sys.executable, *(word.format(port=port, folder=folder) for word in command)]
+    environment = {
+        **os.environ,
+        "STORE": f"sqlite:///{folder}/responses.db",
+        "PYTHONPATH": str(ROOT),
+    }
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             arguments, cwd=EXAMPLES, env=environment, stdout=log, stderr=log, text=True
@@ -119,31 +125,48 @@ def check_cancel(url: str) -> None:
 
 ENDLESS: Final = "tests.adapters.wsgi_endless:application"
 PRELOAD: Final = ("--preload", "--config", "python:tests.adapters.wsgi_endless")
+FLASK_ENDLESS: Final = "tests.adapters.wsgi_endless:flask_app"
 STOPPED: Final = [
-    pytest.param((*GTHREAD, "--pythonpath", str(ROOT), ENDLESS), id="gthread"),
-    pytest.param((*GTHREAD, "--pythonpath", str(ROOT), *PRELOAD, ENDLESS), id="gthread-preload"),
-    pytest.param((*SYNC, "--pythonpath", str(ROOT), ENDLESS), id="sync"),
+    pytest.param((*GTHREAD, ENDLESS), 0, id="gthread"),
+    pytest.param((*GTHREAD, *PRELOAD, ENDLESS), 0, id="gthread-preload"),
+    pytest.param((*SYNC, ENDLESS), 0, id="sync"),
+    pytest.param((*WAITRESS, ENDLESS), -15, id="waitress"),
+    pytest.param(("-m", "flask", "--app", FLASK_ENDLESS, *RUN), -15, id="flask-dev"),
 ]
 
 
-@pytest.mark.parametrize("command", STOPPED)
-def test_a_server_that_is_stopped_ends_its_streams_and_what_runs_as_failed(
-    command: tuple[str, ...], tmp_path: Path
+@pytest.mark.parametrize(("command", "code"), STOPPED)
+def test_a_server_that_is_stopped_drains_and_ends_its_streams(
+    command: tuple[str, ...], code: int, tmp_path: Path
 ) -> None:
-    with served(command, tmp_path) as (url, process), fresh(url) as client, fresh(url) as reader:
-        id = client.responses.create(model="m", input="", background=True).id
-        client.close()
-        stream = reader.responses.retrieve(id, stream=True)
-        assert next(stream).type == "response.created"
+    with served(command, tmp_path) as (url, process), ExitStack() as readers:
+        ids = [begin(url, input) for input in ("until stopped", "endless")]
+        streams = [reading(url, id, readers) for id in ids]
         process.send_signal(signal.SIGTERM)
-        for _ in stream:
-            pass  # whether or not this worker records it: the stream ends
-        assert process.wait(DEADLINE) == 0
+        for stream in streams:
+            for _ in stream:
+                pass  # whether or not this worker records it: the stream ends in order
+        assert process.wait(DEADLINE) == code
     with served(command, tmp_path) as (url, _), fresh(url) as client:
-        ended = client.responses.retrieve(id)
-    assert ended.status == "failed"
-    assert ended.error is not None
-    assert ended.error.message == "The server was shut down while it answered."
+        completed, failed = (client.responses.retrieve(id) for id in ids)
+    assert completed.status == "completed"
+    assert failed.status == "failed"
+    assert failed.error is not None
+    assert failed.error.message == "The server was shut down while it answered."
+
+
+def begin(url: str, input: str) -> str:
+    """Create a response; gives its id."""
+    with fresh(url) as client:
+        return client.responses.create(model="m", input=input, background=True).id
+
+
+def reading(url: str, id: str, until_closed: ExitStack) -> Stream[ResponseStreamEvent]:
+    """A stream of which the first event was read."""
+    reader = until_closed.enter_context(fresh(url))
+    stream = reader.responses.retrieve(id, stream=True)
+    assert next(stream).type == "response.created"
+    return stream
 
 
 def test_a_chunked_create_under_gunicorn_is_recorded(tmp_path: Path) -> None:

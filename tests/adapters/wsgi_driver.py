@@ -10,8 +10,16 @@ import io
 import json as json_module
 import queue
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
@@ -22,10 +30,20 @@ import anyio.to_thread
 import httpx
 from anyio.from_thread import BlockingPortal
 
+from response_cache import Store
 from response_cache.sse import Decoder
 from response_cache.testing import ScriptedUpstream
+from response_cache_wsgi import ResponseCacheMiddleware
 
-__all__ = ("PATIENCE", "InThreads", "Reply", "ScriptedApp", "environ_of", "request")
+__all__ = (
+    "PATIENCE",
+    "InThreads",
+    "Reply",
+    "ScriptedApp",
+    "environ_of",
+    "request",
+    "served_in_threads",
+)
 
 PATIENCE: Final = 20.0  # seconds after which a test that waits for something has failed
 BREATH: Final = 0.01  # seconds of silence after which the scripted app yields an empty chunk
@@ -269,3 +287,16 @@ def _scope(environ: WSGIEnvironment) -> dict[str, Any]:
         "query_string": environ["QUERY_STRING"].encode(),
         "headers": fields,
     }
+
+
+@asynccontextmanager
+async def served_in_threads(
+    upstream: ScriptedUpstream, store: Store | str, options: dict[str, Any]
+) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client of the middleware around *upstream*; the middleware is closed at the end."""
+    async with BlockingPortal() as portal:
+        wrapped = ResponseCacheMiddleware(ScriptedApp(upstream, portal), store=store, **options)
+        transport = InThreads(wrapped)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test/v1") as client:
+            yield client
+        await anyio.to_thread.run_sync(wrapped.close)  # in the order of a server: it hears no more
