@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import folding, passing, polling, recording, wsgi
+from benchmarks import folding, passing, polling, recording, stores, wsgi
 
 
 def main() -> None:
-    for script in (folding, recording, passing, polling, wsgi):
+    for script in (folding, recording, passing, polling, wsgi, stores):
         script.main()
 
 

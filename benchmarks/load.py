@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Mapping
 
 __all__ = ("requests_a_second",)
 
@@ -42,12 +43,21 @@ class _Connection(asyncio.Protocol):
             self._transport.write(self._request)
 
 
-def requests_a_second(port: int, path: str, *, connections: int, seconds: float) -> float:
+def requests_a_second(
+    port: int,
+    path: str,
+    *,
+    connections: int,
+    seconds: float,
+    headers: Mapping[str, str] | None = None,
+) -> float:
     """Replies with status 200 for each second, after a short warm-up."""
 
     async def run() -> float:
         loop = asyncio.get_running_loop()
-        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        fields = {"Host": "localhost", **(headers or {})}
+        lines = (f"{name}: {value}\r\n" for name, value in fields.items())
+        request = f"GET {path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode()
         counts = [0]
         opened = [
             await loop.create_connection(lambda: _Connection(request, counts), "127.0.0.1", port)

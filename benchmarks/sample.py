@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-__all__ = ("DELTA_HEAD", "QUEUED", "frames")
+__all__ = ("DELTA_HEAD", "QUEUED", "as_frame", "delta", "frames")
 
 ITEM: Final = {
     "id": "msg_0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a6978",
@@ -30,7 +30,8 @@ QUEUED: Final[dict[str, Any]] = {
 }
 
 
-def _frame(event: dict[str, Any]) -> bytes:
+def as_frame(event: dict[str, Any]) -> bytes:
+    """*event* as it is streamed."""
     data = json.dumps(event, separators=(",", ":"))
     return f"event: {event['type']}\ndata: {data}\n\n".encode()
 
@@ -74,4 +75,4 @@ def frames(deltas: int) -> list[bytes]:
         {"type": "response.output_item.done", "output_index": 0, "item": done},
         {"type": "response.completed", "response": completed},
     ]
-    return [_frame({**event, "sequence_number": n}) for n, event in enumerate(events)]
+    return [as_frame({**event, "sequence_number": n}) for n, event in enumerate(events)]

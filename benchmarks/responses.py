@@ -1,0 +1,57 @@
+"""One response from a stream of chunks into a store, the whole way that the library goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Final
+
+import anyio
+
+from response_cache import ANYBODY, Answer, Refusal, ResponseCache
+from response_cache.requests import parse_create
+
+__all__ = ("Recording", "record")
+
+BODY: Final = json.dumps({"model": "m", "input": "x", "background": True}).encode()
+LOOK: Final = 0.002  # seconds between looks whether the last write has been acknowledged
+PATIENCE: Final = 120.0
+
+
+class Recording:
+    """A response that is recorded from chunks."""
+
+    def __init__(self, cache: ResponseCache, chunks: AsyncIterator[bytes]) -> None:
+        self._cache = cache
+        self._chunks = chunks
+        self._ended = anyio.Event()
+        self.id = ""
+
+    async def begin(self) -> str:
+        """Create it; the rest happens in the background. Its id."""
+        created = await self._cache.create(parse_create(BODY), BODY, self._answer, owner=ANYBODY)
+        assert not isinstance(created, Refusal), created
+        self.id = created.id
+        return self.id
+
+    async def end(self) -> None:
+        """Return when the store has all of it. Until the last chunk this costs nothing."""
+        with anyio.fail_after(PATIENCE):
+            await self._ended.wait()
+            while self.id in self._cache.running_ids:  # noqa: ASYNC110 - nobody is told of it
+                await anyio.sleep(LOOK)
+
+    async def _answer(self, _body: bytes, answer: Answer) -> None:
+        answer.start(200, [(b"content-type", b"text/event-stream")])
+        async for chunk in self._chunks:
+            await answer.write(chunk)
+        answer.finish()
+        self._ended.set()
+
+
+async def record(cache: ResponseCache, chunks: AsyncIterator[bytes]) -> str:
+    """Record all of *chunks* while nobody reads; the id of the response, which is over then."""
+    recording = Recording(cache, chunks)
+    await recording.begin()
+    await recording.end()
+    return recording.id
