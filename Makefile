@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 LITELLM := .venv-litellm
 LITELLM_READY := $(LITELLM)/.ready
 
-.PHONY: help demo test test-litellm test-litellm-alone soak check format bench clean
+.PHONY: help demo test test-litellm test-litellm-alone soak check format bench bench-litellm clean
 
 help:
 	@echo "make demo    run the main job: sidecar, background response, resume, cancel, delete"
@@ -16,6 +16,7 @@ help:
 	@echo "make soak    run the tests of faults at their full lengths"
 	@echo "make check   format, lint and type checks"
 	@echo "make bench   run the benchmarks and print their tables"
+	@echo "make bench-litellm  run those that need LiteLLM, and draw their picture"
 	@echo "make format  rewrite the sources in the project's format"
 
 $(READY): pyproject.toml
@@ -60,6 +61,13 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+# Beside LiteLLM: its handler alone for the costs of a delta, and the whole proxy. Takes half an hour.
+bench-litellm: $(READY) $(LITELLM_READY)
+	$(LITELLM)/bin/python -m pip install --quiet matplotlib
+	$(BIN)/python -m benchmarks.stores
+	$(LITELLM)/bin/python -m benchmarks.litellm_proxy build/litellm.json
+	$(LITELLM)/bin/python -m benchmarks.litellm_plot build/litellm.json docs/litellm-benchmark.svg
 
 clean:
 	rm -rf $(VENV) $(LITELLM) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

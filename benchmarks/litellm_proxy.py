@@ -193,6 +193,7 @@ def main() -> None:
     report(figures)
     if len(sys.argv) > 1:
         kept = {name: asdict(of) for name, of in figures.items()}
+        Path(sys.argv[1]).parent.mkdir(exist_ok=True)
         Path(sys.argv[1]).write_text(json.dumps(kept, indent=1) + "\n")
 
 

@@ -24,10 +24,17 @@ __all__ = ("Exported", "export")
 FORM: Final = FORMS["litellm"]
 PREFIX: Final = "litellm:polling:response:"
 
-# In one step: a response is either ours or theirs. With no other keys it is only written.
+# In one step: a response is either ours or theirs. Without our own keys it is only written. The
+# worker that ran it looks after it for one lease more; the tombstone keeps it from writing it anew.
 HAND_OVER: Final = """
-for i = 2, #KEYS do redis.call('DEL', KEYS[i]) end
-return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local theirs, meta, log, request, tombstone = unpack(KEYS)
+if meta then
+  if redis.call('EXISTS', meta) == 0 then return 0 end
+  redis.call('UNLINK', meta, log, request)
+  redis.call('SET', tombstone, '', 'PX', ARGV[3])
+end
+redis.call('SET', theirs, ARGV[1], 'PX', ARGV[2])
+return 1
 """
 
 
@@ -46,7 +53,8 @@ async def export(
 
     *source_url* is the store; *target_url* the Redis that LiteLLM uses, by default the same, and
     *namespace* the one of its cache settings. What LiteLLM then has under our own key is no longer
-    ours. May be repeated, and should be when those that still run have ended.
+    ours, also for workers that still serve. May be repeated, and should be when those that still
+    run have ended.
 
     Raises:
         ValueError: a URL is not of a Redis.
@@ -64,8 +72,8 @@ async def export(
                 continue
             ttl = await _milliseconds_left(source, id)
             if ttl > 0:
-                await _hand_over(page, ttl, source if is_same else None, target, namespace)
-                done.written += 1
+                ours = source if is_same else None
+                done.written += await _hand_over(page, ttl, ours, target, namespace)
     return done
 
 
@@ -83,16 +91,19 @@ async def _opened(url: str) -> AsyncIterator[RedisStore]:
 
 async def _hand_over(
     page: Page, ttl: int, source: RedisStore | None, target: RedisStore, namespace: str
-) -> None:
+) -> int:
+    """How many were written: none if it was deleted, or handed over, since it was read."""
     key = f"{namespace}:{PREFIX}{page.id}" if namespace else PREFIX + page.id
     keys: tuple[str, ...] = (key,)
     if source is not None and source.keys(page.id)[0] == key:
         keys = source.keys(page.id)
+    forgetting = round(target.tombstone_ttl * 1000)
     (reply,) = await target.servers.send(
-        [("EVAL", HAND_OVER, len(keys), *keys, _as_theirs(page), ttl)]
+        [("EVAL", HAND_OVER, len(keys), *keys, _as_theirs(page), ttl, forgetting)]
     )
     if isinstance(reply, Exception):
         raise StoreUnavailable(f"cannot export {page.id}: {type(reply).__name__}") from reply
+    return int(reply)
 
 
 def _as_theirs(page: Page) -> str:

@@ -66,7 +66,7 @@ async def test_a_closed_response_becomes_litellms_own(server: Server) -> None:
     with server.client() as redis:
         theirs = as_theirs(redis.get(PREFIX + id))
         ttl = redis.ttl(PREFIX + id)
-        assert redis.keys(f"{{{PREFIX}{id}}}:*") == []
+        assert redis.keys(f"{{{PREFIX}{id}}}:*") == [f"{{{PREFIX}{id}}}:deleted".encode()]
     assert isinstance(ttl, int)
     assert 400 < ttl <= 500
     assert theirs["id"] == id

@@ -64,6 +64,31 @@ def bob(proxy: Proxy) -> Client:
 
 
 @pytest.fixture(scope="session")
+def older(
+    serving: tuple[Provider, str], redis: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A worker told by its environment to speak the older format, on the same Redis."""
+    command = [*our_command(), "--config", "config.yaml"]
+    config = configuration(serving[1], redis.port)
+    env = {"RESPONSE_CACHE_DIALECT": "litellm"}
+    directory = tmp_path_factory.mktemp("older")
+    with running_proxy(command, directory, config, redis=redis.port, env=env) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def alone(
+    serving: tuple[Provider, str], redis: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A worker of LiteLLM's as it is, without us, on the same Redis."""
+    command = [str(BIN / "litellm"), "--config", "config.yaml"]
+    config = configuration(serving[1], redis.port)
+    directory = tmp_path_factory.mktemp("alone")
+    with running_proxy(command, directory, config, redis=redis.port) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def own_redis() -> Iterator[Server]:
     with running_server() as server:
         yield server

@@ -46,6 +46,8 @@ KEYS = {
     "sk-nobody": {},
     "sk-slow": {"user_id": "slow", "rpm_limit": 1},
     "sk-narrow": {"user_id": "narrow", "max_parallel_requests": 1},
+    "sk-poor": {"user_id": "poor", "max_budget": 0.05},
+    "sk-1234": {"user_id": "example"},
 }
 
 async def authenticate(request, api_key):
@@ -90,10 +92,12 @@ def configuration(
     if redis is not None:
         parameters = {"type": "redis", "host": "127.0.0.1", "port": "os.environ/OWN_REDIS_PORT"}
         settings |= {"cache": True, "cache_params": {**parameters, "supported_call_types": []}}
+    native, chat = "openai/built-in", "deepseek/chat"
+    keys = {"custom_auth": "keys.authenticate", "custom_auth_run_common_checks": True}  # budgets
     return {
-        "model_list": [model("native", "openai/built-in"), model("chat", "deepseek/chat")],
+        "model_list": [model("native", native), model("story", native), model("chat", chat)],
         "router_settings": {"num_retries": 0, "disable_cooldowns": True},
-        "general_settings": {"master_key": "sk-admin", "custom_auth": "keys.authenticate"},
+        "general_settings": {"master_key": "sk-admin", **keys},
         "litellm_settings": settings,
     }
 

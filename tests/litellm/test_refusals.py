@@ -18,6 +18,7 @@ pytestmark = with_us
 REFUSED: list[Any] = [
     pytest.param("sk-unknown", {},                       401, id="unknown key"),
     pytest.param("sk-ann",     {"model": "no-such"},     400, id="unknown model"),
+    pytest.param("sk-ann",     {"input": None},          400, id="no input"),
     pytest.param("sk-ann",     {"input": "forbidden"},   400, id="guardrail"),
     pytest.param("sk-ann",     {"previous_response_id": "resp_foreign"}, 403, id="foreign id"),
 ]
@@ -44,6 +45,18 @@ def test_a_rate_limit_refuses_a_create_and_no_poll(proxy: Proxy) -> None:
     assert "retry-after" in refused.headers
     for _ in range(5):
         assert client.get(id)["id"] == id
+
+
+def test_a_budget_refuses_a_create_and_no_poll(proxy: Proxy) -> None:
+    client = proxy.client("sk-poor")
+    id = client.create("last money", metadata={"words": "100000", "pace": "0.02"})
+    ours = client.post("no money")
+    assert ours.status_code == 422
+    assert ours.json()["error"]["type"] == "budget_exceeded"
+    assert ours.json() == client.post("no money", background=False).json()
+    assert client.get(id)["id"] == id
+    assert client.cancel(id).json()["status"] == "cancelled"
+    assert client.delete(id).json()["deleted"]
 
 
 def test_a_cancel_frees_the_parallel_slot(proxy: Proxy) -> None:

@@ -82,15 +82,18 @@ def test_a_cancel_at_any_early_moment_stops_the_provider(
     mounted: Proxy, provider: Provider
 ) -> None:
     """Also between the first byte of the provider and that of the proxy: see leaving.py."""
-    ann = mounted.client()
     for number in range(12):
-        name = f"early cancel {number:02}"
-        id = ann.create(name, metadata=ENDLESS)
-        if number % 2:
-            provider.call_of(name)
-        assert ann.cancel(id).json()["status"] == "cancelled"
-        if provider.calls_of(name):
-            assert provider.call_of(name).is_over.wait(30), name
+        _cancel_early(mounted.client(), provider, f"early cancel {number:02}", "native")
+
+
+def _cancel_early(client: Client, provider: Provider, name: str, model: str) -> None:
+    """Cancel before the provider is called or soon after; by name, one half each."""
+    id = client.create(name, model=model, metadata=ENDLESS)
+    if int(name[-1]) % 2:
+        provider.call_of(name)
+    assert client.cancel(id).json()["status"] == "cancelled"
+    if provider.calls_of(name):
+        assert provider.call_of(name).is_over.wait(30), name
 
 
 def test_sigterm_ends_what_runs_and_then_the_process(mounted: Proxy, provider: Provider) -> None:
@@ -141,6 +144,13 @@ def test_behind_the_door_a_cancel_stops_the_provider(door: Client, provider: Pro
     door.until_text(id)
     assert door.cancel(id).json()["status"] == "cancelled"
     assert provider.call_of("door cancel").is_over.wait(30)
+
+
+def test_behind_the_door_a_cancel_at_any_early_moment_stops_the_provider(
+    door: Client, provider: Provider
+) -> None:
+    for number in range(12):
+        _cancel_early(door, provider, f"door early cancel {number:02}", "openai/gpt-4o")
 
 
 @pytest.mark.parametrize("end", ["cut", "failed"])
