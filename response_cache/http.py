@@ -86,6 +86,10 @@ class Request:
                 lines = (value for key, value in self.headers if key == name)
                 self._values[name] = b", ".join(lines)
 
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """Whether one of these headers is there, told at once."""
+        return not names.isdisjoint(self._values)
+
     def header(self, name: bytes) -> str:
         """The header's value, several joined by commas (RFC 9110 5.3); "" when absent."""
         value = self._values.get(name)
@@ -155,6 +159,8 @@ _ALLOW: Final = {rest: ", ".join(verbs) for rest, verbs in ROUTES.items()}
 
 _LONGEST_END: Final = 128  # characters of a path that the pattern may look at
 _CREDENTIALS: Final = (b"authorization", b"api-key", b"x-api-key")
+_ANY_CREDENTIAL: Final = frozenset(_CREDENTIALS)
+_CONDITIONS: Final = frozenset((b"if-none-match", b"prefer"))
 _HOP_BY_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"trailer", b"te")
 )
@@ -242,13 +248,13 @@ def error_reply(error: APIError) -> Body:
     return _json(error.status_code, dump(body), headers)
 
 
-_PROCESS: Final = secrets.token_hex(8).encode()
+_PROCESS: Final = b"req_" + secrets.token_hex(8).encode()
 _numbers: Final = count(1)
 
 
 def _request_id() -> bytes:
     """A name for one reply, for support and logs; no secret."""
-    return b"req_%b%016x" % (_PROCESS, next(_numbers))
+    return b"%b%016x" % (_PROCESS, next(_numbers))
 
 
 def _json(status: int, content: bytes, headers: Headers = ()) -> Body:
@@ -392,6 +398,12 @@ class Face:
             after = queries.cursor(query)
             if queries.flag(query, "stream"):
                 return self._stream(await self.cache.stream(id, owner, after=after))
+        if request.has_any(_CONDITIONS):
+            return await self._retrieve_if(id, owner, request)
+        return self._whole(await self.cache.retrieve(id, owner))
+
+    async def _retrieve_if(self, id: str, owner: Owner, request: Request) -> Reply:
+        """A poll that may wait, or know the object already."""
         known = queries.entity_tags(request.header(b"if-none-match"))
         seconds = queries.wait(request.header(b"prefer"), self._options.max_wait)
         applied: Headers = ()
@@ -402,7 +414,10 @@ class Face:
             page = await self.cache.retrieve(id, owner, after=FAR)
             if queries.is_known(page, known):
                 return Body(304, (*_COMMON, *self._hints(page), *applied), b"")
-        page = await self.cache.retrieve(id, owner)
+        return self._whole(await self.cache.retrieve(id, owner), applied)
+
+    def _whole(self, page: Page, applied: Headers = ()) -> Body:
+        """The object, and in the headers what else there is to say of it."""
         if page.closed and not applied:
             return _closed(page, self._form)
         return _json(200, body_of(page, self._form), (*self._hints(page), *applied))
@@ -463,10 +478,11 @@ def _by_credential(options: Options) -> OwnerOf:
 
     async def owner_of(request: Request) -> Owner:
         nonlocal told
-        for name in _CREDENTIALS:
-            credential = request.header(name)
-            if credential:
-                return Owner(digest(secret, "owner", credential))
+        if request.has_any(_ANY_CREDENTIAL):
+            for name in _CREDENTIALS:
+                credential = request.header(name)
+                if credential:
+                    return Owner(digest(secret, "owner", credential))
         if not told:
             told = True
             logger.warning(

@@ -2,15 +2,18 @@
 
 A tail holds the newest part of the log, one copy of the bytes. A reader keeps its own position,
 takes what the tail has from there on, and reads the store itself for what the tail has dropped; so
-a slow reader slows nobody, and a late one needs no replay from the start by others.
+a slow reader slows nobody, and a late one needs no replay from the start by others. Late readers
+that are in step share what one of them has read.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Container, Sequence
+from collections.abc import AsyncGenerator, Container
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import anyio
+from cachetools import LRUCache
 
 from response_cache.errors import StoreUnavailable
 from response_cache.options import Options
@@ -31,6 +34,14 @@ class Spawn(Protocol):
     def __call__(self, tail: Tail, /) -> None: ...
 
 
+@dataclass(slots=True)
+class _Stretch:
+    """Some events of a log, and where they end."""
+
+    chunk: bytes
+    end: int
+
+
 class Tail:
     """The newest events of one response, for all of its readers in this process."""
 
@@ -41,6 +52,8 @@ class Tail:
         self._options = options
         self._sizes = 0
         self._joined = (0, 0), b""  # a stretch of the log, and its bytes
+        # By number: what readers who are behind were given last. They are often many, and in step.
+        self.earlier = LRUCache[int, _Stretch](TAIL_BYTES, getsizeof=lambda it: len(it.chunk))
         self.id = page.id
         self.readers = 0
         self.first = page.tail  # number of frames[0]
@@ -180,8 +193,8 @@ class Tails:
             while not tail.is_gone:
                 chunk = b""
                 if position < tail.first:
-                    frames = await self._catch_up(tail, position)
-                    chunk, position = b"".join(frames), position + len(frames)
+                    stretch = await self._catch_up(tail, position)
+                    chunk, position = stretch.chunk, stretch.end
                 elif position < tail.end:
                     chunk, position = tail.since(position), tail.end
                 elif tail.is_over:
@@ -195,9 +208,11 @@ class Tails:
         finally:
             self._leave(tail)
 
-    async def _catch_up(self, tail: Tail, position: int) -> Sequence[bytes]:
+    async def _catch_up(self, tail: Tail, position: int) -> _Stretch:
         """The next frames from the store, for a reader that the tail has left behind."""
         while not tail.is_gone:
+            if (known := tail.earlier.get(position)) is not None:
+                return known
             try:
                 page = await self._reading.page(tail.id, after=position - 1, limit=PAGE_EVENTS)
             except StoreUnavailable:
@@ -205,10 +220,13 @@ class Tails:
             if page is not None and page.log_expired:
                 tail.end_now()
             elif page is not None and page.events:
-                return page.events
+                stretch = _Stretch(b"".join(page.events), position + len(page.events))
+                if len(stretch.chunk) <= TAIL_BYTES:
+                    tail.earlier[position] = stretch
+                return stretch
             else:  # the store is away, or its recorder restores what it lost
                 await anyio.sleep(BACK_OFF)
-        return ()
+        return _Stretch(b"", position)
 
     def _enter(self, page: Page) -> Tail:
         tail = self._tails.get(page.id)

@@ -53,7 +53,7 @@ class Exchange:
         except APIError as error:  # there is no open cache
             await _send_body(error_reply(error), send)
             return
-        if request.header(b"prefer") and route.verb is Verb.RETRIEVE:
+        if route.verb is Verb.RETRIEVE and request.header(b"prefer"):
             reply = await _answer_who_waits(hosted.face, route, request, receive)
             receive = _bodiless(receive)
         else:

@@ -66,6 +66,7 @@ class Host:
         self._make = make
         self._drains_on_signals = drains_on_signals
         self._hosted: WeakKeyDictionary[object, Hosted] = WeakKeyDictionary()
+        self._latest: tuple[object, Hosted] | None = None  # of those; most often the only one
         self._starts: WeakKeyDictionary[object, _Start] = WeakKeyDictionary()
 
     @asynccontextmanager
@@ -80,16 +81,20 @@ class Host:
                 tasks.start_soon(hosted.drain_when_told)
                 with on_stop_signal(hosted.told_to_stop.set, self._drains_on_signals):
                     self._hosted[loop] = hosted
+                    self._latest = loop, hosted
                     yield hosted
                 tasks.cancel_scope.cancel()
         finally:
             if self._hosted.get(loop) is hosted:
                 del self._hosted[loop]
+            if self._latest == (loop, hosted):
+                self._latest = None
 
     @property
     def open_here(self) -> Hosted | None:
         """The open cache of this event loop, if there is one."""
-        return self._hosted.get(current_loop())
+        loop, latest = current_loop(), self._latest
+        return latest[1] if latest and latest[0] is loop else self._hosted.get(loop)
 
     async def hosted(self) -> Hosted:
         """The open cache of this event loop; opens one where there is none.
