@@ -55,6 +55,7 @@ class Tail:
         # By number: what readers who are behind were given last. They are often many, and in step.
         self.earlier = LRUCache[int, _Stretch](TAIL_BYTES, getsizeof=lambda it: len(it.chunk))
         self.id = page.id
+        self.incarnation = page.incarnation
         self.readers = 0
         self.first = page.tail  # number of frames[0]
         self.frames: list[bytes] = []
@@ -67,6 +68,11 @@ class Tail:
     def end(self) -> int:
         """The number after the last frame."""
         return self.first + len(self.frames)
+
+    def serves(self, page: Page) -> bool:
+        """Whether a reader may go on from *page* here: the log still grows, or is complete."""
+        is_complete = page.closed and page.tail == self.end and page.incarnation == self.incarnation
+        return is_complete and not self.is_gone if self.is_over else True
 
     def end_now(self) -> None:
         """Send the readers away; they may resume elsewhere."""
@@ -230,7 +236,7 @@ class Tails:
 
     def _enter(self, page: Page) -> Tail:
         tail = self._tails.get(page.id)
-        if tail is None or tail.is_over:
+        if tail is None or not tail.serves(page):
             tail = self._tails[page.id] = Tail(page, self._reading, self._options)
             if self._ended_but is not None and page.id not in self._ended_but:
                 tail.end_now()

@@ -240,6 +240,27 @@ async def test_a_log_longer_than_a_page_is_read_page_by_page() -> None:
         assert follower.is_over
 
 
+async def test_readers_of_a_closed_log_share_what_one_of_them_has_read() -> None:
+    async with Following().hosting() as following:
+        await following.write(10 * PAGE_EVENTS, close=True)
+        page = await following.page()
+        slow = following.follow(page)
+        slow.may_read = anyio.Event()
+        await anyio.sleep(1)
+        go_on, slow.may_read = slow.may_read, anyio.Event()
+        go_on.set()  # to what is behind the page, and no further
+        await anyio.sleep(1)
+        reads = []
+        for _ in range(3):  # each finds the tail of the first one, which is over already
+            before = following.shared.operations["read"]
+            follower = following.follow(page)
+            await anyio.sleep(1)
+            assert follower.got == b"".join(following.written)
+            reads.append(following.shared.operations["read"] - before)
+        assert following.spawned == 1
+        assert reads == [9, 0, 0]  # but for the page, and what the slow one has read already
+
+
 async def test_readers_end_when_the_response_is_deleted() -> None:
     async with Following().hosting() as following:
         followers = [following.follow(await following.page()) for _ in range(3)]

@@ -18,6 +18,7 @@ __all__ = ("ToLoop", "ToThread")
 T = TypeVar("T")
 
 LIMIT: Final = 1 << 18
+LONG: Final = 1 << 16  # bytes that are not joined any more
 COST: Final = 64  # of any part, beside its length: small ones must not pile up either
 
 
@@ -122,16 +123,21 @@ class ToThread:
     # The thread's side.
 
     def take(self, within: float | None = None) -> bytes | None:
-        """All that there is, as soon as there is some; empty at the end.
+        """What there is, as soon as there is some; empty at the end.
 
-        None when there is nothing *within* seconds. Raises what the other side has ended with.
+        All of it, but no copy is made of what is long: that comes piece by piece. None when there
+        is nothing *within* seconds. Raises what the other side has ended with.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._chunks or self._has_ended, within):
                 return None
-            chunks, self._chunks = self._chunks, []
-            was_full, self._size = self._size >= LIMIT, 0
-        if was_full:
+            was_full = self._size >= LIMIT
+            if self._size < LONG:
+                chunks, self._chunks, self._size = self._chunks, [], 0
+            else:
+                chunks, self._chunks = self._chunks[:1], self._chunks[1:]
+                self._size -= len(chunks[0])
+        if was_full and self._size < LIMIT:
             with suppress(RuntimeError):  # the loop is closed, and so nobody waits
                 self._loop.call_soon_threadsafe(self._room.set)
         if not chunks and self._error is not None:

@@ -11,7 +11,7 @@ import anyio.to_thread
 import pytest
 
 from response_cache import UpstreamStopped
-from response_cache_wsgi.handover import COST, LIMIT, ToLoop, ToThread
+from response_cache_wsgi.handover import COST, LIMIT, LONG, ToLoop, ToThread
 from tests.adapters.wsgi_driver import PATIENCE
 
 
@@ -115,3 +115,17 @@ async def test_a_thread_is_told_what_the_other_side_ended_with() -> None:
 async def test_a_thread_that_will_not_wait_is_told_that_there_is_nothing() -> None:
     chunks = ToThread(asyncio.get_running_loop())
     assert chunks.take(within=0) is None
+
+
+async def test_short_chunks_come_joined_and_long_ones_as_they_are() -> None:
+    chunks = ToThread(asyncio.get_running_loop())
+    for chunk in (b"a", b"b" * LONG, b"c" * LONG, b"d"):
+        await chunks.put(chunk)
+    chunks.end()
+    taken = [await anyio.to_thread.run_sync(chunks.take) for _ in range(4)]
+    assert taken == [b"a", b"b" * LONG, b"c" * LONG, b"d"]
+    assert await anyio.to_thread.run_sync(chunks.take) == b""
+    others = ToThread(asyncio.get_running_loop())
+    for chunk in (b"a", b"b", b"c"):
+        await others.put(chunk)
+    assert await anyio.to_thread.run_sync(others.take) == b"abc"
