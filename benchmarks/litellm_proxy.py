@@ -28,11 +28,12 @@ from tests.litellm.provider import running_provider
 from tests.litellm.proxies import BIN, Proxy, configuration, running_proxy
 from tests.stores.servers import Server, running_server
 
-ROUNDS: Final = 3
+ROUNDS: Final = 2
 TOGETHER: Final = 3  # responses at a time
 PACES: Final = ((500, 5.0), (2000, 10.0), (8000, 20.0))  # deltas, and the seconds they come in
 POSTS: Final = 100
 POLLING: Final = 3.0  # seconds
+AFTERWARDS: Final = 16.0  # seconds for which a process looks after what has ended
 PATIENCE: Final = 120.0
 KEY: Final = "sk-ann"
 DEFAULTS: Final = {"RESPONSE_CACHE_LEASE": "15", "RESPONSE_CACHE_DRAIN_TIMEOUT": "30"}
@@ -82,7 +83,7 @@ class Bench:
 
     def paced(self, deltas: int, seconds: float) -> tuple[float, float]:
         """Kilobytes for each response, and CPU microseconds for each delta."""
-        self.follow(self.post(1, 0), every=0.05)  # what is done once is done
+        time.sleep(AFTERWARDS)
         bytes_before, cpu_before = self._bytes(), self._cpu()
         followers = [
             threading.Thread(target=self.follow, args=(self.post(deltas, seconds / deltas),))
@@ -92,6 +93,7 @@ class Bench:
             follower.start()
         for follower in followers:
             follower.join()
+        time.sleep(AFTERWARDS)
         moved, spent = self._bytes() - bytes_before, self._cpu() - cpu_before
         return moved / TOGETHER / 1000, spent / TOGETHER / deltas * 1e6
 
@@ -144,6 +146,8 @@ def benches() -> Iterator[dict[str, Bench]]:
                 words, directory / str(number), config, redis=redis.port, env=DEFAULTS
             )
             found[name] = Bench(stack.enter_context(proxy), redis)
+        for bench in found.values():
+            bench.follow(bench.post(1, 0), every=0.05)  # what is done once is done
         yield found
 
 

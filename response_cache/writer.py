@@ -54,6 +54,7 @@ logger = logging.getLogger("response_cache.writer")
 FIRST_SNAPSHOT: Final = 4096  # log bytes before the first snapshot that only saves readers work
 LONGEST_BACK_OFF: Final = 0.5
 RENEWALS: Final = 3  # heartbeats in one lease
+PROMPTLY: Final = 0.8  # of an observation: what happens as often is seen in each
 CREATE_ATTEMPTS: Final = 3
 
 LOST: Final = Failure("The store lost a part of this response that could not be restored.")
@@ -244,8 +245,8 @@ class Writer:
             self._closing, first=self._closing.end, events=(), snapshot=None, close=False
         )
         span = min(self._options.lease, self.creation.ttl / 2)  # and not past its life
-        # Twice in an observation: an older copy's lease may be over, and readers look, too.
-        renewals = max(RENEWALS, math.ceil(2 * span / self._options.observation))
+        # Once in each observation: an older copy's lease may be over, and readers look, too.
+        renewals = max(RENEWALS, math.ceil(span / (PROMPTLY * self._options.observation)))
         pause = span / renewals
         for _ in range(renewals):
             await anyio.sleep(pause)
