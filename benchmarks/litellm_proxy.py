@@ -83,7 +83,6 @@ class Bench:
 
     def paced(self, deltas: int, seconds: float) -> tuple[float, float]:
         """Kilobytes for each response, and CPU microseconds for each delta."""
-        time.sleep(AFTERWARDS)
         bytes_before, cpu_before = self._bytes(), self._cpu()
         followers = [
             threading.Thread(target=self.follow, args=(self.post(deltas, seconds / deltas),))
@@ -148,6 +147,7 @@ def benches() -> Iterator[dict[str, Bench]]:
             found[name] = Bench(stack.enter_context(proxy), redis)
         for bench in found.values():
             bench.follow(bench.post(1, 0), every=0.05)  # what is done once is done
+        time.sleep(AFTERWARDS)
         yield found
 
 
@@ -168,6 +168,7 @@ def measured(found: dict[str, Bench]) -> dict[str, Figures]:
             figures[name].post_p50.append(p50)
             figures[name].post_p99.append(p99)
             figures[name].polls.append(bench.polls())
+        time.sleep(AFTERWARDS)
     return figures
 
 
