@@ -47,7 +47,8 @@ async def failed_over(site: Site, cluster: ClusterOfThree, replica: Server) -> L
         await asyncio.to_thread(cluster.add_replica, primary, replica)
         with primary.client() as ahead, replica.client() as behind:
             ask(behind, "READONLY")
-            stop_following(behind)
+            await eventually(lambda: is_whole_to(ahead) and is_whole_to(behind))
+            send_followers_away(ahead)
             await live.goes_on()
             known = tail_of(behind, live)
             assert known < tail_of(ahead, live)
@@ -69,10 +70,16 @@ def node_of(key: str, cluster: ClusterOfThree) -> Server:
     raise AssertionError(f"no node has {key}")
 
 
-def stop_following(replica: Redis) -> None:
-    """Have it lose its primary and not be let in again: what comes from now on passes it by."""
-    replica.config_set("masterauth", "wrong")
-    replica.client_kill_filter(_type="master")
+def is_whole_to(node: Redis) -> bool:
+    """Whether *node* takes the cluster for one that works; else it answers nothing."""
+    state = str(ask(node, "CLUSTER INFO")).partition("cluster_slots")[0]
+    return "ok" in state
+
+
+def send_followers_away(primary: Redis) -> None:
+    """Let no replica in any more: what comes from now on passes them by."""
+    ask(primary, "ACL SETUSER default -psync -sync")
+    primary.client_kill_filter(_type="replica")
 
 
 def tail_of(node: Redis, live: Live) -> int:
