@@ -19,6 +19,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
 from typing import Any, Final, NoReturn
 
 from response_cache.errors import (
@@ -317,8 +318,7 @@ class RedisStore:
 
     def keys(self, id: str) -> tuple[str, ...]:
         """The key of a response, and then those of its companions."""
-        key = self._prefix + id.translate(IN_KEYS)
-        return (key, *(f"{{{key}}}:{part}" for part in ("meta", "log", "request", "deleted")))
+        return _keys(self._prefix, id)
 
     async def _call(self, script: Script, id: str, doing: str, *arguments: Argument) -> Any:
         """The answer of *script*: a word, and what belongs to it."""
@@ -374,6 +374,12 @@ class RedisStore:
             logger.info("left as it is: %s", error)
 
 
+@lru_cache(maxsize=1024)  # the same few are asked for again and again
+def _keys(prefix: str, id: str) -> tuple[str, ...]:
+    key = prefix + id.translate(IN_KEYS)
+    return (key, *(f"{{{key}}}:{part}" for part in ("meta", "log", "request", "deleted")))
+
+
 def _servers(client: Redis | RedisCluster | Servers) -> Servers:
     match client:
         case RedisCluster():
@@ -384,6 +390,7 @@ def _servers(client: Redis | RedisCluster | Servers) -> Servers:
             return client
 
 
+@lru_cache(maxsize=64)
 def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 

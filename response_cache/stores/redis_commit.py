@@ -5,24 +5,25 @@ pipelines are on their way as there are connections for them, what is asked mean
 the next, so that the busier a process is, the less each call costs.
 
 Whoever waits for a reply may be cancelled: the pipeline is not theirs and goes on. Each call is
-answered, or given up, within one time-out from when it was made.
+answered, or given up, within one time-out from when it was made: a pipeline has as long as the
+oldest of its calls has left.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from redis.exceptions import NoScriptError
 
-from response_cache.stores.redis_errors import TROUBLE
 from response_cache.stores.redis_scripts import Call, Command
 
 __all__ = ("GroupCommit", "Send")
 
-Send: TypeAlias = Callable[[Sequence[Command]], Awaitable[list[Any]]]
+Send: TypeAlias = Callable[[Sequence[Command]], asyncio.Future[list[Any]]]
 
 # Past these a pipeline gains nothing more, and keeps its first calls waiting for its last.
 PIPELINE_BYTES: Final = 1 << 20
@@ -32,6 +33,7 @@ PIPELINE_CALLS: Final = 200
 class _Waiting(NamedTuple):
     call: Call
     reply: asyncio.Future[Any]
+    until: float
 
 
 class GroupCommit:
@@ -43,7 +45,7 @@ class GroupCommit:
         self._pipelines = pipelines
         self._timeout = timeout
         self._waiting: deque[_Waiting] = deque()
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Future[list[Any]]] = set()
         self._is_due = False
 
     async def reply_to(self, call: Call) -> Any:
@@ -53,39 +55,32 @@ class GroupCommit:
             TROUBLE: it was not answered, or with an error; it may have been carried out.
         """
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(call, loop.create_future())
+        waiting = _Waiting(call, loop.create_future(), loop.time() + self._timeout)
         self._waiting.append(waiting)
         self._schedule(loop)
-        async with asyncio.timeout(self._timeout):
-            reply = await waiting.reply
+        reply = await waiting.reply
         if isinstance(reply, BaseException):
             raise reply
         return reply
 
     async def aclose(self) -> None:
         """Give up what is on its way, and what has not been sent."""
+        _answer(self._waiting, ConnectionError("the store was closed"))
         self._waiting.clear()
-        for task in self._sending:
-            task.cancel()
+        for sending in self._sending:
+            sending.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         """Send at the end of this turn of the loop: what others ask in it goes along."""
         if not self._is_due and len(self._sending) < self._pipelines:
             self._is_due = True
-            loop.call_soon(self._start)
+            loop.call_soon(self._start, loop)
 
-    def _start(self) -> None:
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_due = False
         while len(self._sending) < self._pipelines and (group := self._next_group()):
-            task = asyncio.create_task(self._deliver(group))
-            self._sending.add(task)
-            task.add_done_callback(self._finish)
-
-    def _finish(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        if self._waiting:
-            self._schedule(task.get_loop())
+            self._carry(loop, group, [waiting.call.by_digest for waiting in group])
 
     def _next_group(self) -> list[_Waiting]:
         """What goes next; whoever was cancelled before it was sent is left out."""
@@ -95,28 +90,49 @@ class GroupCommit:
             waiting = self._waiting.popleft()
             if not waiting.reply.done():
                 group.append(waiting)
-                size += waiting.call.size
+                size += waiting.call.size if self._waiting else 0
         return group
 
-    async def _deliver(self, group: Sequence[_Waiting]) -> None:
-        """Send *group* and hand out the replies; the same error to all where there are none."""
-        replies: Sequence[Any] = [ConnectionError("the pipeline was given up")] * len(group)
-        try:
-            async with asyncio.timeout(self._timeout):
-                replies = await self._exchange([waiting.call for waiting in group])
-        except TROUBLE as error:
-            replies = [error] * len(group)
-        finally:
-            for waiting, reply in zip(group, replies, strict=True):
-                if not waiting.reply.done():
-                    waiting.reply.set_result(reply)
+    def _carry(
+        self, loop: asyncio.AbstractEventLoop, group: list[_Waiting], commands: list[Command]
+    ) -> None:
+        """Send *commands* for *group* as one pipeline."""
+        sending = self._send(commands)
+        self._sending.add(sending)
+        end = loop.call_at(group[0].until, sending.cancel)
+        sending.add_done_callback(partial(self._arrived, loop, group, end))
 
-    async def _exchange(self, calls: Sequence[Call]) -> list[Any]:
-        """The replies; scripts that the server does not know (any more) are taught to it."""
-        replies = await self._send([call.by_digest for call in calls])
-        unknown = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
-            again = await self._send([calls[n].by_source for n in unknown])
-            for n, reply in zip(unknown, again, strict=True):
-                replies[n] = reply
-        return replies
+    def _arrived(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        group: list[_Waiting],
+        end: asyncio.TimerHandle,
+        sending: asyncio.Future[list[Any]],
+    ) -> None:
+        """Hand out the replies; the same error to all where there are none.
+
+        Scripts that the server does not know (any more) are taught to it.
+        """
+        self._sending.discard(sending)
+        end.cancel()
+        if sending.cancelled():
+            _answer(group, TimeoutError())
+        elif (error := sending.exception()) is not None:
+            _answer(group, error)
+        else:
+            unknown = []
+            for waiting, reply in zip(group, sending.result(), strict=True):
+                if isinstance(reply, NoScriptError):
+                    unknown.append(waiting)
+                elif not waiting.reply.done():
+                    waiting.reply.set_result(reply)
+            if unknown:
+                self._carry(loop, unknown, [waiting.call.by_source for waiting in unknown])
+        if self._waiting:
+            self._schedule(loop)
+
+
+def _answer(group: Iterable[_Waiting], error: BaseException) -> None:
+    for waiting in group:
+        if not waiting.reply.done():
+            waiting.reply.set_result(error)

@@ -39,7 +39,7 @@ class Script:
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: those are slow to make
 class Call:
     """One call of a script, to be sent by its digest, or by its source to a server without it."""
 

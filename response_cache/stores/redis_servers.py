@@ -1,22 +1,25 @@
 """Where the servers are: one, or the nodes of a cluster; how they are asked and listened to.
 
-A store asks by pipelines, one node at a time, and listens on one connection more for each node.
+A store asks by pipelines, one node at a time, and listens on one connection more for each node. A
+server that it reached itself it asks by pipes of its own, and one that a client was handed in for
+through the pool of that client, which others may use as well.
 Neither side repeats anything by itself: what was not answered is repeated by whoever knows what it
 was, under the same token.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from hiredis import pack_command
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection
 
 from response_cache.errors import StoreUnavailable
+from response_cache.stores.redis_pipes import Pipes, packed
 from response_cache.stores.redis_scripts import Command
 
 __all__ = ("MAX_CONNECTIONS", "SOCKET_TIMEOUT", "Cluster", "Servers", "SingleServer")
@@ -53,8 +56,11 @@ class Servers(Protocol):
         """The name of the node that has *key*; empty where that is not known now."""
         ...
 
-    async def send(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies to *commands*, or an exception in the place of a reply."""
+    def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        """The replies to *commands*, to come; an exception in the place of a reply.
+
+        Cancelling gives them up; what was sent may be carried out all the same.
+        """
         ...
 
     def scan(self, pattern: str) -> AsyncIterator[bytes]:
@@ -78,9 +84,10 @@ class SingleServer:
     unsubscribe = "UNSUBSCRIBE"
 
     def __init__(self, client: Redis, *, owned: Iterable[Redis] = ()) -> None:
-        """*owned* are the clients to close at the end."""
+        """*owned* are the clients to close at the end: nobody else has them."""
         self._client = client
         self._owned = tuple(owned)
+        self._pipes = Pipes(self._connection)
         _require_bytes(client.connection_pool.connection_kwargs)
 
     async def open(self) -> None:
@@ -90,6 +97,7 @@ class SingleServer:
 
     async def aclose(self) -> None:
         """See ``Servers.aclose``."""
+        self._pipes.close()
         for client in self._owned:
             await client.aclose()
 
@@ -97,35 +105,48 @@ class SingleServer:
         """See ``Servers.node_of``."""
         return ""
 
-    async def send(self, commands: Sequence[Command]) -> list[Any]:
+    def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         """See ``Servers.send``."""
+        return (
+            self._pipes.send(commands)
+            if self._owned
+            else asyncio.ensure_future(self._send_through_pool(commands))
+        )
+
+    async def _send_through_pool(self, commands: Sequence[Command]) -> list[Any]:
         pool = self._client.connection_pool
         connection: AbstractConnection
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # the driver's
         try:
             # By hand: a pipeline of the driver may repeat itself, and packs in Python.
-            await connection.send_packed_command(b"".join(map(_packed, commands)))
+            await connection.send_packed_command(packed(commands))
             return [await _reply_on(connection) for _ in commands]
         finally:  # a connection that has replies to come was closed by the driver
             await pool.release(connection)
 
-    def scan(self, pattern: str) -> AsyncIterator[bytes]:
+    async def scan(self, pattern: str) -> AsyncIterator[bytes]:
         """See ``Servers.scan``."""
-        return self._client.scan_iter(pattern, count=SCAN)
+        cursor, is_over = b"0", False
+        while not is_over:
+            (reply,) = await self.send([("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN)])
+            if isinstance(reply, Exception):
+                raise reply
+            cursor, keys = reply
+            is_over = int(cursor) == 0
+            for key in keys:
+                yield key
 
     def listen_to(self, node: str) -> AbstractConnection:
         """See ``Servers.listen_to``. It is none of the pool's."""
+        return self._connection()
+
+    def _connection(self) -> AbstractConnection:
         pool = self._client.connection_pool
         connection: AbstractConnection = pool.connection_class(**pool.connection_kwargs)
         return connection
 
     async def refresh(self) -> None:
         """There is nothing to find out."""
-
-
-def _packed(command: Command) -> bytes:
-    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # its stub allows one word
-    return packed
 
 
 async def _reply_on(connection: AbstractConnection) -> Any:
@@ -170,8 +191,11 @@ class Cluster:
             node = None  # whoever sends to it finds out
         return "" if node is None else str(node.name)
 
-    async def send(self, commands: Sequence[Command]) -> list[Any]:
+    def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         """See ``Servers.send``. What has moved to another node is sent on to it."""
+        return asyncio.ensure_future(self._send(commands))
+
+    async def _send(self, commands: Sequence[Command]) -> list[Any]:
         if self._is_stale:
             await self.refresh()
         pipeline = self._client.pipeline()

@@ -400,9 +400,9 @@ class Counting(SingleServer):
         super().__init__(client, owned=[client])
         self.sent: list[Sequence[Command]] = []
 
-    async def send(self, commands: Sequence[Command]) -> list[Any]:
+    def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         self.sent.append(commands)
-        return await super().send(commands)
+        return super().send(commands)
 
 
 @pytest.fixture
