@@ -34,7 +34,7 @@ def pack(events: Sequence[bytes]) -> bytes:
 
 def _pack(events: Sequence[bytes]) -> bytes:
     """Their lengths in text, a line end, then their bytes."""
-    lengths = b",".join(b"%d" % len(event) for event in events)
+    lengths = ",".join(map(str, map(len, events))).encode()
     return zlib.compress(b"\n".join((lengths, b"".join(events))), _FAST)
 
 

@@ -14,7 +14,6 @@ cannot be read is counted and left out, and the terminal event puts the response
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -36,6 +35,7 @@ from response_cache.events import (
 from response_cache.forms import OFFICIAL, Form
 from response_cache.lifecycle import TERMINAL as TERMINAL_STATUSES
 from response_cache.lifecycle import Status, Trigger, next_status
+from response_cache.likeness import Likeness
 from response_cache.packing import Batch
 from response_cache.reducer import Fold
 from response_cache.sse import DONE, Decoder, frame, payload
@@ -61,11 +61,13 @@ UPSTREAM_DEPTH: Final = MAX_DEPTH - 16
 """Levels of nesting taken from an upstream: what an event brings stands deeper in the response."""
 
 
+LOOK_AGAIN: Final = 8  # deltas of one text that were not like those before
+
 MOST_ASIDE: Final = 32 * 2**10
 """Bytes of a stream that are read at a time: so few that nobody else has to wait for it."""
 
-_ENDS: Final = re.compile(rb'response\.(?:completed|incomplete|failed|cancelled|done)|"error"')
-"""What is in every event that ends a response, and hardly ever in others."""
+_RESPONSE, _ERROR = b'"response"', b'"error"'
+"""One of them is in every event that ends a response, and they are hardly ever in others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +136,13 @@ class Recorder:
         self._move(Status(response["status"]))
         self._tail = 0
         self._pending: list[bytes] = []
-        self._pending_bytes = 0
+        self.pending_bytes = 0  # of all that was not taken yet, read or not
         self._decoder = Decoder()
         self._aside: list[bytes] = []  # came, and was not read yet
         self._aside_bytes = 0
+        self._growing: list[str] | None = None  # what the last event that was parsed added to
+        self._likeness: Likeness | None = None  # of those that add to it
+        self._missed = 0
         self._notes: JsonObject = {}
         self._has_news = False
         self.unread = 0  # events of the upstream that were no events
@@ -192,11 +197,6 @@ class Recorder:
         return bool(self._pending or self._aside)
 
     @property
-    def pending_bytes(self) -> int:
-        """The size of what was not taken yet."""
-        return self._pending_bytes + self._aside_bytes
-
-    @property
     def can_snapshot(self) -> bool:
         """Whether the folded state can be told from the Response object alone."""
         self._catch_up()
@@ -211,7 +211,7 @@ class Recorder:
         """The pending events, handed over."""
         events = Batch(self.pending)
         self._pending = []
-        self._pending_bytes = 0
+        self.pending_bytes = 0
         return events
 
     def note(self, name: str, value: Any) -> None:
@@ -234,9 +234,16 @@ class Recorder:
         does once for each batch: to read many events at a time costs a fraction of reading each by
         itself. So ``status``, ``is_queued`` and ``is_over`` are those of what was read so far.
         """
+        size = len(chunk)
         self._aside.append(chunk)
-        self._aside_bytes += len(chunk)
-        if self.is_queued or self._aside_bytes > MOST_ASIDE or _ENDS.search(chunk):
+        self._aside_bytes += size
+        self.pending_bytes += size
+        if (
+            self._aside_bytes > MOST_ASIDE
+            or self.is_queued
+            or _RESPONSE in chunk
+            or _ERROR in chunk
+        ):
             self._catch_up()
 
     def finish(self) -> None:
@@ -249,10 +256,57 @@ class Recorder:
         """Read what was put aside. All that looks at the log or at the response begins with it."""
         if not self._aside:
             return
+        self.pending_bytes -= self._aside_bytes
         chunks, self._aside, self._aside_bytes = self._aside, [], 0
-        for chunk in chunks:
-            for event in self._decoder.feed(chunk):
-                self.record(event.data, event.event)
+        stream = b"".join(chunks)
+        at = 0
+        while at < len(stream):
+            at = self._add_alike(stream, at) or self._read(stream, at)
+
+    def _read(self, stream: bytes, start: int) -> int:
+        """Read *stream* from *start* to the end of an event, or all of it; where that is."""
+        end = stream.find(b"\n\n", start) + 2
+        if end < 2:
+            end = len(stream)
+        piece = stream[start:end]
+        is_whole, number = self._decoder.is_between_events, self._tail
+        for event in self._decoder.feed(piece):
+            self.record(event.data, event.event)
+        if is_whole and self._decoder.is_between_events and self._tail == number + 1:
+            self._learn(piece)
+        return end
+
+    def _learn(self, frame: bytes) -> None:
+        """See whether those that follow may be like *frame*, which was recorded just now."""
+        growing = self._fold.growing
+        if growing is None or growing is not self._growing:
+            self._growing, self._likeness, self._missed = growing, None, 0
+            return
+        if b"\\" in frame:
+            return  # nothing to learn from
+        if self._missed % LOOK_AGAIN == 0:
+            newer = Likeness.of(frame, self._pending[-1], self._tail - 1)
+            self._likeness = newer or self._likeness
+        self._missed += 1
+
+    def _add_alike(self, stream: bytes, at: int) -> int:
+        """Record the deltas from *at* on that are like those before; where they end, or 0."""
+        likeness, growing = self._likeness, self._growing
+        if (
+            likeness is None
+            or growing is None
+            or growing is not self._fold.growing
+            or not self._decoder.is_between_events
+        ):
+            return 0
+        alike = likeness.stretch(stream, at, self._tail, self._max_events - 1 - self._tail)
+        if alike is None:
+            return 0
+        growing += alike.texts
+        self._pending += alike.events
+        self._tail += len(alike.events)
+        self.pending_bytes += sum(map(len, alike.events))
+        return alike.end
 
     def record(self, data: bytes, name: str = "") -> None:
         """One event of the upstream: its ``data`` and its ``event`` line, if it had one."""
@@ -394,7 +448,7 @@ class Recorder:
     def _keep(self, type: str, data: bytes) -> None:
         framed = frame(type, data)
         self._pending.append(framed)
-        self._pending_bytes += len(framed)
+        self.pending_bytes += len(framed)
         self._tail += 1
 
     def _leave_out(self, why: str) -> None:

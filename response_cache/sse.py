@@ -52,7 +52,7 @@ class Decoder:
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that *chunk* completes."""
-        if self._is_between_events() and ord("\r") not in chunk:
+        if self.is_between_events and ord("\r") not in chunk:
             whole = _FRAME.fullmatch(chunk)
             if whole:
                 return [ServerSentEvent(_text(whole[1]), whole[2])]
@@ -63,7 +63,9 @@ class Decoder:
         # The first LF ends a line or completes a CRLF, the second is a blank line in any case.
         return self.feed(b"\n\n")
 
-    def _is_between_events(self) -> bool:
+    @property
+    def is_between_events(self) -> bool:
+        """Whether what comes next begins an event, and nothing of it has come yet."""
         return not (self._at_start or self._after_cr or self._line or self._event or self._data)
 
     def _complete_lines(self, chunk: bytes) -> list[bytes]:

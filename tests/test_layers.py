@@ -39,6 +39,7 @@ ORDER: Final = (
     "clock",
     "pace",
     "retained",
+    "likeness",
     "recorder",
     "writer",
     "answer",
