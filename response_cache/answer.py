@@ -66,7 +66,7 @@ class Answer:
         self,
         recorder: Recorder,
         *,
-        changed: Callable[[], None],
+        changed: Callable[[float], None],
         room: Callable[[], Awaitable[None]],
         admit: Callable[[], None],
         refuse: Callable[[Refusal], bool],
@@ -75,8 +75,9 @@ class Answer:
     ) -> None:
         """How the answer speaks to its job.
 
-        *changed* is called when there is something to write, *admit* when the request is accepted,
-        *refuse* with a whole refusal: it returns whether the client can still be told.
+        *changed* is called with the time when there is something to write, *admit* when the
+        request is accepted, *refuse* with a whole refusal: it returns whether the client can still
+        be told.
         """
         self._recorder = recorder
         self._changed = changed
@@ -96,6 +97,7 @@ class Answer:
         self.status: int | None = None
         self.has_ended = False  # the body is complete
         self.stopped = anyio.Event()
+        self._is_stopped = False  # the same, where it is asked for each chunk
 
     @property
     def id(self) -> str:
@@ -120,18 +122,23 @@ class Answer:
         """Status line and headers have come."""
         self.status = status
         self._headers = tuple((name.lower(), value) for name, value in headers)
-        self._heard_at = self._time()
+        self._heard_at = now = self._time()
         encoding = self._header(b"content-encoding")
         if encoding not in (b"", b"identity"):
             self._inflate = Inflate(encoding.decode("latin-1"), self._max_bytes)
         self._body = self._body_for(self._header(b"content-type"))
         if not self.is_refusal:
             self._admit()
-        self._changed()
+        self._changed(now)
+
+    def stop(self) -> None:
+        """Tell the upstream that nobody wants the rest."""
+        self._is_stopped = True
+        self.stopped.set()
 
     def require_wanted(self) -> None:
         """Raise ``UpstreamStopped`` when the rest is not wanted."""
-        if self.stopped.is_set():
+        if self._is_stopped:
             raise UpstreamStopped("the response was ended")
 
     def admitted(self) -> None:
@@ -153,15 +160,20 @@ class Answer:
         Raises:
             UpstreamStopped: the rest is not wanted.
         """
-        self.require_wanted()
-        self._heard_at = self._time()
-        body = self._body
-        if self._recorder.is_over or body is None:
+        if self._is_stopped:
+            self.require_wanted()
+        self._heard_at = now = self._time()
+        body, recorder = self._body, self._recorder
+        if recorder.is_over or body is None:
             return
-        self._take(chunk, body)
-        self._changed()
+        self._bytes += len(chunk)
+        if self._inflate is None and self._bytes <= self._max_bytes:
+            body.feed(chunk)
+        else:
+            self._take(chunk, body)
+        self._changed(now)
         self._chunks += 1
-        if self._recorder.pending_bytes > self._buffer_bytes:
+        if recorder.pending_bytes > self._buffer_bytes:
             await self._hold()
         elif self._chunks % BREATHER == 0:
             await anyio.lowlevel.checkpoint()
@@ -182,7 +194,7 @@ class Answer:
     def fail(self, failure: Failure) -> None:
         """The answer broke off."""
         self._recorder.end(Trigger.FAIL, failure)
-        self._changed()
+        self._changed(self._time())
 
     async def _hold(self) -> None:
         self._is_held = True
@@ -193,7 +205,7 @@ class Answer:
             self._heard_at = self._time()
 
     def _take(self, chunk: bytes, body: _Body) -> None:
-        self._bytes = size = self._bytes + len(chunk)
+        size = self._bytes
         if self._inflate is not None and not isinstance(body, _Error):
             try:
                 chunk = self._inflate.feed(chunk)

@@ -110,8 +110,8 @@ class Job:
         """Do all of it. Never raises for what an upstream or a store does."""
         try:
             async with anyio.create_task_group() as tasks:
-                for duty in (self._call, self._guard, self._admit_in_time):
-                    tasks.start_soon(duty)
+                tasks.start_soon(self._call)
+                tasks.start_soon(self._guard)
                 await self.writer.run()
                 self._over()
                 await self._let_end()
@@ -181,7 +181,11 @@ class Job:
         return True
 
     async def _guard(self) -> None:
-        """Watch the claim, so that a cancel is noticed in silence, and the two time limits."""
+        """Watch the claim, so that a cancel is noticed in silence, and the two time limits.
+
+        Nobody can cancel what nobody was told of, so admission comes first.
+        """
+        await self._admit_in_time()
         claim = self.writer.claim
         with self._guarding:
             while not self._recorder.is_over:
@@ -239,7 +243,7 @@ class Job:
                 await self._ended.wait()
         if self._ended.is_set():
             return
-        self.answer.stopped.set()
+        self.answer.stop()
         with anyio.move_on_after(self._options.stop_grace):
             await self._ended.wait()
         self._calling.cancel()

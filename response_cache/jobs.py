@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import anyio
 
+from response_cache.alarm import Alarms
 from response_cache.answer import Upstream
 from response_cache.closing import lifetimes
 from response_cache.codec import dump
@@ -44,6 +45,7 @@ class Jobs:
         self._spawn = spawn
         self._jobs: dict[str, Job] = {}
         self._arrivals = 0  # responses whose record is being made
+        self._alarms = Alarms()
         self._places = anyio.CapacityLimiter(options.max_running)
         self.is_draining = False
 
@@ -78,7 +80,7 @@ class Jobs:
         """
         with self._arriving():
             creation, recorder = self._creation(id, request, raw, owner_id, is_keyed=is_keyed)
-            writer = Writer(self._store, creation, recorder, self._options)
+            writer = Writer(self._store, creation, recorder, self._options, self._alarms)
             await writer.create()
         job = Job(
             self._store,

@@ -24,10 +24,12 @@ import math
 import secrets
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from itertools import count
 from typing import Final
 
 import anyio
 
+from response_cache.alarm import Alarms
 from response_cache.clock import clock
 from response_cache.errors import (
     AlreadyExists,
@@ -83,9 +85,9 @@ class Creation:
     stream_ttl: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: those are slow to make
 class _Batch:
-    """One append, fixed once made."""
+    """One append, never changed once made."""
 
     first: int
     events: tuple[bytes, ...]
@@ -113,8 +115,14 @@ class Writer:
     """Writes one response to its store until it is closed, taken or withdrawn."""
 
     def __init__(
-        self, store: Store, creation: Creation, recorder: Recorder, options: Options
+        self,
+        store: Store,
+        creation: Creation,
+        recorder: Recorder,
+        options: Options,
+        alarms: Alarms | None = None,
     ) -> None:
+        """*alarms* are those of all writers that share their round trips to *store*."""
         self._store = store
         self._time = clock()
         self.creation = creation
@@ -126,10 +134,11 @@ class Writer:
         self._pace = Pace(interval, longest=options.max_flush_interval, burst=options.flush_burst)
         self._retained = Retained(options.retain_bytes if store.can_forget else 0)
         self._claim = Claim(creation.id, creation.incarnation, 1, len(creation.events))
-        self._woken = anyio.Event()
-        self._roomy = anyio.Event()
-        self._confirmed = anyio.Event()
-        self._is_pacing = False
+        self._alarms = alarms or Alarms()
+        self._alarm = self._alarms.new()
+        self._roomy: anyio.Event | None = None  # when somebody waits for room
+        self._confirmed: anyio.Event | None = None  # when somebody waits for a word of the store
+        self._is_pacing = False  # what is pending has its time
         self._must_confirm = False
         self._is_lost = False
         self._withdrawn = False
@@ -138,6 +147,7 @@ class Writer:
         self._log_bytes = 0
         self._snapshot_at = FIRST_SNAPSHOT
         self._snapshot_status = creation.status
+        self._tokens = map(f"{secrets.token_hex(8)}{{:x}}".format, count())
         self._in_flight: _Batch | None = None
         self._closing: _Batch | None = None
         self.outcome: Outcome | None = None
@@ -149,25 +159,38 @@ class Writer:
         """The claim, with the tail that the store acknowledged."""
         return self._claim
 
-    def wake(self) -> None:
+    def wake(self, now: float | None = None) -> None:
         """There is something new to write. Cheap: it is called for each chunk."""
-        if not self._is_pacing or self._recorder.is_over:
-            self._woken.set()
+        if self._recorder.is_over:
+            self._alarm.wake()
+            return
+        if now is None:
+            now = self._time()
+        if now >= self._alarms.early:
+            self._alarms.ring(now)
+        if self._is_pacing:
+            return
+        self._is_pacing = True
+        due = self._pace.due(now)
+        if due <= now:
+            self._alarm.wake()
+        else:
+            self._alarm.wake_at(due, early=due - self._pace.slot)
 
     def write_notes(self) -> None:
         """The recorder has notes that should not wait for the next event."""
         self._must_confirm = True
-        self._woken.set()
+        self._alarm.wake()
 
     def withdraw(self) -> None:
         """Erase the record instead of writing more: nobody was told of it."""
         self._withdrawn = True
-        self._woken.set()
+        self._alarm.wake()
 
     def lose(self) -> None:
         """Somebody else holds the claim: nothing more may be written, not even sent again."""
         self._is_lost = True
-        self._woken.set()
+        self._alarm.wake()
 
     async def confirm(self) -> None:
         """Return when the store acknowledged the claim once more; forever blocked when it is lost.
@@ -176,13 +199,14 @@ class Writer:
         """
         self._must_confirm = True
         self._confirmed = confirmed = anyio.Event()
-        self._woken.set()
+        self._alarm.wake()
         await confirmed.wait()
 
     async def room(self) -> None:
         """Wait while more than ``buffer_bytes`` wait for the store (back-pressure)."""
         while self._recorder.pending_bytes > self._options.buffer_bytes and self.outcome is None:
             self.wake()
+            self._roomy = self._roomy or anyio.Event()
             await self._roomy.wait()
 
     # What runs.
@@ -216,7 +240,7 @@ class Writer:
                 await self._step()
         except _Lost:
             self.outcome = Outcome.TAKEN
-        self._roomy.set()
+        self._tell_of_room()
         return self.outcome
 
     async def _step(self) -> None:
@@ -260,16 +284,21 @@ class Writer:
         while not (self._has_orders or self._recorder.is_over):
             now = self._time()
             due = self._acknowledged_at + self._options.lease / RENEWALS
+            early = math.inf
             if self._recorder.has_pending:
-                due = min(due, now + self._pace.delay(now))
+                due = min(due, self._pace.due(now))
+                early = due - self._pace.slot
                 self._is_pacing = True
-            if due <= now:
+            if min(due, early) <= now:
                 break
-            self._woken = anyio.Event()
-            with anyio.move_on_after(due - now):
-                await self._woken.wait()
+            await self._alarm.sleep_until(due, early=early)
             self._is_pacing = False
         self._is_pacing = False
+
+    def _tell_of_room(self) -> None:
+        if self._roomy is not None:
+            self._roomy.set()
+            self._roomy = None
 
     @property
     def _has_orders(self) -> bool:
@@ -279,16 +308,15 @@ class Writer:
         """Everything that is pending, with a snapshot where one is due."""
         recorder = self._recorder
         first = recorder.tail - len(recorder.pending)
+        self._log_bytes += recorder.pending_bytes
         events = recorder.take()
-        self._roomy.set()
-        self._roomy = anyio.Event()
-        self._log_bytes += sum(map(len, events))
+        self._tell_of_room()
         notes = recorder.take_notes()
         self._notes = notes or self._notes
         batch = _Batch(
             first,
             events,
-            secrets.token_hex(8),
+            next(self._tokens),
             recorder.status,
             notes,
             self._due_snapshot(),
@@ -346,11 +374,13 @@ class Writer:
                     logger.info("%s: the store answers again", claim.id)
                     failures = 0
         self._retained.add(batch.first, batch.events)
-        confirmed.set()
+        if confirmed is not None:
+            confirmed.set()
 
     async def _append(self, batch: _Batch) -> Claim:
+        claim = self._claim
         return await self._store.append(
-            replace(self._claim, tail=batch.first),
+            claim if claim.tail == batch.first else replace(claim, tail=batch.first),
             batch.events,
             batch=batch.token,
             close=batch.close,
@@ -375,7 +405,7 @@ class Writer:
 
     def _after_refusal(self, tail: int, batch: _Batch) -> list[_Batch]:
         """What to send to a store that is full: else its readers would take us for dead."""
-        return [_Batch(tail, (), secrets.token_hex(8), None), *self._from(tail, batch)]
+        return [_Batch(tail, (), next(self._tokens), None), *self._from(tail, batch)]
 
     def _from(self, tail: int, batch: _Batch) -> list[_Batch]:
         """What to send to a store whose tail is *tail*, so that it has all through *batch*."""
@@ -386,7 +416,7 @@ class Writer:
         self._snapshot_at = 0  # and so may be the snapshot
         if tail > goal.first:
             rest = goal.events[tail - goal.first :]
-            return [replace(goal, first=tail, events=rest, token=secrets.token_hex(8))]
+            return [replace(goal, first=tail, events=rest, token=next(self._tokens))]
         if tail == goal.first:
             return [goal]
         if not self._retained.is_complete:
@@ -394,7 +424,7 @@ class Writer:
         lost = tuple(self._retained.since(tail))[: goal.first - tail]
         logger.warning("%s: sending %d events again", self._claim.id, len(lost))
         # Whatever the goal brings: before it the upstream was answering, and there is no end.
-        return [_Batch(tail, lost, secrets.token_hex(8), Status.IN_PROGRESS), goal]
+        return [_Batch(tail, lost, next(self._tokens), Status.IN_PROGRESS), goal]
 
     def _give_up(self, tail: int) -> _Batch:
         """The end of a response whose log has a hole that cannot be filled."""
@@ -402,7 +432,7 @@ class Writer:
         self._closing = _Batch(
             tail,
             (event,),
-            secrets.token_hex(8),
+            next(self._tokens),
             self._recorder.status,
             self._notes,
             snapshot,

@@ -56,7 +56,7 @@ class Listening:
             max_bytes=max_bytes,
         )
 
-    def _changed(self) -> None:
+    def _changed(self, _now: float) -> None:
         self.changes += 1
 
     async def _room(self) -> None:
@@ -273,7 +273,7 @@ async def test_a_writer_that_never_waits_lets_others_run() -> None:
 async def test_once_stopped_a_write_raises_what_servers_raise_for_a_lost_client() -> None:
     listening = Listening()
     listening.answer.start(200, [SSE])
-    listening.answer.stopped.set()
+    listening.answer.stop()
     with pytest.raises(UpstreamStopped):
         await listening.answer.write(WORD)
     assert issubclass(UpstreamStopped, OSError)

@@ -37,6 +37,7 @@ ORDER: Final = (
     "packing",
     "store",
     "clock",
+    "alarm",
     "pace",
     "retained",
     "likeness",

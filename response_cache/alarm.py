@@ -1,0 +1,132 @@
+"""What tasks sleep on until a time, or until they are woken.
+
+When little is going on, waking the process up is most of what a batch costs. So a sleeper may say
+from when on it would be *early* enough, and whatever else wakes the process from then on takes it
+along. On asyncio a sleep is one future and one timer; a cancel scope around an event, as it must be
+elsewhere, is a cancelled task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from abc import ABC, abstractmethod
+
+import anyio
+from anyio.lowlevel import current_token
+
+__all__ = ("Alarm", "Alarms")
+
+
+class Alarms:
+    """The alarms of all tasks of one event loop, by whose clock their times are."""
+
+    def __init__(self) -> None:
+        self._sleeping: set[Alarm] = set()
+        self.early = math.inf  # before that there is nobody to wake
+
+    def new(self) -> Alarm:
+        """An alarm for one task of the event loop that runs now."""
+        loop = current_token().native_token
+        if isinstance(loop, asyncio.AbstractEventLoop):
+            return _AsyncioAlarm(self, loop)
+        return _AnyAlarm(self)
+
+    def ring(self, now: float) -> None:
+        """Something runs anyway: wake whom it is early enough for. Nobody before ``early``."""
+        for alarm in [*self._sleeping]:
+            if alarm.early <= now:
+                alarm.wake()
+        later = (alarm.early for alarm in self._sleeping if alarm.early > now)
+        self.early = min(later, default=math.inf)
+
+    def add(self, alarm: Alarm) -> None:
+        """*alarm* may ring early."""
+        self._sleeping.add(alarm)
+        self.early = min(self.early, alarm.early)
+
+    def discard(self, alarm: Alarm) -> None:
+        """*alarm* sleeps no more."""
+        self._sleeping.discard(alarm)
+
+
+class Alarm(ABC):
+    """Of one task."""
+
+    def __init__(self, alarms: Alarms) -> None:
+        self._alarms = alarms
+        self.early = math.inf
+
+    @abstractmethod
+    def wake(self) -> None:
+        """End the sleep; nothing while nobody sleeps."""
+
+    def wake_at(self, time: float, *, early: float) -> None:
+        """End the sleep at *time* at the latest, from *early* on with whatever else happens."""
+        self.early = early
+        self._alarms.add(self)
+        self._set(time)
+
+    async def sleep_until(self, time: float, *, early: float = math.inf) -> None:
+        """Return at *time*, from *early* on with whatever else happens, or when woken."""
+        self.early = early
+        self._alarms.add(self)
+        try:
+            await self._sleep_until(time)
+        finally:
+            self._alarms.discard(self)
+
+    @abstractmethod
+    def _set(self, time: float) -> None: ...
+
+    @abstractmethod
+    async def _sleep_until(self, time: float) -> None: ...
+
+
+class _AsyncioAlarm(Alarm):
+    def __init__(self, alarms: Alarms, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(alarms)
+        self._loop = loop
+        self._sleep: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def wake(self) -> None:
+        if self._sleep is not None and not self._sleep.done():
+            self._sleep.set_result(None)
+
+    def _set(self, time: float) -> None:
+        if self._timer is not None and time < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_at(time, self.wake)
+
+    async def _sleep_until(self, time: float) -> None:
+        self._sleep = self._loop.create_future()
+        self._timer = self._loop.call_at(time, self.wake)
+        try:
+            await self._sleep
+        finally:
+            self._timer.cancel()
+            self._sleep = self._timer = None
+
+
+class _AnyAlarm(Alarm):
+    def __init__(self, alarms: Alarms) -> None:
+        super().__init__(alarms)
+        self._woken: anyio.Event | None = None
+        self._scope = anyio.CancelScope()
+
+    def wake(self) -> None:
+        if self._woken is not None:
+            self._woken.set()
+
+    def _set(self, time: float) -> None:
+        self._scope.deadline = min(self._scope.deadline, time)
+
+    async def _sleep_until(self, time: float) -> None:
+        self._woken = anyio.Event()
+        self._scope = anyio.CancelScope(deadline=time)
+        try:
+            with self._scope:
+                await self._woken.wait()
+        finally:
+            self._woken = None
