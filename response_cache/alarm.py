@@ -84,29 +84,58 @@ class Alarm(ABC):
 
 
 class _AsyncioAlarm(Alarm):
+    """Two timers: one for this sleep, and one for the end that most sleeps do not reach.
+
+    The second is left as it is from sleep to sleep, and looks when it goes off.
+    """
+
     def __init__(self, alarms: Alarms, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(alarms)
         self._loop = loop
         self._sleep: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._end = math.inf
+        self._end_timer: asyncio.TimerHandle | None = None
 
     def wake(self) -> None:
         if self._sleep is not None and not self._sleep.done():
             self._sleep.set_result(None)
 
     def _set(self, time: float) -> None:
-        if self._timer is not None and time < self._timer.when():
+        if self._sleep is None or time >= self._end:
+            return
+        if self._timer is not None:
+            if self._timer.when() <= time:
+                return
             self._timer.cancel()
-            self._timer = self._loop.call_at(time, self.wake)
+        self._timer = self._loop.call_at(time, self.wake)
 
     async def _sleep_until(self, time: float) -> None:
         self._sleep = self._loop.create_future()
-        self._timer = self._loop.call_at(time, self.wake)
+        self._end = time
+        if self._end_timer is None or self._end_timer.when() > time:
+            self._look_at(time)
         try:
             await self._sleep
         finally:
-            self._timer.cancel()
-            self._sleep = self._timer = None
+            self._sleep = None
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _look_at(self, time: float) -> None:
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+        self._end_timer = self._loop.call_at(time, self._look)
+
+    def _look(self) -> None:
+        self._end_timer = None
+        if self._sleep is None:
+            return
+        if self._end > self._loop.time():
+            self._look_at(self._end)
+        else:
+            self.wake()
 
 
 class _AnyAlarm(Alarm):

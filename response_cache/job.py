@@ -128,8 +128,9 @@ class Job:
 
     async def _admit_in_time(self) -> None:
         """Wait for a refusal no longer than a client should; the client itself may have gone."""
-        with anyio.move_on_after(self._options.admission_wait):
-            await self.decided.wait()
+        if not self.decided.is_set():
+            with anyio.move_on_after(self._options.admission_wait):
+                await self.decided.wait()
         if self.is_being_refused:
             with anyio.move_on_after(REFUSAL_WAIT):
                 await self.decided.wait()

@@ -159,8 +159,10 @@ class Recorder:
     ) -> Recorder:
         """A new response: its first two events are pending."""
         recorder = cls(response, now=now, max_events=max_events, form=form)
-        recorder._emit({"type": CREATED, "response": response})
-        recorder._emit({"type": QUEUED, "response": response})
+        told = dump(response)  # once for both, and the fold begins with it anyway
+        for number, type in enumerate((CREATED, QUEUED)):
+            event = b'{"type":"%b","response":%b,"sequence_number":%d}'
+            recorder._keep(type, event % (type.encode(), told, number))
         return recorder
 
     @classmethod
