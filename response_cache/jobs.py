@@ -146,6 +146,7 @@ class Jobs:
             status=recorder.status,
             ttl=ttl,
             stream_ttl=stream_ttl,
+            is_streamed=request.stream,
         )
         return creation, recorder
 

@@ -20,8 +20,14 @@ class Pace:
     slot before that is early enough, too, when something else happens then.
     """
 
-    def __init__(self, interval: float, *, longest: float, burst: int) -> None:
-        """*interval* and *longest* are seconds; an interval of 0 never delays."""
+    def __init__(
+        self, interval: float, *, longest: float, burst: int, is_eager: bool = False
+    ) -> None:
+        """*interval* and *longest* are seconds; an interval of 0 never delays.
+
+        *is_eager*: somebody is about to wait for the batches, so the first ones do not.
+        """
+        self._is_eager = is_eager
         self._shortest = interval
         self._longest = max(interval, longest)
         self._interval = interval
@@ -43,13 +49,13 @@ class Pace:
     def spend(self, now: float, took: float, *, is_watched: bool = True) -> None:
         """A batch has gone at *now*, and the store needed *took* seconds for it.
 
-        While nobody waits for them, batches go at the longest interval, also the first ones.
+        While nobody waits for them, and nobody is about to, batches go at the longest interval.
         """
         if self._shortest <= 0:
             return
         self._refill(now)
         rest = max(self._tokens - 1.0, -1.0 / _SLOTS)  # early ones make the next one late
-        self._tokens = rest if is_watched else min(rest, 0.0)
+        self._tokens = rest if is_watched or self._is_eager else min(rest, 0.0)
         shortest = self._shortest if is_watched else self._longest
         self._interval = min(max(shortest, _STRETCH * took), self._longest)
         self.slot = self._interval / _SLOTS

@@ -83,6 +83,7 @@ class Creation:
     status: str
     ttl: float
     stream_ttl: float
+    is_streamed: bool = False  # whoever asked for it reads its events as they come
 
 
 @dataclass(slots=True)  # not frozen: those are slow to make
@@ -131,7 +132,12 @@ class Writer:
         interval = (
             store.flush_interval if options.flush_interval is None else options.flush_interval
         )
-        self._pace = Pace(interval, longest=options.max_flush_interval, burst=options.flush_burst)
+        self._pace = Pace(
+            interval,
+            longest=options.max_flush_interval,
+            burst=options.flush_burst,
+            is_eager=creation.is_streamed,
+        )
         self._retained = Retained(options.retain_bytes if store.can_forget else 0)
         self._claim = Claim(creation.id, creation.incarnation, 1, len(creation.events))
         self._alarms = alarms or Alarms()

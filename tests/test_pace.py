@@ -45,6 +45,31 @@ def test_batches_that_nobody_waits_for_go_at_the_longest_interval() -> None:
     assert pace.due(100.2) == pytest.approx(100.25)
 
 
+def test_the_first_batches_go_at_once_only_when_somebody_is_about_to_wait_for_them() -> None:
+    for is_eager, due in ((True, 100.0), (False, 100.2)):
+        pace = Pace(0.05, longest=0.2, burst=3, is_eager=is_eager)
+        assert pace.due(100.0) == 100.0
+        pace.spend(100.0, took=0.0, is_watched=False)
+        assert pace.due(100.0) == pytest.approx(due)
+
+
+def test_who_went_early_waits_as_much_longer() -> None:
+    pace = Pace(0.08, longest=0.08, burst=1)
+    pace.spend(0.0, took=0.0)
+    assert (pace.due(0.0), pace.slot) == pytest.approx((0.08, 0.01))
+    pace.spend(0.07, took=0.0)
+    assert pace.due(0.07) == pytest.approx(0.16)
+
+
+def test_batches_of_many_come_due_together() -> None:
+    dues = set()
+    for number in range(20):
+        pace = Pace(0.05, longest=0.2, burst=1)
+        pace.spend(7.0 + number / 1000, took=0.0, is_watched=False)
+        dues.add(round(pace.due(7.0 + number / 1000), 6))
+    assert dues == {7.2, 7.225}
+
+
 def test_a_slow_store_stretches_the_interval_up_to_the_longest() -> None:
     pace = Pace(0.05, longest=0.2, burst=1)
     pace.spend(10.0, took=0.03)

@@ -13,6 +13,7 @@ import anyio.lowlevel
 import pytest
 from anyio.abc import TaskGroup
 
+from response_cache.alarm import Alarms
 from response_cache.closing import close_as
 from response_cache.codec import dump, load
 from response_cache.errors import AlreadyExists, Deleted, StoreUnavailable
@@ -42,7 +43,12 @@ class Bench:
     header: ClassVar[bytes] = b'{"owner":null,"store":true,"fingerprint":null}'
 
     def __init__(
-        self, stores_interval: float = 0.05, *, can_forget: bool = True, **options: Any
+        self,
+        stores_interval: float = 0.05,
+        *,
+        can_forget: bool = True,
+        alarms: Alarms | None = None,
+        **options: Any,
     ) -> None:
         self.options = Options(lease=LEASE, **options)
         self._over = anyio.Event()
@@ -64,7 +70,7 @@ class Bench:
             ttl=1000.0,
             stream_ttl=500.0,
         )
-        self.writer = Writer(self.connection, creation, self.recorder, self.options)
+        self.writer = Writer(self.connection, creation, self.recorder, self.options, alarms)
 
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[TaskGroup]:
@@ -131,6 +137,23 @@ async def test_a_timer_and_not_the_next_event_drives_a_batch() -> None:
         await quiet()
         bench.say("b")
         await anyio.sleep(0.06)
+        assert await bench.words() == ["a", "b"]
+
+
+async def test_a_batch_that_is_nearly_due_goes_along_with_a_chunk_of_another_response() -> None:
+    alarms = Alarms()
+    bench, other = (Bench(0.08, alarms=alarms, flush_burst=1) for _ in range(2))  # slots of 0.01
+    async with bench.writing(), other.writing():
+        bench.say("a")
+        await quiet()
+        bench.say("b")
+        await anyio.sleep(0.065)
+        other.say("too early for both")
+        await quiet()
+        assert await bench.words() == ["a"]
+        await anyio.sleep(0.01)
+        other.say("one more")
+        await quiet()
         assert await bench.words() == ["a", "b"]
 
 
