@@ -55,6 +55,7 @@ class Alarm(ABC):
 
     def __init__(self, alarms: Alarms) -> None:
         self._alarms = alarms
+        self._is_asleep = False
         self.early = math.inf
 
     @abstractmethod
@@ -62,18 +63,24 @@ class Alarm(ABC):
         """End the sleep; nothing while nobody sleeps."""
 
     def wake_at(self, time: float, *, early: float) -> None:
-        """End the sleep at *time* at the latest, from *early* on with whatever else happens."""
-        self.early = early
-        self._alarms.add(self)
-        self._set(time)
+        """End the sleep at *time* at the latest, from *early* on with whatever else happens.
+
+        Nothing while nobody sleeps.
+        """
+        if self._is_asleep:
+            self.early = early
+            self._alarms.add(self)
+            self._set(time)
 
     async def sleep_until(self, time: float, *, early: float = math.inf) -> None:
         """Return at *time*, from *early* on with whatever else happens, or when woken."""
         self.early = early
+        self._is_asleep = True
         self._alarms.add(self)
         try:
             await self._sleep_until(time)
         finally:
+            self._is_asleep = False
             self._alarms.discard(self)
 
     @abstractmethod
@@ -102,7 +109,7 @@ class _AsyncioAlarm(Alarm):
             self._sleep.set_result(None)
 
     def _set(self, time: float) -> None:
-        if self._sleep is None or time >= self._end:
+        if time >= self._end:
             return
         if self._timer is not None:
             if self._timer.when() <= time:

@@ -76,9 +76,11 @@ async def test_it_can_be_woken_and_sleep_again() -> None:
 
 
 async def test_waking_who_does_not_sleep_is_forgotten() -> None:
-    sleeper = Sleeper(Alarms())
+    alarms = Alarms()
+    sleeper = Sleeper(alarms)
     sleeper.alarm.wake()
     sleeper.hurry(0.5, 0.5)
+    assert alarms.early == float("inf")
     await sleeper.sleep(2.0, 2.0)
     assert sleeper.woke == pytest.approx(2.0)
 
