@@ -233,12 +233,16 @@ class ClusterOfThree:
                 ask(client, "CLUSTER SETSLOT", slot, "NODE", names[1])
 
     def add_replica(self, of: Server, node: Server) -> None:
-        """Make *node* follow *of*."""
-        with node.client() as client, of.client() as primary:
+        """Make *node* follow *of*, and all others know it, who may have to elect it."""
+        with node.client() as client, ExitStack() as stack:
+            voters = [stack.enter_context(voter.client()) for voter in self.nodes]
+            primary = voters[self.nodes.index(of)]
             name = ask(primary, "CLUSTER MYID").decode()
-            ask(client, "CLUSTER MEET", "127.0.0.1", of.port)
+            for voter in self.nodes:
+                ask(client, "CLUSTER MEET", "127.0.0.1", voter.port)
             until(lambda: ask(client, "CLUSTER REPLICATE", name), "it follows")
             until(lambda: client.info("replication")["master_link_status"] == "up", "it is level")
+            until(lambda: all(ask(v, "CLUSTER REPLICAS", name) for v in voters), "it is known")
         self.nodes.append(node)
 
 
