@@ -17,6 +17,6 @@ def clock() -> Callable[[], float]:
     loop = current_token().native_token
     if not isinstance(loop, asyncio.AbstractEventLoop):
         return anyio.current_time
-    # What a loop's own method does when nobody has changed it.
-    is_plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
+    # What the method does where nobody has changed it, as virtual clocks do.
+    is_plain = getattr(loop.time, "__func__", None) is asyncio.BaseEventLoop.time
     return time.monotonic if is_plain else loop.time

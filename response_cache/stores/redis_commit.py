@@ -97,7 +97,11 @@ class GroupCommit:
         self, loop: asyncio.AbstractEventLoop, group: list[_Waiting], commands: list[Command]
     ) -> None:
         """Send *commands* for *group* as one pipeline."""
-        sending = self._send(commands)
+        try:
+            sending = self._send(commands)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody must wait for ever
+            _answer(group, error)
+            return
         self._sending.add(sending)
         end = loop.call_at(group[0].until, sending.cancel)
         sending.add_done_callback(partial(self._arrived, loop, group, end))

@@ -91,10 +91,10 @@ class Pipe(asyncio.Protocol):
         self._exchange.add_done_callback(self._end)
         self._replies = []
         self._missing = len(commands)
-        if self._writer is not None:
-            self._writer.write(packed(commands))
-        else:
+        if self._writer is None or self._writer.transport.is_closing():
             self._exchange.set_exception(exceptions.ConnectionError(_LOST))
+        else:
+            self._writer.write(packed(commands))
         return self._exchange
 
     def close(self) -> None:

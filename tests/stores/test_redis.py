@@ -434,6 +434,21 @@ async def test_a_pipeline_is_about_one_mebibyte_at_most(counting: Counting, pref
     await store.aclose()
 
 
+class Clumsy(SingleServer):
+    """A server that nothing can be sent to."""
+
+    def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        raise RuntimeError(f"{len(commands)} commands dropped")
+
+
+async def test_whatever_goes_wrong_in_sending_is_told_to_all_who_asked(server: Server) -> None:
+    async with redis.asyncio.Redis(port=server.port) as client:
+        store = RedisStore(Clumsy(client))
+        asked = await asyncio.gather(*(store.read("r") for _ in range(3)), return_exceptions=True)
+        assert [str(error) for error in asked] == ["3 commands dropped"] * 3
+        await store.aclose()
+
+
 async def test_who_is_cancelled_takes_nobody_along(store: RedisStore) -> None:
     claims = await asyncio.gather(*(create(store, f"r{n}") for n in range(50)))
     writing = [asyncio.create_task(append(store, claim, b"0", batch="b")) for claim in claims]
