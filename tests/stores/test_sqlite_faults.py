@@ -277,6 +277,7 @@ async def test_who_waits_is_woken_when_the_file_fails(store: SQLiteStore, path: 
     async with anyio.create_task_group() as group:
         group.start_soon(wait_for_more, store, page)
         await anyio.wait_all_tasks_blocked()
+        await page_of(store, "a")  # reads come one after the other: the waiter has had its own
         database(path, "DROP TABLE record")
     with pytest.raises(StoreUnavailable, match="no such table"):
         await store.read("a")
