@@ -21,7 +21,7 @@ __all__ = ("Load", "measure_alone", "paced")
 WARM_UP: Final = 50  # deltas: imports, connections and scripts are there before it counts
 
 # A process's time goes in turns of these seconds, because a machine is not as fast in one minute as
-# in the next: what waking up costs is measured within a second of what is to be measured.
+# in the next: what waking up costs is measured within seconds of what is to be measured.
 SPEAKING: Final = 2.0
 SETTLING: Final = 0.3  # what was said is written
 RESTING: Final = 1.0  # the process wakes up as often, for nothing

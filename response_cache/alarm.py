@@ -2,8 +2,8 @@
 
 When little is going on, waking the process up is most of what a batch costs. So a sleeper may say
 from when on it would be *early* enough, and whatever else wakes the process from then on takes it
-along. On asyncio a sleep is one future and one timer; a cancel scope around an event, as it must be
-elsewhere, is a cancelled task.
+along. On asyncio a sleep is a future and timers; a cancel scope around an event, as it must be
+elsewhere, is a cancelled task. Times are seconds of the event loop's clock.
 """
 
 from __future__ import annotations

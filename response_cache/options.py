@@ -51,7 +51,7 @@ class Options(BaseModel):
     max_flush_interval: float = Field(default=0.2, ge=0)
     """How far a slow store may stretch it, and what it is while nobody waits for the events."""
     flush_burst: int = Field(default=4, ge=1)
-    """How many batches may go without waiting after a pause, so that a first token is not late."""
+    """Batches that may go at once after a pause, while somebody reads: no first token is late."""
     buffer_bytes: int = Field(default=16 * 2**20, ge=1)
     """Events that wait for the store, for each response; past it the upstream is not read."""
     retain_bytes: int = Field(default=64 * 2**20, ge=0)

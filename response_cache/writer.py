@@ -166,7 +166,10 @@ class Writer:
         return self._claim
 
     def wake(self, now: float | None = None) -> None:
-        """There is something new to write. Cheap: it is called for each chunk."""
+        """There is something new to write. Cheap: it is called for each chunk.
+
+        *now* is the time, for whoever has just looked at the clock.
+        """
         if self._recorder.is_over:
             self._alarm.wake()
             return
