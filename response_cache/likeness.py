@@ -1,8 +1,8 @@
 """What the deltas of one text have in common, so that one more of them needs no parsing.
 
 A model's answer is mostly one text in a thousand deltas, which as bytes differ in three places: the
-number, the delta, and the padding. A stretch of a stream in which they follow each other is cut at
-what stays the same, and our events are made by filling two of the three in: a third of the work.
+number, the delta, and the padding. Those that follow each other in a stream are recognised by what
+stays the same, and become a run of our events: a fraction of the work.
 
 Nothing depends on it: what is not recognised, for whatever reason, is read as any other event.
 """
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, NamedTuple
 
 from response_cache.codec import load
+from response_cache.runs import Run, Shape
 
 __all__ = ("Alike", "Likeness")
 
@@ -26,14 +28,20 @@ _PLACES: Final = re.compile(
 )
 _KEYS: Final = (b'"sequence_number"', b'"delta"')
 _KINDS: Final = (["delta", "number"], ["delta", "number", "padding"])
-WINDOW: Final = 32 * 2**10  # bytes of a stream that are looked at together
+
+# What may stand in the places, in JSON. Only the delta is of use.
+_VALUES: Final = {
+    "number": b"(?:0|[1-9][0-9]{0,17})",
+    "delta": rb'((?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*+)',
+    "padding": b"[0-9A-Za-z]++",
+}
 
 
 class Alike(NamedTuple):
     """A stretch of a stream that holds nothing but deltas of one text."""
 
     texts: list[str]
-    events: list[bytes]  # ours
+    run: Run  # of our events
     end: int  # in the stream
 
 
@@ -42,14 +50,11 @@ class Likeness:
 
     def __init__(self, theirs: _Parts, ours: _Parts) -> None:
         """As an upstream sends them, and as we record them."""
-        self._first, *self._inner, self._last = theirs.literals
-        self._between = self._last + self._first
-        self._number, self._delta = theirs.places.index("number"), theirs.places.index("delta")
-        self._padding = theirs.places.index("padding") if "padding" in theirs.places else None
-        before, between, after = (literal.replace(b"%", b"%%") for literal in ours.literals)
-        self._is_number_first = ours.places == ("number", "delta")
-        filled = (b"%d", b"%b") if self._is_number_first else (b"%b", b"%d")
-        self._ours = b"".join((before, filled[0], between, filled[1], after))
+        first, *others = map(re.escape, theirs.literals)
+        values = (_VALUES[place] for place in theirs.places)
+        self._match = re.compile(b"".join((first, *chain(*zip(values, others, strict=True))))).match
+        before, between, after = ours.literals
+        self._shape = Shape(before, between, after, ours.places == ("number", "delta"))
 
     @classmethod
     def of(cls, frame: bytes, ours: bytes, number: int) -> Likeness | None:
@@ -59,54 +64,20 @@ class Likeness:
             return None
         made = cls(theirs, recorded)
         likely = made.stretch(frame, 0, number, 1)
-        return made if likely is not None and likely.events == [ours] else None
+        return made if likely is not None and [*likely.run] == [ours] else None
 
     def stretch(self, stream: bytes, start: int, number: int, most: int) -> Alike | None:
         """The deltas that *stream* goes on with at *start*, if it does; at most *most* of them.
 
         Our events are numbered from *number* on.
         """
-        if not stream.startswith(self._first, start):
-            return None
-        pieces = stream[start + len(self._first) : start + WINDOW].split(self._between)
-        pieces[-1], is_whole, _ = pieces[-1].partition(self._last)
-        deltas = self._deltas(pieces[:most] if is_whole else pieces[:-1][:most])
+        deltas: list[bytes] = []
+        end, match = start, self._match
+        while len(deltas) < most and (found := match(stream, end)):
+            deltas.append(found[1])
+            end = found.end()
         texts = _texts(deltas)
-        if not texts:
-            return None
-        length = sum(map(len, pieces[: len(texts)])) + len(texts) * len(self._between)
-        return Alike(texts, self._events(deltas, number), start + length)
-
-    def _deltas(self, pieces: list[bytes]) -> list[bytes]:
-        """What stands in each of *pieces* in the place of the delta, until one is of another kind.
-
-        A string that ends with a backslash is too hard to tell from one that goes on.
-        """
-        found: list[bytes] = []
-        number, delta, padding = self._number, self._delta, self._padding
-        for piece in pieces:
-            values = []
-            for literal in self._inner:
-                value, is_there, piece = piece.partition(literal)
-                if not is_there:
-                    return found
-                values.append(value)
-            values.append(piece)
-            if (
-                not values[number].isdigit()
-                or values[number].startswith(b"0")
-                or (padding is not None and not values[padding].isalnum())
-                or values[delta].endswith(b"\\")
-            ):
-                return found
-            found.append(values[delta])
-        return found
-
-    def _events(self, deltas: list[bytes], first: int) -> list[bytes]:
-        ours = self._ours
-        if self._is_number_first:
-            return [ours % (number, delta) for number, delta in enumerate(deltas, first)]
-        return [ours % (delta, number) for number, delta in enumerate(deltas, first)]
+        return Alike(texts, Run(self._shape, number, deltas), end) if texts else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,47 +1,141 @@
-"""A batch of events as one compressed block of bytes: how batches are kept and stored."""
+"""A batch of events as one block of bytes: how batches are kept and stored.
+
+A block is the lengths of its parts in text, a line end, and the parts. A part is an event, or a run
+of events, whose length has an ``r`` before it. All of it is compressed by zlib, unless it is short
+as it is: no text begins with the first byte of zlib.
+"""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from itertools import accumulate
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, TypeAlias, overload
 
-__all__ = ("Batch", "pack", "unpack")
+from response_cache.runs import Run
+
+__all__ = ("Batch", "pack", "repacked", "unpack")
+
+Part: TypeAlias = bytes | Run
 
 _FAST: Final = 1  # zlib level: events repeat themselves so much that more effort gains little
+_ZLIB: Final = b"x"
+_RUN: Final = b"r"
+_SHORT: Final = 1024  # bytes of a block that may stay as it is,
+_DENSE: Final = 64  # with so many for each event
 
 
-class Batch(tuple[bytes, ...]):
-    """Events that are packed at most once, however many want them packed: a store, and who keeps
-    them in case that it forgets.
+class Batch(Sequence[bytes]):
+    """Events in their order, packed at most once, however many want them packed: a store, and who
+    keeps them in case that it forgets. To be added to before anybody has it packed.
     """
 
-    _block: bytes | None = None
+    def __init__(self, events: Iterable[bytes] = ()) -> None:
+        self._parts: list[Part] = [*events]
+        self._length = len(self._parts)
+        self._block: bytes | None = None
+
+    def append(self, event: bytes) -> None:
+        """Add one event."""
+        self._parts.append(event)
+        self._length += 1
+
+    def extend(self, run: Run) -> None:
+        """Add a run of them; it belongs to the batch from now on."""
+        last = self._parts[-1] if self._parts else None
+        if not (isinstance(last, Run) and last.absorb(run)):
+            self._parts.append(run)
+        self._length += len(run)
 
     @property
     def block(self) -> bytes:
         """All of them, packed."""
         if self._block is None:
-            self._block = _pack(self)
+            self._block = _pack(self._parts, self._length)
         return self._block
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._parts:
+            if isinstance(part, Run):
+                yield from part
+            else:
+                yield part
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
+
+    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
+        return [*self][index]
 
 
 def pack(events: Sequence[bytes]) -> bytes:
-    """*events* as one compressed block."""
-    return events.block if isinstance(events, Batch) else _pack(events)
-
-
-def _pack(events: Sequence[bytes]) -> bytes:
-    """Their lengths in text, a line end, then their bytes."""
-    lengths = ",".join(map(str, map(len, events))).encode()
-    return zlib.compress(b"\n".join((lengths, b"".join(events))), _FAST)
+    """*events* as one block."""
+    return events.block if isinstance(events, Batch) else _pack(events, len(events))
 
 
 def unpack(block: bytes) -> list[bytes]:
-    """The events of a packed block."""
-    lengths, _, joined = zlib.decompress(block).partition(b"\n")
-    if not lengths:
-        return []
-    ends = list(accumulate(int(length) for length in lengths.split(b",")))
-    return [joined[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    """The events of a block."""
+    events: list[bytes] = []
+    for part in _parts(block):
+        if isinstance(part, Run):
+            events += part
+        else:
+            events.append(part)
+    return events
+
+
+def repacked(blocks: Iterable[bytes], most: int) -> Iterator[Batch]:
+    """The events of *blocks* in as few batches as there can be with at most *most* in each."""
+    batch = Batch()
+    for part in (part for block in blocks for part in _parts(block)):
+        rest: Part | None = part
+        while rest is not None:
+            if len(batch) == most:
+                yield batch
+                batch = Batch()
+            if not isinstance(rest, Run):
+                batch.append(rest)
+                rest = None
+            elif len(rest) <= most - len(batch):
+                batch.extend(rest)
+                rest = None
+            else:
+                head, rest = rest.cut(most - len(batch))
+                batch.extend(head)
+    if batch:
+        yield batch
+
+
+def _pack(parts: Sequence[Part], count: int) -> bytes:
+    lengths, pieces = [], []
+    has_runs = False
+    for part in parts:
+        if isinstance(part, Run):
+            has_runs = True
+            piece = part.dump()
+            lengths.append(b"r%d" % len(piece))
+        else:
+            piece = part
+            lengths.append(b"%d" % len(piece))
+        pieces.append(piece)
+    plain = b"\n".join((b",".join(lengths), b"".join(pieces)))
+    if has_runs and len(plain) <= min(_SHORT, _DENSE * count):
+        return plain
+    return zlib.compress(plain, _FAST)
+
+
+def _parts(block: bytes) -> Iterator[Part]:
+    plain = zlib.decompress(block) if block.startswith(_ZLIB) else block
+    lengths, _, joined = plain.partition(b"\n")
+    start = 0
+    for length in lengths.split(b",") if lengths else ():
+        is_run = length.startswith(_RUN)
+        end = start + int(length.removeprefix(_RUN))
+        piece = joined[start:end]
+        yield Run.load(piece) if is_run else piece
+        start = end

@@ -135,7 +135,7 @@ class Recorder:
         self._error: Failure | None = None
         self._move(Status(response["status"]))
         self._tail = 0
-        self._pending: list[bytes] = []
+        self._pending = Batch()
         self.pending_bytes = 0  # of all that was not taken yet, read or not
         self._decoder = Decoder()
         self._aside: list[bytes] = []  # came, and was not read yet
@@ -209,10 +209,10 @@ class Recorder:
         self._catch_up()
         return self._form.dump(self._fold.response())
 
-    def take(self) -> tuple[bytes, ...]:
+    def take(self) -> Batch:
         """The pending events, handed over."""
-        events = Batch(self.pending)
-        self._pending = []
+        self._catch_up()
+        events, self._pending = self._pending, Batch()
         self.pending_bytes = 0
         return events
 
@@ -305,9 +305,9 @@ class Recorder:
         if alike is None:
             return 0
         growing += alike.texts
-        self._pending += alike.events
-        self._tail += len(alike.events)
-        self.pending_bytes += sum(map(len, alike.events))
+        self.pending_bytes += alike.run.size
+        self._tail += len(alike.run)
+        self._pending.extend(alike.run)
         return alike.end
 
     def record(self, data: bytes, name: str = "") -> None:

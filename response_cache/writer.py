@@ -22,6 +22,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import count
@@ -79,7 +80,7 @@ class Creation:
     header: bytes
     request: bytes
     snapshot: bytes
-    events: tuple[bytes, ...]
+    events: Sequence[bytes]
     status: str
     ttl: float
     stream_ttl: float
@@ -91,7 +92,7 @@ class _Batch:
     """One append, never changed once made."""
 
     first: int
-    events: tuple[bytes, ...]
+    events: Sequence[bytes]
     token: str
     status: str | None  # None: as it was
     notes: bytes | None = None
@@ -407,7 +408,7 @@ class Writer:
             return batch
         end = self._next_batch()
         self._closing = replace(
-            end, first=batch.first, events=batch.events + end.events, notes=self._notes
+            end, first=batch.first, events=(*batch.events, *end.events), notes=self._notes
         )
         self._in_flight = self._closing
         return self._closing

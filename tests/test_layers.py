@@ -34,6 +34,7 @@ ORDER: Final = (
     "forms",
     "synthesis",
     "inflate",
+    "runs",
     "packing",
     "store",
     "clock",

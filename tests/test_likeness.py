@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from response_cache.codec import load
-from response_cache.likeness import WINDOW, Likeness
+from response_cache.likeness import Likeness
 from response_cache.recorder import Recorder
 from response_cache.sse import Decoder, frame, payload
 
@@ -77,7 +77,8 @@ def assert_alike(stream: bytes, cuts: int = 1) -> Recorder:
     ]
     assert load(quick.snapshot()) == load(slow.snapshot())
     assert (quick.tail, quick.unread, quick.status) == (slow.tail, slow.unread, slow.status)
-    assert quick.pending_bytes == sum(map(len, quick.pending))
+    size = sum(map(len, quick.pending))
+    assert size <= quick.pending_bytes <= size + len(quick.pending)  # some numbers are shorter
     return quick
 
 
@@ -176,27 +177,23 @@ def test_a_whole_stretch_is_recognised_at_once(shape: Any) -> None:
     assert alike is not None
     assert alike.texts == [" word"] * 20
     assert alike.end == 6 + len(stream)
-    assert alike.events == list(read_one_by_one(stream).pending)
+    assert [*alike.run] == [*read_one_by_one(stream).pending]
 
 
 def test_a_stretch_ends_with_what_is_not_like_it_or_not_whole() -> None:
     likeness, stream = learnt()
-    for end in (b"event: x\ndata: {}\n\n" + stream, stream[:100], padded(3, b"a\\\\")):
+    for end in (b"event: x\ndata: {}\n\n" + stream, stream[:100], padded(3, b"\\x")):
         alike = likeness.stretch(stream + end, 0, 5, 100)
         assert alike is not None
-        # Up to one delta before the odd one may be left to be read like that.
-        assert len(alike.events) in (19, 20)
-        assert (stream + end)[: alike.end] == stream[: alike.end]
+        assert (len(alike.run), alike.end) == (20, len(stream))
 
 
 def test_a_stretch_has_a_bound() -> None:
     likeness, stream = learnt()
     alike = likeness.stretch(stream, 0, 5, 3)
     assert alike is not None
-    assert len(alike.events) == 3
-    alike = likeness.stretch(stream * 100, 0, 5, 10_000)
-    assert alike is not None
-    assert 0 < WINDOW - alike.end < len(stream)
+    assert len(alike.run) == 3
+    assert stream[: alike.end] == b"".join(padded(number, b" word") for number in (7, 8, 9))
 
 
 def test_a_frame_that_could_be_taken_for_another_teaches_nothing() -> None:

@@ -453,4 +453,4 @@ def test_what_is_taken_is_no_longer_pending() -> None:
     recorder = Recording().feed(*OPENING).recorder
     assert recorder.pending_bytes == sum(map(len, recorder.pending))
     assert len(recorder.take()) == 7
-    assert (recorder.pending, recorder.pending_bytes) == ([], 0)
+    assert ([*recorder.pending], recorder.pending_bytes) == ([], 0)

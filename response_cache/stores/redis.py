@@ -32,7 +32,7 @@ from response_cache.errors import (
     StoreError,
     StoreUnavailable,
 )
-from response_cache.packing import pack, unpack
+from response_cache.packing import pack, repacked, unpack
 from response_cache.store import Claim, Page, Taken
 
 try:
@@ -363,11 +363,11 @@ class RedisStore:
             answer = await self._call(READ, claim.id, doing, -1, "")
             if answer[0] != b"done" or len(entries := answer[1][-1]) <= 2 * FEW_ENTRIES:
                 return
-            events = [event for block in entries[1::2] for event in unpack(block)]
             blocks: list[Argument] = []
-            for first in range(0, len(events), BLOCK_EVENTS):
-                block = events[first : first + BLOCK_EVENTS]
-                blocks += (first + len(block), pack(block))
+            tail = 0
+            for batch in repacked(entries[1::2], BLOCK_EVENTS):
+                tail += len(batch)
+                blocks += (tail, batch.block)
             length = len(entries) // 2
             await self._call(COMPACT, claim.id, doing, claim.incarnation, length, *blocks)
         except StoreUnavailable as error:

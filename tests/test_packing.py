@@ -1,0 +1,119 @@
+"""Packed batches give back every event, byte for byte, in whatever form they were kept."""
+
+from __future__ import annotations
+
+import zlib
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from response_cache.packing import Batch, pack, repacked, unpack
+from response_cache.runs import Run, Shape
+
+DELTA = Shape(
+    b'event: response.output_text.delta\ndata: {"sequence_number":',
+    b',"item_id":"msg_0f1e2d3c4b5a69788796a5b4c3d2e1f0","delta":"',
+    b'","logprobs":[]}\n\n',
+    is_number_first=True,
+)
+
+literals = st.one_of(st.binary(max_size=20), st.sampled_from([b"", b"%", b"%d\n", b"x\nr1,2\n"]))
+shapes = st.one_of(
+    st.just(DELTA), st.builds(Shape, literals, literals, literals, is_number_first=st.booleans())
+)
+texts = st.binary(max_size=12).map(lambda text: text.replace(b"\n", b"%d"))
+runs = st.tuples(shapes, st.lists(texts, min_size=1, max_size=30))
+parts = st.lists(st.one_of(st.binary(max_size=300), runs), max_size=8)
+
+
+def event(shape: Shape, number: int, text: bytes) -> bytes:
+    """What a run has under *number*."""
+    before, between, after, is_number_first = shape
+    first, second = (b"%d" % number, text) if is_number_first else (text, b"%d" % number)
+    return before + first + between + second + after
+
+
+def made(found: list[bytes | tuple[Shape, list[bytes]]], at: int) -> tuple[Batch, list[bytes]]:
+    """A batch of *found*, numbered from *at* on, and its events."""
+    batch, events = Batch(), list[bytes]()
+    for part in found:
+        if isinstance(part, bytes):
+            batch.append(part)
+            events.append(part)
+        else:
+            shape, inner = part
+            batch.extend(Run(shape, at + len(events), [*inner]))
+            events += [event(shape, at + len(events) + i, text) for i, text in enumerate(inner)]
+    return batch, events
+
+
+@given(parts, st.integers(0, 10**6))
+def test_a_batch_has_the_events_that_it_was_made_of(
+    found: list[bytes | tuple[Shape, list[bytes]]], at: int
+) -> None:
+    batch, events = made(found, at)
+    assert len(batch) == len(events)
+    assert [*batch] == events
+    assert batch[1:-1] == events[1:-1]
+    assert unpack(pack(batch)) == events
+    assert unpack(pack(events)) == events
+
+
+@given(st.lists(parts, max_size=5), st.integers(1, 40))
+def test_blocks_are_packed_anew_without_a_change(
+    batches: list[list[bytes | tuple[Shape, list[bytes]]]], most: int
+) -> None:
+    blocks, events = [], list[bytes]()
+    for found in batches:
+        batch, of_batch = made(found, len(events))
+        blocks.append(pack(batch))
+        events += of_batch
+    again = [*repacked(blocks, most)]
+    assert [found for batch in again for found in unpack(batch.block)] == events
+    lengths = [*map(len, again)]
+    assert all(length == most for length in lengths[:-1])
+    assert all(0 < length <= most for length in lengths)
+
+
+@given(shapes, st.integers(0, 10**6), st.lists(texts, min_size=1, max_size=30))
+def test_the_size_of_a_run_is_that_of_its_events(
+    shape: Shape, first: int, inner: list[bytes]
+) -> None:
+    run = Run(shape, first, inner)
+    sizes = [*map(len, run)]
+    assert sum(sizes) <= run.size <= sum(sizes) + 2 * len(sizes)
+
+
+def test_runs_that_follow_each_other_become_one() -> None:
+    apart = [Run(DELTA, 10 + i, [b" word"]).dump() for i in range(20)]
+    blocks = [pack(made([(DELTA, [b" word"])], 10 + i)[0]) for i in range(20)]
+    (batch,) = repacked(blocks, 1000)
+    assert len(batch.block) < sum(map(len, apart)) / 10
+    assert [*batch] == [event(DELTA, number, b" word") for number in range(10, 30)]
+    for first, second in pairwise([10, 12]):  # a number is missing
+        gap = Run(DELTA, first, [b"a"])
+        assert not gap.absorb(Run(DELTA, second, [b"b"]))
+        assert [*gap] == [event(DELTA, first, b"a")]
+
+
+def test_a_short_run_is_not_compressed_and_a_long_one_is() -> None:
+    short, _ = made([(DELTA, [b" word"] * 20)], 7)
+    assert len(short.block) < 20 * 20
+    with pytest.raises(zlib.error):
+        zlib.decompress(short.block)
+    long, _ = made([(DELTA, [b" word"] * 1000)], 7)
+    assert len(zlib.decompress(long.block)) > len(long.block)
+    few, _ = made([(DELTA, [b" word"] * 2)], 7)
+    assert len(zlib.decompress(few.block)) > len(few.block)
+
+
+def test_an_empty_batch_is_a_block_like_any_other() -> None:
+    assert unpack(pack(Batch())) == unpack(pack([])) == []
+    assert [*repacked([pack([])], 10)] == []
+
+
+def test_a_block_is_made_once() -> None:
+    batch, _ = made([(DELTA, [b" word"] * 20)], 7)
+    assert pack(batch) is pack(batch)
