@@ -18,6 +18,8 @@ from response_cache.forms import FORMS
 from response_cache.store import Page
 from response_cache.stores import store_from_url
 from response_cache.stores.redis import RedisStore
+from response_cache.stores.redis_asking import replies_to
+from response_cache.stores.redis_scripts import Command
 
 __all__ = ("Exported", "export")
 
@@ -98,9 +100,8 @@ async def _hand_over(
     if source is not None and source.keys(page.id)[0] == key:
         keys = source.keys(page.id)
     forgetting = round(target.tombstone_ttl * 1000)
-    (reply,) = await target.servers.send(
-        [("EVAL", HAND_OVER, len(keys), *keys, _as_theirs(page), ttl, forgetting)]
-    )
+    command: Command = ("EVAL", HAND_OVER, len(keys), *keys, _as_theirs(page), ttl, forgetting)
+    (reply,) = await replies_to(target.servers.send, [command])
     if isinstance(reply, Exception):
         raise StoreUnavailable(f"cannot export {page.id}: {type(reply).__name__}") from reply
     return int(reply)
@@ -114,7 +115,7 @@ def _as_theirs(page: Page) -> str:
 
 
 async def _milliseconds_left(source: RedisStore, id: str) -> int:
-    (reply,) = await source.servers.send([("PTTL", source.keys(id)[0])])
+    (reply,) = await replies_to(source.servers.send, [("PTTL", source.keys(id)[0])])
     if isinstance(reply, Exception):
         raise StoreUnavailable(f"cannot export {id}: {type(reply).__name__}") from reply
     return int(reply)

@@ -273,10 +273,12 @@ class RedisStore:
     async def wait(self, id: str, *, after: int, epoch: int, incarnation: str) -> None:
         """See ``Store.wait``. Also returns when wake-ups come again after they did not.
 
-        That a record expired, or that a message was lost, is noticed within ``LOOK`` seconds.
+        That a record expired, or that a message was lost, is noticed within ``LOOK`` seconds; if
+        only its claim is waited for, later.
         """
-        log = self.keys(id)[2]
-        channel = log if after < NO_EVENT else log.removesuffix("log") + "claim"
+        channel, look = self.keys(id)[2], LOOK
+        if after >= NO_EVENT:
+            channel, look = channel.removesuffix("log") + "claim", LOOK * RARELY
         with self._wakeups.listening(channel) as news:
             entered = news.enter()
             was_heard = False

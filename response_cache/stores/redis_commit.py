@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from redis.exceptions import NoScriptError
 
+from response_cache.stores.redis_asking import GiveUp, Send
 from response_cache.stores.redis_scripts import Call, Command
 
-__all__ = ("GroupCommit", "Send")
-
-Send: TypeAlias = Callable[[Sequence[Command]], asyncio.Future[list[Any]]]
+__all__ = ("GroupCommit",)
 
 # Past these a pipeline gains nothing more, and keeps its first calls waiting for its last.
 PIPELINE_BYTES: Final = 1 << 20
@@ -36,6 +36,18 @@ class _Waiting(NamedTuple):
     until: float
 
 
+@dataclass(slots=True, eq=False)
+class _Pipeline:
+    """Calls that are on their way together, the oldest first."""
+
+    group: list[_Waiting]
+    give_up: GiveUp | None = None  # when it is on its way
+
+    @property
+    def until(self) -> float:
+        return self.group[0].until
+
+
 class GroupCommit:
     """Sends calls to one node, many at a time."""
 
@@ -45,8 +57,9 @@ class GroupCommit:
         self._pipelines = pipelines
         self._timeout = timeout
         self._waiting: deque[_Waiting] = deque()
-        self._sending: set[asyncio.Future[list[Any]]] = set()
+        self._sending: set[_Pipeline] = set()
         self._is_due = False
+        self._watch: asyncio.TimerHandle | None = None  # never later than the first has to be back
 
     async def reply_to(self, call: Call) -> Any:
         """The reply to *call*.
@@ -63,13 +76,16 @@ class GroupCommit:
             raise reply
         return reply
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Give up what is on its way, and what has not been sent."""
-        _answer(self._waiting, ConnectionError("the store was closed"))
+        closed = ConnectionError("the store was closed")
+        for pipeline in [*self._sending]:
+            self._give_up(pipeline, closed)
+        _answer(self._waiting, closed)
         self._waiting.clear()
-        for sending in self._sending:
-            sending.cancel()
-        await asyncio.gather(*self._sending, return_exceptions=True)
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         """Send at the end of this turn of the loop: what others ask in it goes along."""
@@ -97,35 +113,32 @@ class GroupCommit:
         self, loop: asyncio.AbstractEventLoop, group: list[_Waiting], commands: list[Command]
     ) -> None:
         """Send *commands* for *group* as one pipeline."""
+        pipeline = _Pipeline(group)
         try:
-            sending = self._send(commands)
+            pipeline.give_up = self._send(commands, partial(self._arrived, loop, pipeline))
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody must wait for ever
             _answer(group, error)
             return
-        self._sending.add(sending)
-        end = loop.call_at(group[0].until, sending.cancel)
-        sending.add_done_callback(partial(self._arrived, loop, group, end))
+        self._sending.add(pipeline)
+        if self._watch is None:
+            self._watch = loop.call_at(pipeline.until, self._look, loop)
 
     def _arrived(
         self,
         loop: asyncio.AbstractEventLoop,
-        group: list[_Waiting],
-        end: asyncio.TimerHandle,
-        sending: asyncio.Future[list[Any]],
+        pipeline: _Pipeline,
+        replies: list[Any] | BaseException,
     ) -> None:
         """Hand out the replies; the same error to all where there are none.
 
         Scripts that the server does not know (any more) are taught to it.
         """
-        self._sending.discard(sending)
-        end.cancel()
-        if sending.cancelled():
-            _answer(group, TimeoutError())
-        elif (error := sending.exception()) is not None:
-            _answer(group, error)
+        self._sending.discard(pipeline)
+        if isinstance(replies, BaseException):
+            _answer(pipeline.group, replies)
         else:
             unknown = []
-            for waiting, reply in zip(group, sending.result(), strict=True):
+            for waiting, reply in zip(pipeline.group, replies, strict=True):
                 if isinstance(reply, NoScriptError):
                     unknown.append(waiting)
                 elif not waiting.reply.done():
@@ -134,6 +147,23 @@ class GroupCommit:
                 self._carry(loop, unknown, [waiting.call.by_source for waiting in unknown])
         if self._waiting:
             self._schedule(loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up what should have arrived. One timer for all: most arrive long before."""
+        now = loop.time()
+        for pipeline in [*self._sending]:
+            if pipeline.until <= now:
+                self._give_up(pipeline, TimeoutError())
+        first = min((pipeline.until for pipeline in self._sending), default=None)
+        self._watch = None if first is None else loop.call_at(first, self._look, loop)
+        if self._waiting:
+            self._schedule(loop)
+
+    def _give_up(self, pipeline: _Pipeline, error: Exception) -> None:
+        self._sending.discard(pipeline)
+        if pipeline.give_up is not None:
+            pipeline.give_up()
+        _answer(pipeline.group, error)
 
 
 def _answer(group: Iterable[_Waiting], error: BaseException) -> None:

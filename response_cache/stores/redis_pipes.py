@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import hiredis
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection, DefaultParser
 
+from response_cache.stores.redis_asking import Asking, GiveUp, Then, replies_to
 from response_cache.stores.redis_scripts import Command
 
 __all__ = ("Pipe", "Pipes", "packed")
@@ -45,11 +47,11 @@ class Pipe(asyncio.Protocol):
             replyError=DefaultParser.parse_error,
             notEnoughData=_INCOMPLETE,
         )
-        self._writer: asyncio.StreamWriter | None = None
+        self._transport: asyncio.WriteTransport | None = None
+        self._writer: asyncio.StreamWriter | None = None  # closes the transport when it goes
         self._replies: list[Any] = []
         self._missing = 0
-        self._is_spent = False
-        self._exchange: asyncio.Future[list[Any]] | None = None
+        self._then: Then | None = None
 
     @classmethod
     async def made_of(cls, connection: AbstractConnection) -> Pipe:
@@ -67,75 +69,83 @@ class Pipe(asyncio.Protocol):
             raise
         pipe = cls()
         if writer is not None and not writer.transport.is_closing():
+            pipe._writer, pipe._transport = writer, writer.transport
             writer.transport.set_protocol(pipe)
-            pipe._writer = writer
         return pipe
 
     @property
     def is_open(self) -> bool:
         """Whether it is of use to anybody."""
-        return self._writer is not None
+        return self._transport is not None
 
     @property
     def is_idle(self) -> bool:
         """Whether it can carry an exchange now."""
-        return self._exchange is None and self._writer is not None
+        transport = self._transport
+        return self._then is None and transport is not None and not transport.is_closing()
 
-    def exchange(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
-        """Send *commands*; their replies, an exception in the place of each error.
+    def exchange(self, commands: Sequence[Command], then: Then) -> GiveUp:
+        """Send *commands*, and *then* hand on their replies, an exception in the place of an error.
 
-        Cancelling the future breaks the pipe, and so does a server that is no primary any more:
-        whoever connects anew may find the one that is.
+        To give them up breaks the pipe, and so does a server that is no primary any more: whoever
+        connects anew may find the one that is.
+
+        Raises:
+            ConnectionError: it is not open.
         """
-        self._exchange = asyncio.get_running_loop().create_future()
-        self._exchange.add_done_callback(self._end)
+        if self._transport is None or self._transport.is_closing():
+            raise exceptions.ConnectionError(_LOST)
+        self._then = then
         self._replies = []
         self._missing = len(commands)
-        if self._writer is None or self._writer.transport.is_closing():
-            self._exchange.set_exception(exceptions.ConnectionError(_LOST))
-        else:
-            self._writer.write(packed(commands))
-        return self._exchange
+        self._transport.write(packed(commands))
+        return partial(self._give_up, then)
 
     def close(self) -> None:
-        """Break it. Safe to call twice."""
-        if self._writer is not None:
-            self._writer.transport.abort()
-            self._writer = None
+        """Break it; what it carries is answered with an error. Safe to call twice."""
+        self._end(exceptions.ConnectionError(_LOST))
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
+        parser, replies = self._parser, self._replies
         try:
-            self._parser.feed(data)
-            while self._missing and (reply := self._parser.gets()) is not _INCOMPLETE:
-                self._replies.append(reply)
+            parser.feed(data)
+            while self._missing and (reply := parser.gets()) is not _INCOMPLETE:
+                replies.append(reply)
                 self._missing -= 1
-                self._is_spent |= isinstance(reply, exceptions.ReadOnlyError)
         except exceptions.InvalidResponse as error:
-            self._fail(error)
+            self._end(error)
             return
         if self._missing:
             return
-        self._is_spent |= self._parser.has_data()  # what nobody asked for would be the next reply
-        if self._exchange is not None and not self._exchange.done():
-            self._exchange.set_result(self._replies)
-        elif self._is_spent:
-            self.close()
+        if parser.has_data():  # what nobody asked for would be the next reply
+            self._break()
+        for reply in replies:
+            if isinstance(reply, exceptions.ReadOnlyError):
+                self._break()
+        then, self._then = self._then, None
+        if then is not None:
+            then(replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""
-        self._fail(exceptions.ConnectionError(_LOST if exc is None else f"{_LOST}: {exc}"))
+        self._end(exceptions.ConnectionError(_LOST if exc is None else f"{_LOST}: {exc}"))
 
-    def _fail(self, error: Exception) -> None:
-        self.close()
-        if self._exchange is not None and not self._exchange.done():
-            self._exchange.set_exception(error)
+    def _break(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = self._writer = None
 
-    def _end(self, exchange: asyncio.Future[list[Any]]) -> None:
-        self._exchange = None
-        if self._missing or self._is_spent:
-            self.close()
-        self._missing = 0
+    def _end(self, error: Exception) -> None:
+        self._break()
+        then, self._then = self._then, None
+        if then is not None:
+            then(error)
+
+    def _give_up(self, then: Then) -> None:
+        if self._then is then:
+            self._then = None
+            self._break()
 
 
 class Pipes:
@@ -145,26 +155,28 @@ class Pipes:
         """*connection* makes one that is not connected yet."""
         self._connection = connection
         self._pipes: list[Pipe] = []
+        self._connecting = Asking()
 
     @property
     def open(self) -> int:
         """How many there are."""
         return sum(pipe.is_open for pipe in self._pipes)
 
-    def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+    def send(self, commands: Sequence[Command], then: Then) -> GiveUp:
         """Have an idle pipe exchange *commands*, or a new one."""
         for pipe in self._pipes:
             if pipe.is_idle:
-                return pipe.exchange(commands)
-        return asyncio.ensure_future(self._send(commands))
+                return pipe.exchange(commands, then)
+        return self._connecting.start(self._connected_and_asked(commands), then)
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Break all of them."""
+        await self._connecting.aclose()
         for pipe in self._pipes:
             pipe.close()
         self._pipes.clear()
 
-    async def _send(self, commands: Sequence[Command]) -> list[Any]:
+    async def _connected_and_asked(self, commands: Sequence[Command]) -> list[Any]:
         pipe = await Pipe.made_of(self._connection())
         self._pipes = [pipe, *(old for old in self._pipes if old.is_open)]
-        return await pipe.exchange(commands)
+        return await replies_to(pipe.exchange, commands)

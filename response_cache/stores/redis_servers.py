@@ -9,7 +9,6 @@ was, under the same token.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -19,6 +18,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection
 
 from response_cache.errors import StoreUnavailable
+from response_cache.stores.redis_asking import Asking, GiveUp, Then, replies_to
 from response_cache.stores.redis_pipes import Pipes, packed
 from response_cache.stores.redis_scripts import Command
 
@@ -56,11 +56,8 @@ class Servers(Protocol):
         """The name of the node that has *key*; empty where that is not known now."""
         ...
 
-    def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
-        """The replies to *commands*, to come; an exception in the place of a reply.
-
-        Cancelling gives them up; what was sent may be carried out all the same.
-        """
+    def send(self, commands: Sequence[Command], then: Then) -> GiveUp:
+        """Send *commands*, and *then* hand on their replies."""
         ...
 
     def scan(self, pattern: str) -> AsyncIterator[bytes]:
@@ -88,16 +85,18 @@ class SingleServer:
         self._client = client
         self._owned = tuple(owned)
         self._pipes = Pipes(self._connection)
+        self._asking = Asking()
         _require_bytes(client.connection_pool.connection_kwargs)
 
     async def open(self) -> None:
         """See ``Servers.open``."""
-        (info,) = await self.send([("INFO", "server")])
+        (info,) = await replies_to(self.send, [("INFO", "server")])
         _require_version(info, (6, 2))
 
     async def aclose(self) -> None:
         """See ``Servers.aclose``."""
-        self._pipes.close()
+        await self._pipes.aclose()
+        await self._asking.aclose()
         for client in self._owned:
             await client.aclose()
 
@@ -105,13 +104,11 @@ class SingleServer:
         """See ``Servers.node_of``."""
         return ""
 
-    def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+    def send(self, commands: Sequence[Command], then: Then) -> GiveUp:
         """See ``Servers.send``."""
-        return (
-            self._pipes.send(commands)
-            if self._owned
-            else asyncio.ensure_future(self._send_through_pool(commands))
-        )
+        if self._owned:
+            return self._pipes.send(commands, then)
+        return self._asking.start(self._send_through_pool(commands), then)
 
     async def _send_through_pool(self, commands: Sequence[Command]) -> list[Any]:
         pool = self._client.connection_pool
@@ -128,7 +125,8 @@ class SingleServer:
         """See ``Servers.scan``."""
         cursor, is_over = b"0", False
         while not is_over:
-            (reply,) = await self.send([("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN)])
+            command = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN)
+            (reply,) = await replies_to(self.send, [command])
             if isinstance(reply, Exception):
                 raise reply
             cursor, keys = reply
@@ -168,6 +166,7 @@ class Cluster:
         """*is_owned*: close it at the end."""
         self._client = client
         self._is_owned = is_owned
+        self._asking = Asking()
         self._is_stale = False
         _require_bytes(client.connection_kwargs)
 
@@ -180,6 +179,7 @@ class Cluster:
 
     async def aclose(self) -> None:
         """See ``Servers.aclose``."""
+        await self._asking.aclose()
         if self._is_owned:
             await self._client.aclose()
 
@@ -191,9 +191,9 @@ class Cluster:
             node = None  # whoever sends to it finds out
         return "" if node is None else str(node.name)
 
-    def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+    def send(self, commands: Sequence[Command], then: Then) -> GiveUp:
         """See ``Servers.send``. What has moved to another node is sent on to it."""
-        return asyncio.ensure_future(self._send(commands))
+        return self._asking.start(self._send(commands), then)
 
     async def _send(self, commands: Sequence[Command]) -> list[Any]:
         if self._is_stale:

@@ -23,6 +23,7 @@ from response_cache.errors import Fenced
 from response_cache.store import Claim, Store
 from response_cache.stores import store_from_url
 from response_cache.stores.redis import RedisStore
+from response_cache.stores.redis_asking import GiveUp, Then
 from response_cache.stores.redis_scripts import POSITION, Command
 from response_cache.stores.redis_servers import SingleServer
 from response_cache.testing import StoreConformance, machine_for
@@ -400,9 +401,9 @@ class Counting(SingleServer):
         super().__init__(client, owned=[client])
         self.sent: list[Sequence[Command]] = []
 
-    def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+    def send(self, commands: Sequence[Command], then: Then) -> GiveUp:
         self.sent.append(commands)
-        return super().send(commands)
+        return super().send(commands, then)
 
 
 @pytest.fixture
@@ -437,7 +438,7 @@ async def test_a_pipeline_is_about_one_mebibyte_at_most(counting: Counting, pref
 class Clumsy(SingleServer):
     """A server that nothing can be sent to."""
 
-    def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+    def send(self, commands: Sequence[Command], then: Then) -> GiveUp:
         raise RuntimeError(f"{len(commands)} commands dropped")
 
 

@@ -16,6 +16,7 @@ from redis.asyncio.connection import Connection
 from response_cache.errors import StoreUnavailable
 from response_cache.stores import store_from_url
 from response_cache.stores.redis import RedisStore
+from response_cache.stores.redis_asking import replies_to
 from response_cache.stores.redis_pipes import Pipe, Pipes
 from tests.stores.servers import Server, running_server
 
@@ -38,7 +39,7 @@ def server() -> Iterator[Server]:
 async def pipes(server: Server) -> AsyncIterator[Pipes]:
     pipes = Pipes(lambda: Connection(port=server.port))
     yield pipes
-    pipes.close()
+    await pipes.aclose()
 
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -97,22 +98,29 @@ async def eventually(condition: Callable[[], object]) -> None:
 
 
 async def test_replies_come_in_the_order_of_the_commands(pipes: Pipes) -> None:
-    await pipes.send([("SET", "a", b"\x00\xff"), ("INCR", "n")])
-    replies = await pipes.send([("GET", "a"), ("INCR", "n"), ("PING",), ("GET", "none")])
+    await replies_to(pipes.send, [("SET", "a", b"\x00\xff"), ("INCR", "n")])
+    replies = await replies_to(
+        pipes.send, [("GET", "a"), ("INCR", "n"), ("PING",), ("GET", "none")]
+    )
     assert replies == [b"\x00\xff", 2, b"PONG", None]
 
 
 async def test_an_error_stands_in_the_place_of_its_reply(pipes: Pipes) -> None:
-    first, wrong, last = await pipes.send([("SET", "a", "x"), ("INCR", "a"), ("GET", "a")])
+    first, wrong, last = await replies_to(
+        pipes.send, [("SET", "a", "x"), ("INCR", "a"), ("GET", "a")]
+    )
     assert (first, last) == (b"OK", b"x")
     assert isinstance(wrong, exceptions.ResponseError)
-    (unknown,) = await pipes.send([("EVALSHA", "0" * 40, 0)])
+    (unknown,) = await replies_to(pipes.send, [("EVALSHA", "0" * 40, 0)])
     assert isinstance(unknown, exceptions.NoScriptError)
 
 
 async def test_a_reply_of_many_reads_is_put_together(pipes: Pipes) -> None:
     large = b"x" * 3_000_000
-    assert await pipes.send([("SET", "large", large), ("GET", "large")]) == [b"OK", large]
+    assert await replies_to(pipes.send, [("SET", "large", large), ("GET", "large")]) == [
+        b"OK",
+        large,
+    ]
 
 
 async def test_exchanges_side_by_side_have_a_pipe_each_and_later_ones_share_them(
@@ -120,23 +128,26 @@ async def test_exchanges_side_by_side_have_a_pipe_each_and_later_ones_share_them
 ) -> None:
     with server.client() as client:
         before = len(client.client_list())
-        await asyncio.gather(*(pipes.send([("PING",)]) for _ in range(4)))
+        await asyncio.gather(*(replies_to(pipes.send, [("PING",)]) for _ in range(4)))
         for _ in range(10):
-            await asyncio.gather(*(pipes.send([("PING",)]) for _ in range(3)))
+            await asyncio.gather(*(replies_to(pipes.send, [("PING",)]) for _ in range(3)))
         assert len(client.client_list()) == before + 4
-        pipes.close()
+        await pipes.aclose()
         await eventually(lambda: len(client.client_list()) == before)
 
 
 async def test_an_exchange_that_is_given_up_breaks_its_pipe_and_nobody_gets_its_replies(
     server: Server, pipes: Pipes
 ) -> None:
-    await pipes.send([("SET", "mine", "mine"), ("SET", "yours", "yours")])
+    await replies_to(pipes.send, [("SET", "mine", "mine"), ("SET", "yours", "yours")])
+    told: list[object] = []
     for _ in range(50):
-        given_up = pipes.send([("GET", "mine")] * 10)
+        give_up = pipes.send([("GET", "mine")] * 10, told.append)
         await asyncio.sleep(0)
-        given_up.cancel()
-        assert await pipes.send([("GET", "yours")]) == [b"yours"]
+        give_up()
+        assert await replies_to(pipes.send, [("GET", "yours")]) == [b"yours"]
+        give_up()
+    assert told == []
     with server.client() as client:
         await eventually(lambda: len(client.client_list()) <= 1 + 2)
 
@@ -144,37 +155,37 @@ async def test_an_exchange_that_is_given_up_breaks_its_pipe_and_nobody_gets_its_
 async def test_a_pipe_that_the_server_closed_is_not_used_again(
     server: Server, pipes: Pipes
 ) -> None:
-    await pipes.send([("PING",)])
+    await replies_to(pipes.send, [("PING",)])
     with server.client() as client:
         client.client_kill_filter(_type="normal", skipme=True)
     await eventually(lambda: not pipes.open)
-    assert await pipes.send([("PING",)]) == [b"PONG"]
+    assert await replies_to(pipes.send, [("PING",)]) == [b"PONG"]
     assert pipes.open == 1
 
 
 async def test_a_connection_that_is_lost_in_a_reply_is_an_error() -> None:
     async with pipe_to(b"$100\r\nonly a part", hangs_up=True) as pipe:
         with pytest.raises(exceptions.ConnectionError, match="lost"):
-            await pipe.exchange([("GET", "a")])
+            await replies_to(pipe.exchange, [("GET", "a")])
         assert not pipe.is_open
 
 
 async def test_what_is_no_reply_breaks_the_pipe() -> None:
     async with pipe_to(b"HTTP/1.1 400 Bad Request\r\n\r\n") as pipe:
         with pytest.raises(exceptions.InvalidResponse):
-            await pipe.exchange([("GET", "a")])
+            await replies_to(pipe.exchange, [("GET", "a")])
         assert not pipe.is_open
 
 
 async def test_what_comes_unasked_breaks_the_pipe() -> None:
     async with pipe_to(b"+OK\r\n+and more\r\n") as pipe:
-        assert await pipe.exchange([("SET", "a", "b")]) == [b"OK"]
+        assert await replies_to(pipe.exchange, [("SET", "a", "b")]) == [b"OK"]
         await eventually(lambda: not pipe.is_open)
 
 
 async def test_a_server_that_is_no_primary_any_more_is_left() -> None:
     async with pipe_to(b"-READONLY You can't write against a read only replica.\r\n") as pipe:
-        (reply,) = await pipe.exchange([("SET", "a", "b")])
+        (reply,) = await replies_to(pipe.exchange, [("SET", "a", "b")])
         assert isinstance(reply, exceptions.ReadOnlyError)
         await asyncio.sleep(0)
         assert not pipe.is_open
@@ -185,14 +196,14 @@ async def test_a_closed_pipe_says_so() -> None:
         pipe.close()
         pipe.close()
         with pytest.raises(exceptions.ConnectionError):
-            await pipe.exchange([("GET", "a")])
+            await replies_to(pipe.exchange, [("GET", "a")])
 
 
 async def test_a_server_that_is_not_there_is_an_error(server: Server) -> None:
     pipes = Pipes(lambda: Connection(port=1, socket_connect_timeout=1))
     with pytest.raises(exceptions.ConnectionError):
-        await pipes.send([("PING",)])
-    pipes.close()
+        await replies_to(pipes.send, [("PING",)])
+    await pipes.aclose()
 
 
 async def test_the_driver_keeps_a_connection_where_it_is_taken_from(server: Server) -> None:
@@ -205,7 +216,7 @@ async def test_the_driver_keeps_a_connection_where_it_is_taken_from(server: Serv
     assert connection._writer is None
     pipe = await Pipe.made_of(connection)
     assert not connection.is_connected
-    assert await pipe.exchange([("PING",)]) == [b"PONG"]
+    assert await replies_to(pipe.exchange, [("PING",)]) == [b"PONG"]
     pipe.close()
 
 
