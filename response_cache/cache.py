@@ -424,13 +424,16 @@ class ResponseCache:
         self._tasks.start_soon(guarded, name=f"response_cache {id}")
 
     async def _pulse(self) -> None:
-        """Warn when this loop is blocked for so long that leases are in danger."""
-        interval = self.options.lease / 6
+        """Warn when this loop is blocked for so long that leases are in danger.
+
+        Half a lease is always seen, and a quarter where it begins just before a look.
+        """
+        interval = self.options.lease / 4
         while True:
             before = anyio.current_time()
             await anyio.sleep(interval)
             late = anyio.current_time() - before - interval
-            if late > self.options.lease / 2:
+            if late > self.options.lease / 4:
                 logger.warning(
                     "the event loop was blocked for %.1f s: leases last %g s, and others may take "
                     "this process for dead",

@@ -243,8 +243,8 @@ class Recorder:
         if (
             self._aside_bytes > MOST_ASIDE
             or self.is_queued
-            or _RESPONSE in chunk
-            or _ERROR in chunk
+            or chunk.find(_RESPONSE) >= 0  # faster than ``in``
+            or chunk.find(_ERROR) >= 0
         ):
             self._catch_up()
 

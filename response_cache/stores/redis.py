@@ -72,6 +72,7 @@ logger = logging.getLogger("response_cache.stores.redis")
 KEY_PREFIX: Final = "response_cache:"
 TOMBSTONE_TTL: Final = 3600.0
 LOOK: Final = 5.0  # seconds after which who waits looks, in case that a message was lost
+RARELY: Final = 6  # times as long for who holds a claim: each renewal tells whether he still does
 NO_EVENT: Final = 10**9  # who waits for an event numbered above it waits for none
 BLOCK_EVENTS: Final = 1000  # of a closed log, in one entry: what one page of a reader takes
 FEW_ENTRIES: Final = 4  # so many entries are not worth packing again
@@ -140,7 +141,7 @@ class RedisStore:
         await asyncio.gather(*self._compacting, return_exceptions=True)
         await self._wakeups.aclose()
         for commit in self._commits.values():
-            await commit.aclose()
+            commit.close()
         self._commits.clear()
         await self.servers.aclose()
 
@@ -283,7 +284,7 @@ class RedisStore:
             entered = news.enter()
             was_heard = False
             while True:
-                position = known = news.known(LOOK)
+                position = known = news.known(look)
                 if position is None:
                     position = await self._position(id, news)
                 if position is None or news.is_restored(entered):
@@ -292,7 +293,7 @@ class RedisStore:
                     if known and not was_heard:
                         news.forget()  # should the reader find none, the server knows better
                     return
-                was_heard = await news.change(LOOK if news.is_live else self._timeout)
+                was_heard = await news.change(look if news.is_live else self._timeout)
                 if not was_heard:
                     news.forget()
 

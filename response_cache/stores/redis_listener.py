@@ -28,8 +28,7 @@ logger = logging.getLogger("response_cache.stores.redis")
 
 LINGER: Final = 2.0  # longer than the pause of a reader that was told of trouble
 BACK_OFF: Final = 0.25
-PING: Final = 2.0  # silence after which we ask whether the connection is alive
-DEAF: Final = 5.0  # silence after which it is not
+SILENCE: Final = 5.0  # seconds after which we ask for a sign of life; after as many more we go
 
 
 class Wakeups:
@@ -182,7 +181,7 @@ class Listener:
             await connection.disconnect(nowait=True)
 
     async def _ask(self, connection: AbstractConnection) -> None:
-        """Subscribe to what is wanted, give up what is not, and ask for a sign of life."""
+        """Subscribe to what is wanted, and give up what is not."""
         while True:
             self._stirred.clear()
             commands = self._commands()
@@ -191,11 +190,7 @@ class Listener:
             if commands:
                 packed = connection.pack_commands(commands)
                 await connection.send_packed_command(packed, check_health=False)
-            try:
-                async with asyncio.timeout(PING):
-                    await self._stirred.wait()
-            except TimeoutError:
-                await connection.send_command("PING", check_health=False)
+            await self._stirred.wait()
 
     def _commands(self) -> list[tuple[str, bytes]]:
         """What makes the server send what is wanted. One channel each: slots must not be mixed."""
@@ -209,14 +204,20 @@ class Listener:
         ]
 
     async def _hear(self, connection: AbstractConnection) -> None:
+        was_asked = False
         while True:
             message = await connection.read_response(
-                timeout=DEAF, disconnect_on_error=False, push_request=True
+                timeout=SILENCE, disconnect_on_error=False, push_request=True
             )
-            if message is None:
-                raise _Silent("the server is silent")
             if isinstance(message, list):
                 self._take(message)
+            if message is not None:
+                was_asked = False
+            elif was_asked:
+                raise _Silent("the server is silent")
+            else:
+                was_asked = True
+                await connection.send_command("PING", check_health=False)
 
     def _take(self, message: list[Any]) -> None:
         kind, channel = message[0], message[1]
