@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import anyio
 import anyio.lowlevel
 
+from response_cache.alarm import Alarms
 from response_cache.clock import clock
 from response_cache.codec import load
 from response_cache.inflate import Inflate
@@ -24,7 +25,7 @@ __all__ = ("Answer", "Headers", "Refusal", "Upstream", "UpstreamStopped")
 Headers = tuple[tuple[bytes, bytes], ...]
 """Header fields in order; names in lower case."""
 
-BREATHER: Final = 64  # chunks after which a writer that never waits lets others run
+STRIDE: Final = 16 * 2**10  # bytes between looks whether to wait, if only to let others run
 
 
 class UpstreamStopped(OSError):
@@ -54,7 +55,7 @@ class Refusal:
 
 
 class _Body(Protocol):
-    def feed(self, chunk: bytes) -> None: ...
+    def feed(self, chunk: bytes) -> object: ...
 
     def finish(self) -> None: ...
 
@@ -70,6 +71,7 @@ class Answer:
         room: Callable[[], Awaitable[None]],
         admit: Callable[[], None],
         refuse: Callable[[Refusal], bool],
+        alarms: Alarms,
         buffer_bytes: int,
         max_bytes: int,
     ) -> None:
@@ -77,20 +79,22 @@ class Answer:
 
         *changed* is called with the time when there is something to write, *admit* when the
         request is accepted, *refuse* with a whole refusal: it returns whether the client can still
-        be told.
+        be told. *alarms* are of those whom a chunk may wake early, which *changed* does.
         """
         self._recorder = recorder
         self._changed = changed
         self._room = room
         self._admit = admit
         self._refuse = refuse
+        self._alarms = alarms
         self._is_held = False
         self._time = clock()
         self._heard_at = self._time()
         self._buffer_bytes = buffer_bytes
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._chunks = 0
+        self._plain_until = -1  # bytes up to which chunks go to the recorder without a second look
+        self._breathe_at = STRIDE
         self._body: _Body | None = None
         self._inflate: Inflate | None = None
         self._headers: Headers = ()
@@ -134,6 +138,7 @@ class Answer:
     def stop(self) -> None:
         """Tell the upstream that nobody wants the rest."""
         self._is_stopped = True
+        self._plain_until = -1
         self.stopped.set()
 
     def require_wanted(self) -> None:
@@ -160,23 +165,15 @@ class Answer:
         Raises:
             UpstreamStopped: the rest is not wanted.
         """
-        if self._is_stopped:
-            self.require_wanted()
-        self._heard_at = now = self._time()
-        body, recorder = self._body, self._recorder
-        if recorder.is_over or body is None:
+        size = self._bytes + len(chunk)
+        if size > self._plain_until:
+            await self._write(chunk)
             return
-        self._bytes += len(chunk)
-        if self._inflate is None and self._bytes <= self._max_bytes:
-            body.feed(chunk)
-        else:
-            self._take(chunk, body)
-        self._changed(now)
-        self._chunks += 1
-        if recorder.pending_bytes > self._buffer_bytes:
-            await self._hold()
-        elif self._chunks % BREATHER == 0:
-            await anyio.lowlevel.checkpoint()
+        # Little else is done so often, and mostly by a process that has just woken up for it.
+        self._bytes = size
+        self._heard_at = now = self._time()
+        if self._recorder.feed(chunk) or now >= self._alarms.early:
+            self._changed(now)
 
     def finish(self) -> None:
         """The body has ended; a response that it left open has failed. May be called twice."""
@@ -195,6 +192,30 @@ class Answer:
         """The answer broke off."""
         self._recorder.end(Trigger.FAIL, failure)
         self._changed(self._time())
+
+    async def _write(self, chunk: bytes) -> None:
+        """The same with every question asked."""
+        if self._is_stopped:
+            self.require_wanted()
+        self._heard_at = now = self._time()
+        body, recorder = self._body, self._recorder
+        if recorder.is_over or body is None:
+            await anyio.lowlevel.checkpoint()  # whoever is about to stop it must get to it
+            return
+        self._bytes += len(chunk)
+        if self._inflate is None and self._bytes <= self._max_bytes:
+            body.feed(chunk)
+        else:
+            self._take(chunk, body)
+        self._changed(now)
+        if body is recorder and self._inflate is None:
+            stride = min(STRIDE, self._buffer_bytes)
+            self._plain_until = min(self._bytes + stride, self._max_bytes)
+        if recorder.pending_bytes > self._buffer_bytes:
+            await self._hold()
+        elif self._bytes >= self._breathe_at:
+            self._breathe_at = self._bytes + STRIDE
+            await anyio.lowlevel.checkpoint()
 
     async def _hold(self) -> None:
         self._is_held = True

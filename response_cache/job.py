@@ -82,6 +82,7 @@ class Job:
             room=writer.room,
             admit=self.admit,
             refuse=self._refuse,
+            alarms=writer.alarms,
             buffer_bytes=options.buffer_bytes,
             max_bytes=options.max_response_bytes,
         )
@@ -139,9 +140,10 @@ class Job:
     async def _call(self) -> None:
         try:
             with self._calling:
+                must_wait = self._places.available_tokens < 1
                 async with self._places:
-                    if self.writer.outcome is not None:
-                        return  # it was cancelled or deleted while it waited for its place
+                    if must_wait:  # or it was cancelled meanwhile, and we have not heard of it
+                        await self.writer.confirm()
                     self._started_at = anyio.current_time()
                     self.answer.begin()
                     await self._ask()
@@ -242,6 +244,8 @@ class Job:
         if self.writer.outcome is not Outcome.TAKEN and (ended_by_itself or self.refusal):
             with anyio.move_on_after(self._options.after_end_timeout):
                 await self._ended.wait()
+        if self._started_at is None:
+            self._calling.cancel()  # it waits for its place, and needs none any more
         if self._ended.is_set():
             return
         self.answer.stop()

@@ -136,7 +136,7 @@ class Recorder:
         self._move(Status(response["status"]))
         self._tail = 0
         self._pending = Batch()
-        self.pending_bytes = 0  # of all that was not taken yet, read or not
+        self._pending_bytes = 0
         self._decoder = Decoder()
         self._aside: list[bytes] = []  # came, and was not read yet
         self._aside_bytes = 0
@@ -196,7 +196,12 @@ class Recorder:
     @property
     def has_pending(self) -> bool:
         """Whether anything came that was not taken yet."""
-        return bool(self._pending or self._aside)
+        return self.pending_bytes > 0
+
+    @property
+    def pending_bytes(self) -> int:
+        """Those of all that was not taken yet, read or not."""
+        return self._pending_bytes + self._aside_bytes
 
     @property
     def can_snapshot(self) -> bool:
@@ -213,7 +218,7 @@ class Recorder:
         """The pending events, handed over."""
         self._catch_up()
         events, self._pending = self._pending, Batch()
-        self.pending_bytes = 0
+        self._pending_bytes = 0
         return events
 
     def note(self, name: str, value: Any) -> None:
@@ -229,24 +234,27 @@ class Recorder:
         self._has_news = False
         return dump(self._notes)
 
-    def feed(self, chunk: bytes) -> None:
-        """A piece of the upstream's event stream.
+    def feed(self, chunk: bytes) -> bool:
+        """A piece of the upstream's event stream; whether it is news to whoever writes the log.
+
+        That is one when nothing was pending, and an end.
 
         What ends nothing is put aside until somebody asks for what became of it, which the writer
         does once for each batch: to read many events at a time costs a fraction of reading each by
         itself. So ``status``, ``is_queued`` and ``is_over`` are those of what was read so far.
         """
-        size = len(chunk)
+        if self.is_over:
+            return False
+        is_first = not (self._aside_bytes or self._pending_bytes)
         self._aside.append(chunk)
-        self._aside_bytes += size
-        self.pending_bytes += size
+        size = self._aside_bytes = self._aside_bytes + len(chunk)
         if (
-            self._aside_bytes > MOST_ASIDE
-            or self.is_queued
+            size > self._most_aside
             or chunk.find(_RESPONSE) >= 0  # faster than ``in``
             or chunk.find(_ERROR) >= 0
         ):
             self._catch_up()
+        return is_first or self.is_over
 
     def finish(self) -> None:
         """The event stream is over; an event that it ended in counts."""
@@ -258,7 +266,6 @@ class Recorder:
         """Read what was put aside. All that looks at the log or at the response begins with it."""
         if not self._aside:
             return
-        self.pending_bytes -= self._aside_bytes
         chunks, self._aside, self._aside_bytes = self._aside, [], 0
         stream = b"".join(chunks)
         at = 0
@@ -305,7 +312,7 @@ class Recorder:
         if alike is None:
             return 0
         growing += alike.texts
-        self.pending_bytes += alike.run.size
+        self._pending_bytes += alike.run.size
         self._tail += len(alike.run)
         self._pending.extend(alike.run)
         return alike.end
@@ -378,6 +385,7 @@ class Recorder:
         self.status = status
         self.is_queued = status is Status.QUEUED
         self.is_over = status in TERMINAL_STATUSES  # nothing is recorded after that
+        self._most_aside = 0 if self.is_queued else MOST_ASIDE
 
     def _sort(self, type: str, event: JsonObject, data: bytes) -> None:
         if type in LIFECYCLE or type in UPSTREAM_TERMINAL:
@@ -450,7 +458,7 @@ class Recorder:
     def _keep(self, type: str, data: bytes) -> None:
         framed = frame(type, data)
         self._pending.append(framed)
-        self.pending_bytes += len(framed)
+        self._pending_bytes += len(framed)
         self._tail += 1
 
     def _leave_out(self, why: str) -> None:

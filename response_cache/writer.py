@@ -141,10 +141,10 @@ class Writer:
         )
         self._retained = Retained(options.retain_bytes if store.can_forget else 0)
         self._claim = Claim(creation.id, creation.incarnation, 1, len(creation.events))
-        self._alarms = alarms or Alarms()
-        self._alarm = self._alarms.new()
+        self.alarms = alarms or Alarms()
+        self._alarm = self.alarms.new()
         self._roomy: anyio.Event | None = None  # when somebody waits for room
-        self._confirmed: anyio.Event | None = None  # when somebody waits for a word of the store
+        self._confirmed: list[anyio.Event] = []  # of those who wait for a word of the store
         self._is_pacing = False  # what is pending has its time
         self._must_confirm = False
         self._is_lost = False
@@ -167,7 +167,7 @@ class Writer:
         return self._claim
 
     def wake(self, now: float | None = None) -> None:
-        """There is something new to write. Cheap: it is called for each chunk.
+        """There is something new to write, or ``alarms`` may ring early.
 
         *now* is the time, for whoever has just looked at the clock.
         """
@@ -176,8 +176,8 @@ class Writer:
             return
         if now is None:
             now = self._time()
-        if now >= self._alarms.early:
-            self._alarms.ring(now)
+        if now >= self.alarms.early:
+            self.alarms.ring(now)
         if self._is_pacing:
             return
         self._is_pacing = True
@@ -203,12 +203,10 @@ class Writer:
         self._alarm.wake()
 
     async def confirm(self) -> None:
-        """Return when the store acknowledged the claim once more; forever blocked when it is lost.
-
-        One caller at a time.
-        """
+        """Return when the store acknowledged the claim once more: never, when it is lost."""
+        confirmed = anyio.Event()
+        self._confirmed.append(confirmed)
         self._must_confirm = True
-        self._confirmed = confirmed = anyio.Event()
         self._alarm.wake()
         await confirmed.wait()
 
@@ -349,7 +347,7 @@ class Writer:
 
     async def _commit(self, batch: _Batch) -> None:
         """Send *batch* until the store has it, and before it whatever the store lost."""
-        confirmed = self._confirmed
+        confirmed, self._confirmed = self._confirmed, []
         failures = 0
         queue = [batch]
         while queue:
@@ -384,8 +382,8 @@ class Writer:
                     logger.info("%s: the store answers again", claim.id)
                     failures = 0
         self._retained.add(batch.first, batch.events)
-        if confirmed is not None:
-            confirmed.set()
+        for event in confirmed:
+            event.set()
 
     async def _append(self, batch: _Batch) -> Claim:
         claim = self._claim

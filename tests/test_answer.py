@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from response_cache.answer import BREATHER, Answer, Refusal, UpstreamStopped
+from response_cache.alarm import Alarms
+from response_cache.answer import STRIDE, Answer, Refusal, UpstreamStopped
 from response_cache.codec import load
 from response_cache.recorder import Recorder
 from response_cache.sse import payload
@@ -23,6 +24,7 @@ from response_cache.testing.virtual_time import virtual_backend
 SSE = (b"Content-Type", b"text/event-stream; charset=utf-8")
 JSON = (b"content-type", b"application/json")
 WORD = b'event: acme:word\ndata: {"type":"acme:word"}\n\n'
+SILENCE = b":" + b" " * 98 + b"\n"
 END = b'data: {"type":"response.completed","response":{"id":"up"}}\n\n'
 DOCUMENT = json.dumps({"id": "up", "output": [{"id": "msg_1", "type": "message"}]}).encode()
 
@@ -44,11 +46,13 @@ class Listening:
         self.refusal: Refusal | None = None
         self.admissions = 0
         self.changes = 0
+        self.alarms = Alarms()
         self.may_go_on = anyio.Event()
         self._told = told
         self.answer = Answer(
             self.recorder,
             changed=self._changed,
+            alarms=self.alarms,
             room=self._room,
             admit=self._admit,
             refuse=self._refuse,
@@ -264,10 +268,70 @@ async def test_a_writer_that_never_waits_lets_others_run() -> None:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(other)
-        for _ in range(10 * BREATHER):
-            await listening.answer.write(WORD)
+        for _ in range(10 * STRIDE // len(SILENCE)):
+            await listening.answer.write(SILENCE)
         tasks.cancel_scope.cancel()
     assert others >= 5
+
+
+async def test_an_upstream_that_writes_on_after_the_end_lets_others_stop_it() -> None:
+    listening = Listening()
+
+    async def stop() -> None:
+        listening.answer.stop()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop)
+        with pytest.raises(UpstreamStopped):
+            await listening.hear([END] + [WORD] * (2 * STRIDE // len(WORD)), SSE)
+
+
+async def test_the_writer_is_told_of_the_first_chunk_of_a_batch_and_of_the_end() -> None:
+    listening = Listening()
+    answer = listening.answer
+    answer.start(200, [SSE])
+    await answer.write(WORD)
+    for _ in range(2):
+        listening.recorder.take()
+        listening.changes = 0
+        for _ in range(5):
+            await answer.write(WORD)
+        assert listening.changes == 1
+    listening.recorder.take()
+    for _ in range(2):
+        await answer.write(b'data: {"type":"keepalive","response":null}\n\n')  # becomes nothing
+        assert not listening.recorder.has_pending
+    listening.changes = 0
+    await answer.write(WORD)
+    assert listening.changes == 1
+    await answer.write(END)
+    assert listening.changes == 2
+    await answer.write(WORD)
+    assert listening.changes == 2
+
+
+async def test_a_chunk_rings_for_whom_it_is_early_enough() -> None:
+    listening = Listening()
+    listening.answer.start(200, [SSE])
+    await listening.answer.write(WORD)
+    alarm, woken = listening.alarms.new(), anyio.Event()
+
+    async def sleep() -> None:
+        await alarm.sleep_until(anyio.current_time() + 100, early=anyio.current_time() + 10)
+        woken.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(sleep)
+        await anyio.sleep(9)
+        listening.changes = 0
+        await listening.answer.write(WORD)
+        assert listening.changes == 0
+        await anyio.sleep(2)
+        await listening.answer.write(WORD)
+        assert listening.changes == 1
+        assert not woken.is_set()  # whoever is told rings
+        listening.alarms.ring(anyio.current_time())
+        await woken.wait()
 
 
 async def test_once_stopped_a_write_raises_what_servers_raise_for_a_lost_client() -> None:

@@ -39,8 +39,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 class Host:
     """A process with one store."""
 
-    def __init__(self, **options: Any) -> None:
-        self.shared = FaultyStore(lambda clock: MemoryStore(clock=clock))
+    def __init__(self, kind: type[MemoryStore] = MemoryStore, **options: Any) -> None:
+        self.shared = FaultyStore(lambda clock: kind(clock=clock))
         self.process = Process(self.shared, Options(lease=6.0, **options))
         self.cache: ResponseCache = self.process.cache
 
@@ -365,6 +365,28 @@ async def test_waiting_for_a_place_counts_for_no_limit() -> None:
         await anyio.sleep(25)
         assert len(second.bodies) == 1
         assert (await host.response(id))["status"] == "queued"
+
+
+class Deaf(MemoryStore):
+    """Tells nobody what happens."""
+
+    async def wait(self, id: str, *, after: int, epoch: int, incarnation: str) -> None:
+        await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("way", ["cancel", "delete"])
+async def test_what_was_ended_while_it_waited_for_a_place_is_not_asked_for(way: str) -> None:
+    first, second, third = ScriptedAnswer(), ScriptedAnswer(), ScriptedAnswer()
+    async with Host(Deaf, max_running=1).running() as host:
+        await host.accepted(first)
+        id = await host.accepted(second)
+        await getattr(host.cache, way)(id, ANYBODY)
+        await host.accepted(third)
+        first.send(COMPLETED)
+        first.finish()
+        await anyio.sleep(1)
+        assert second.bodies == []
+        assert len(third.bodies) == 1
 
 
 # Admission.
