@@ -241,7 +241,8 @@ class Job:
     async def _let_end(self) -> None:
         """Let an upstream that ended by itself run on; stop any other."""
         ended_by_itself = self._recorder.ended_by_upstream or self.answer.has_ended
-        if self.writer.outcome is not Outcome.TAKEN and (ended_by_itself or self.refusal):
+        may_run_on = self.writer.outcome is not Outcome.TAKEN and (ended_by_itself or self.refusal)
+        if may_run_on and not self._ended.is_set():
             with anyio.move_on_after(self._options.after_end_timeout):
                 await self._ended.wait()
         if self._started_at is None:

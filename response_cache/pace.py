@@ -6,7 +6,7 @@ import math
 
 __all__ = ("Pace",)
 
-_SLOTS = 8  # of an interval
+_SLOTS = 4  # of an interval
 _STRETCH = 4.0  # a store that needs longer than a quarter of the interval gets fewer batches
 
 _ROUNDING = 1e-7  # what is due at a slot, but for errors of arithmetic, goes at it
@@ -15,7 +15,7 @@ _ROUNDING = 1e-7  # what is due at a slot, but for errors of arithmetic, goes at
 class Pace:
     """A few batches at once after a pause, then one for each interval; slow stores get fewer.
 
-    Batches that have to wait go at whole slots of the clock, an eighth of the interval each. So
+    Batches that have to wait go at whole slots of the clock, a quarter of the interval each. So
     those of many responses come due together, to share round trips, and yet not all at once. One
     slot before that is early enough, too, when something else happens then.
     """

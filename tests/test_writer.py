@@ -142,16 +142,16 @@ async def test_a_timer_and_not_the_next_event_drives_a_batch() -> None:
 
 async def test_a_batch_that_is_nearly_due_goes_along_with_a_chunk_of_another_response() -> None:
     alarms = Alarms()
-    bench, other = (Bench(0.08, alarms=alarms, flush_burst=1) for _ in range(2))  # slots of 0.01
+    bench, other = (Bench(0.08, alarms=alarms, flush_burst=1) for _ in range(2))  # slots of 0.02
     async with bench.writing(), other.writing():
         bench.say("a")
         await quiet()
         bench.say("b")
-        await anyio.sleep(0.065)
+        await anyio.sleep(0.055)
         other.say("too early for both")
         await quiet()
         assert await bench.words() == ["a"]
-        await anyio.sleep(0.01)
+        await anyio.sleep(0.02)
         other.say("one more")
         await quiet()
         assert await bench.words() == ["a", "b"]
