@@ -14,7 +14,6 @@ from response_cache.requests import parse_create
 __all__ = ("Recording", "record")
 
 BODY: Final = json.dumps({"model": "m", "input": "x", "background": True}).encode()
-LOOK: Final = 0.002  # seconds between looks whether the last write has been acknowledged
 PATIENCE: Final = 120.0
 
 
@@ -38,8 +37,7 @@ class Recording:
         """Return when the store has all of it. Until the last chunk this costs nothing."""
         with anyio.fail_after(PATIENCE):
             await self._ended.wait()
-            while self.id in self._cache.running_ids:  # noqa: ASYNC110 - nobody is told of it
-                await anyio.sleep(LOOK)
+            await self._cache.finished(self.id)
 
     async def _answer(self, _body: bytes, answer: Answer) -> None:
         answer.start(200, [(b"content-type", b"text/event-stream")])

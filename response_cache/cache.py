@@ -150,6 +150,13 @@ class ResponseCache:
         """Their ids."""
         return self._jobs.ids
 
+    async def finished(self, id: str) -> None:
+        """Return when this process no longer makes the response, its upstream's clean-up included.
+
+        At once if it does not make it.
+        """
+        await self._jobs.finished(id)
+
     async def __aenter__(self) -> ResponseCache:
         await self.store.open()
         self._tasks = await anyio.create_task_group().__aenter__()

@@ -104,10 +104,11 @@ class Jobs:
         claim = job.writer.claim
         return (claim.incarnation, claim.epoch) == (page.incarnation, page.epoch)
 
-    async def finished(self) -> None:
-        """Return when every job that runs now has ended, clean-up included."""
-        for job in tuple(self._jobs.values()):
-            await job.finished.wait()
+    async def finished(self, *ids: str) -> None:
+        """Return when these jobs, or else all that run now, have ended, clean-up included."""
+        for job in [self._jobs.get(id) for id in ids or tuple(self._jobs)]:
+            if job is not None:
+                await job.finished.wait()
 
     async def fail_all(self) -> None:
         """End what still runs as failed, and return when the store has it."""

@@ -142,6 +142,23 @@ async def test_an_upstream_that_failed_late_may_clean_up_too(content: bytes) -> 
         assert steps == ["cleaned up"]
 
 
+async def test_whoever_hosts_it_can_wait_for_the_end_of_one_response() -> None:
+    upstream, other = ScriptedAnswer(), ScriptedAnswer()
+    async with Host().running() as host:
+        id = await host.accepted(upstream)
+        await host.accepted(other)
+        await host.cache.finished("resp_unknown")
+        with anyio.move_on_after(5) as waiting:
+            await host.cache.finished(id)
+        assert waiting.cancelled_caught
+        upstream.send(COMPLETED)
+        upstream.finish()
+        with anyio.fail_after(1):
+            await host.cache.finished(id)
+        assert (await host.response(id))["status"] == "completed"
+        await host.cache.finished(id)
+
+
 # Stopping.
 
 
