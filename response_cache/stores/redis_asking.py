@@ -19,7 +19,7 @@ __all__ = ("Asking", "GiveUp", "Send", "Then", "replies_to")
 Then: TypeAlias = Callable[[list[Any] | BaseException], None]
 # Nobody is told any more. What was sent may be carried out all the same. Safe to call at any time.
 GiveUp: TypeAlias = Callable[[], None]
-# Nobody is told before it has returned.
+# Nobody is told before it has returned, nor when it raises.
 Send: TypeAlias = Callable[[Sequence[Command], Then], GiveUp]
 
 
