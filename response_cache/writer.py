@@ -146,6 +146,7 @@ class Writer:
         self._roomy: anyio.Event | None = None  # when somebody waits for room
         self._confirmed: list[anyio.Event] = []  # of those who wait for a word of the store
         self._is_pacing = False  # what is pending has its time
+        self._expects_more = False  # events have just gone, and more are likely to come
         self._must_confirm = False
         self._is_lost = False
         self._withdrawn = False
@@ -288,18 +289,25 @@ class Writer:
                 continue  # closed, as it should be, or no longer ours
 
     async def _until_due(self) -> None:
-        """Sleep until a batch should go: new events at their pace, an end, a heartbeat."""
+        """Sleep until a batch should go: new events at their pace, an end, a heartbeat.
+
+        After a batch of events that is the pace of the next one at once: it need not be looked at
+        again when its first event comes.
+        """
         while not (self._has_orders or self._recorder.is_over):
             now = self._time()
             due = self._acknowledged_at + self._options.lease / RENEWALS
             early = math.inf
-            if self._recorder.has_pending:
+            if self._recorder.has_pending or self._expects_more:
                 due = min(due, self._pace.due(now))
                 early = due - self._pace.slot
                 self._is_pacing = True
             if min(due, early) <= now:
-                break
-            await self._alarm.sleep_until(due, early=early)
+                if self._recorder.has_pending or not self._expects_more:
+                    break
+                self._expects_more = False
+            else:
+                await self._alarm.sleep_until(due, early=early)
             self._is_pacing = False
         self._is_pacing = False
 
@@ -331,6 +339,7 @@ class Writer:
             close=recorder.is_over,
         )
         self._must_confirm = False
+        self._expects_more = len(events) > 0
         if batch.close:
             self._closing = batch
         return batch
