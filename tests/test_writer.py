@@ -201,6 +201,21 @@ async def test_a_slow_store_gets_fewer_batches() -> None:
         assert await bench.words() == ["a", "b"]
 
 
+async def test_after_a_batch_silence_costs_nothing_but_heartbeats() -> None:
+    bench = Bench()
+    async with bench.writing():
+        bench.say("a")
+        await quiet()
+        before = bench.store.operations["append"]
+        await anyio.sleep(HEARTBEAT - 0.1)
+        assert bench.store.operations["append"] == before
+        await anyio.sleep(0.2)
+        assert bench.store.operations["append"] == before + 1
+        bench.say("b")  # and what comes then goes as after any pause
+        await quiet()
+        assert await bench.words() == ["a", "b"]
+
+
 async def test_the_lease_is_renewed_in_silence() -> None:
     bench = Bench()
     async with bench.writing():
