@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Final, NamedTuple
 
 from response_cache.codec import load
@@ -32,9 +32,11 @@ _KINDS: Final = (["delta", "number"], ["delta", "number", "padding"])
 # What may stand in the places, in JSON. Only the delta is of use.
 _VALUES: Final = {
     "number": b"(?:0|[1-9][0-9]{0,17})",
-    "delta": rb'((?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*+)',
+    "delta": rb'([^"\\]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\]*+)*+)',
     "padding": b"[0-9A-Za-z]++",
 }
+
+LONGEST: Final = 64  # deltas of a stretch: so many at most are looked at again for one that is odd
 
 
 class Alike(NamedTuple):
@@ -69,15 +71,18 @@ class Likeness:
     def stretch(self, stream: bytes, start: int, number: int, most: int) -> Alike | None:
         """The deltas that *stream* goes on with at *start*, if it does; at most *most* of them.
 
-        Our events are numbered from *number* on.
+        Never more than ``LONGEST``. Our events are numbered from *number* on.
         """
         deltas: list[bytes] = []
         end, match = start, self._match
+        most = min(most, LONGEST)
         while len(deltas) < most and (found := match(stream, end)):
             deltas.append(found[1])
             end = found.end()
-        texts = _texts(deltas)
-        return Alike(texts, Run(self._shape, number, deltas), end) if texts else None
+        if texts := _texts(deltas):
+            return Alike(texts, Run(self._shape, number, deltas), end)
+        good = sum(1 for _ in takewhile(_texts, ([delta] for delta in deltas)))
+        return self.stretch(stream, start, number, good) if 0 < good < len(deltas) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,10 +49,13 @@ class Run:
 
     @property
     def size(self) -> int:
-        """Bytes of all its events, counting each number as long as the last."""
+        """Bytes of all its events."""
         before, between, after, _ = self.shape
-        common = len(before) + len(between) + len(after) + len(str(self.first + len(self) - 1))
-        return common * len(self) + sum(map(len, self.texts))
+        end = self.first + len(self)
+        shortest, longest = len(str(self.first)), len(str(end - 1))
+        common = len(before) + len(between) + len(after) + longest
+        shorter: int = sum(10**digits - self.first for digits in range(shortest, longest))
+        return common * len(self) - shorter + sum(map(len, self.texts))
 
     def absorb(self, other: Run) -> bool:
         """Make *other* a part of this run if it goes on where this one ends; whether it does."""
