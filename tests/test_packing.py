@@ -98,6 +98,24 @@ def test_runs_that_follow_each_other_become_one() -> None:
         assert [*gap] == [event(DELTA, first, b"a")]
 
 
+# Blocks as stores have them: these must be readable for ever.
+A_RUN = b"3,r22,2\none9,1,3,3,1\n<n= t=>x\n\n%b12"
+ITS_EVENTS = [b"one", b"<n=9 t=x>", b"<n=10 t=>", b"<n=11 t=%b>", b"12"]
+THE_TEXT_FIRST = b"r18,0\n7,0,2,1,1\n<t=>a\nbc"
+KEPT = [
+    (zlib.compress(b"3,0,2\none12"), [b"one", b"", b"12"]),
+    (zlib.compress(b"\n"), []),
+    (A_RUN, ITS_EVENTS),
+    (zlib.compress(A_RUN), ITS_EVENTS),
+    (THE_TEXT_FIRST, [b"<ta=7>", b"<tbc=8>", b""]),
+]
+
+
+@pytest.mark.parametrize(("block", "events"), KEPT)
+def test_blocks_of_every_form_are_read(block: bytes, events: list[bytes]) -> None:
+    assert unpack(block) == events
+
+
 def test_a_short_run_is_not_compressed_and_a_long_one_is() -> None:
     short, _ = made([(DELTA, [b" word"] * 20)], 7)
     assert len(short.block) < 20 * 20

@@ -291,6 +291,31 @@ async def test_wakeups_come_again_after_their_connection_was_lost(
             await waiting
 
 
+async def test_a_listener_that_hears_nothing_asks_for_a_sign_of_life_and_then_gives_up(
+    server: Server, store: RedisStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("response_cache.stores.redis_listener.SILENCE", 0.1)
+
+    def signs() -> int:
+        return int(client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"])
+
+    def listeners() -> list[str]:
+        return [found["id"] for found in client.client_list(_type="pubsub")]
+
+    await create(store)
+    waiting = asyncio.create_task(store.wait("r", after=FAR, epoch=1, incarnation="first"))
+    await eventually(lambda: client.pubsub_channels("*"))
+    before, connected = signs(), listeners()
+    await eventually(lambda: signs() >= before + 3)
+    assert listeners() == connected
+    assert not waiting.done()
+    server.freeze()
+    with pytest.raises(StoreUnavailable):
+        async with asyncio.timeout(PATIENCE):  # it would look by itself much later
+            await waiting
+    server.thaw()
+
+
 # The network.
 
 

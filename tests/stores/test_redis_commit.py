@@ -1,0 +1,112 @@
+"""How calls of one process share pipelines, over a server that answers when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+from redis.exceptions import NoScriptError
+
+from response_cache.stores.redis_asking import GiveUp, Then
+from response_cache.stores.redis_commit import GroupCommit
+from response_cache.stores.redis_scripts import READ, Call, Command
+
+PATIENCE = 20.0
+TIMEOUT = 0.05
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The driver is for asyncio."""
+    return "asyncio"
+
+
+class Wire:
+    """What was sent, and whoever waits for its replies."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sequence[Command]] = []
+        self.waiting: dict[int, Then] = {}
+
+    def send(self, commands: Sequence[Command], then: Then) -> GiveUp:
+        number = len(self.sent)
+        self.sent.append(commands)
+        self.waiting[number] = then
+        return partial(self.waiting.__delitem__, number)
+
+    def answer(self, number: int, *replies: Any) -> None:
+        self.waiting.pop(number)([*replies])
+
+
+def call(name: str) -> Call:
+    return Call(READ, (name,), ())
+
+
+async def turns() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_each_call_is_given_up_in_its_own_time_by_the_one_timer() -> None:
+    wire = Wire()
+    commit = GroupCommit(wire.send, pipelines=4, timeout=TIMEOUT)
+    loop = asyncio.get_running_loop()
+    took: list[float] = []
+
+    async def ask(name: str) -> None:
+        began = loop.time()
+        with pytest.raises(TimeoutError):
+            await commit.reply_to(call(name))
+        took.append(loop.time() - began)
+
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+        for name in "abc":  # each while the one before is on its way
+            tasks.create_task(ask(name))
+            await asyncio.sleep(TIMEOUT / 3)
+    assert len(wire.sent) == 3
+    assert wire.waiting == {}
+    assert min(took) >= 0.99 * TIMEOUT
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:  # and again after a pause
+        tasks.create_task(ask("d"))
+
+
+async def test_what_finds_all_pipelines_on_their_way_goes_with_the_next() -> None:
+    wire = Wire()
+    commit = GroupCommit(wire.send, pipelines=1, timeout=PATIENCE)
+    first = asyncio.create_task(commit.reply_to(call("a")))
+    await turns()
+    others = [asyncio.create_task(commit.reply_to(call(name))) for name in "bc"]
+    await turns()
+    assert len(wire.sent) == 1
+    wire.answer(0, b"A")
+    await turns()
+    assert [len(commands) for commands in wire.sent] == [1, 2]
+    wire.answer(1, b"B", b"C")
+    assert await asyncio.gather(first, *others) == [b"A", b"B", b"C"]
+
+
+async def test_a_script_that_was_forgotten_is_taught_to_whoever_needs_it() -> None:
+    wire = Wire()
+    commit = GroupCommit(wire.send, pipelines=1, timeout=PATIENCE)
+    asked = [asyncio.create_task(commit.reply_to(call(name))) for name in "ab"]
+    await turns()
+    wire.answer(0, NoScriptError(), b"B")
+    assert [command[:2] for command in wire.sent[1]] == [("EVAL", READ.source)]
+    wire.answer(1, b"A")
+    assert await asyncio.gather(*asked) == [b"A", b"B"]
+
+
+async def test_closing_answers_all_and_gives_up_what_is_on_its_way() -> None:
+    wire = Wire()
+    commit = GroupCommit(wire.send, pipelines=1, timeout=PATIENCE)
+    asked = [asyncio.create_task(commit.reply_to(call("a")))]
+    await turns()
+    asked.append(asyncio.create_task(commit.reply_to(call("b"))))
+    await turns()
+    commit.close()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [ConnectionError, ConnectionError]
+    assert wire.waiting == {}
