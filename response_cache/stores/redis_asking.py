@@ -30,7 +30,12 @@ async def replies_to(send: Send, commands: Sequence[Command]) -> list[Any]:
         Exception: there are none, for whatever reason.
     """
     told: asyncio.Future[list[Any] | BaseException] = asyncio.get_running_loop().create_future()
-    give_up = send(commands, told.set_result)
+
+    def tell(result: list[Any] | BaseException) -> None:
+        if not told.done():  # whoever asked may have been cancelled a moment ago
+            told.set_result(result)
+
+    give_up = send(commands, tell)
     try:
         result = await told
     except asyncio.CancelledError:

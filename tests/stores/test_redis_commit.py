@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.exceptions import NoScriptError
 
-from response_cache.stores.redis_asking import GiveUp, Then
+from response_cache.stores.redis_asking import GiveUp, Then, replies_to
 from response_cache.stores.redis_commit import GroupCommit
 from response_cache.stores.redis_scripts import READ, Call, Command
 
@@ -109,4 +109,16 @@ async def test_closing_answers_all_and_gives_up_what_is_on_its_way() -> None:
     commit.close()
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(answer) for answer in answers] == [ConnectionError, ConnectionError]
+    assert wire.waiting == {}
+
+
+async def test_a_reply_that_comes_just_when_its_asker_was_cancelled_is_nobodys() -> None:
+    wire = Wire()
+    asking = asyncio.create_task(replies_to(wire.send, [("PING",)]))
+    await turns()
+    asking.cancel()
+    then = wire.waiting[0]
+    then([b"PONG"])
+    with pytest.raises(asyncio.CancelledError):
+        await asking
     assert wire.waiting == {}
