@@ -19,7 +19,9 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 
+import response_cache
 from response_cache.stores.redis_servers import (
     MAX_CONNECTIONS,
     SOCKET_TIMEOUT,
@@ -105,6 +107,10 @@ def _connecting(
         "socket_connect_timeout": socket_timeout,
         "max_connections": max_connections,
         "protocol": 2,
+        # Also how CLIENT LIST shows us. The driver would find out its version for each connection.
+        "driver_info": DriverInfo().add_upstream_driver(
+            "response-cache", response_cache.__version__
+        ),
         **tls,
     }
 

@@ -19,6 +19,7 @@ import trio
 from fakeredis import FakeAsyncRedis, FakeRedis, FakeServer
 from redis.crc import key_slot
 
+from response_cache import __version__
 from response_cache.errors import Fenced
 from response_cache.store import Claim, Store
 from response_cache.stores import store_from_url
@@ -619,6 +620,16 @@ async def test_nothing_is_left_running_or_connected(server: Server, client: redi
         await used()
     await eventually(lambda: len(client.client_list()) == connections)
     assert len(asyncio.all_tasks()) == tasks
+
+
+async def test_the_server_sees_who_is_connected(
+    server: Server, client: redis.Redis, prefix: str
+) -> None:
+    store = at(server.url)(prefix)
+    await store.open()
+    names = {connected.get("lib-name") for connected in client.client_list()}
+    await store.aclose()
+    assert f"redis-py(response-cache_v{__version__})" in names
 
 
 async def test_it_can_be_opened_again(server: Server, prefix: str) -> None:
