@@ -127,7 +127,7 @@ class Listener:
         self._on_loss = on_loss
         self._on_end = on_end
         self._wanted: dict[bytes, News] = {}
-        self._asked: set[bytes] = set()  # channels that the server was last asked to send
+        self._changed: set[bytes] = set()  # channels that are wanted, or not, since we last asked
         self._unconfirmed: Counter[bytes] = Counter()
         self._stirred = asyncio.Event()
         self._is_well = True
@@ -136,12 +136,14 @@ class Listener:
     def add(self, news: News) -> None:
         """Listen to one channel more."""
         self._wanted[news.channel] = news
+        self._changed.add(news.channel)
         self._stirred.set()
 
     def discard(self, news: News) -> None:
         """Listen to it no more."""
         if self._wanted.get(news.channel) is news:
             del self._wanted[news.channel]
+            self._changed.add(news.channel)
             self._stirred.set()
 
     async def aclose(self) -> None:
@@ -169,7 +171,7 @@ class Listener:
     async def _listen(self) -> None:
         """Keep one connection until it is lost. Does not return."""
         connection = self._servers.listen_to(self.node)
-        self._asked.clear()
+        self._changed = set(self._wanted)
         self._unconfirmed.clear()
         try:
             async with asyncio.timeout(self._timeout):
@@ -193,13 +195,15 @@ class Listener:
             await self._stirred.wait()
 
     def _commands(self) -> list[tuple[str, bytes]]:
-        """What makes the server send what is wanted. One channel each: slots must not be mixed."""
-        old = self._asked - self._wanted.keys()
-        new = self._wanted.keys() - self._asked
-        self._asked = set(self._wanted)
+        """What makes the server send what is wanted. One channel each: slots must not be mixed.
+
+        Who was dropped and is wanted again by somebody else is confirmed to him anew.
+        """
+        changed, self._changed = self._changed, set()
+        new = changed & self._wanted.keys()
         self._unconfirmed.update(new)
         return [
-            *((self._servers.unsubscribe, channel) for channel in old),
+            *((self._servers.unsubscribe, channel) for channel in changed - new),
             *((self._servers.subscribe, channel) for channel in new),
         ]
 

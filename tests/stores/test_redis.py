@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +26,8 @@ from response_cache.store import Claim, Store
 from response_cache.stores import store_from_url
 from response_cache.stores.redis import RedisStore
 from response_cache.stores.redis_asking import GiveUp, Then
+from response_cache.stores.redis_listener import Wakeups
+from response_cache.stores.redis_news import News
 from response_cache.stores.redis_scripts import POSITION, Command
 from response_cache.stores.redis_servers import SingleServer
 from response_cache.testing import StoreConformance, machine_for
@@ -530,6 +533,30 @@ async def test_who_comes_back_at_once_is_still_listening(counting: Counting, pre
     sent = [command for commands in counting.sent for command in commands]
     assert [c for c in sent if POSITION.digest in c] == []
     await store.aclose()
+
+
+async def test_a_channel_wanted_again_as_it_is_given_up_is_listened_to(
+    server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("response_cache.stores.redis_listener.LINGER", 0.0)
+    servers = SingleServer(redis.asyncio.Redis(port=server.port))
+    wakeups = Wakeups(servers, timeout=PATIENCE)
+    again: asyncio.Future[News] = asyncio.get_running_loop().create_future()
+    with ExitStack() as stack:
+
+        def return_at_once() -> None:
+            again.set_result(stack.enter_context(wakeups.listening(f"{prefix}r")))
+
+        with wakeups.listening(f"{prefix}r") as news:
+            news.enter()
+            await news.go_live(PATIENCE)
+        asyncio.get_running_loop().call_later(0, return_at_once)  # right after it is given up
+        returned = await again
+        returned.enter()
+        assert returned is not news
+        await returned.go_live(PATIENCE / 4)
+        assert returned.is_live
+    await wakeups.aclose()
 
 
 async def test_an_append_tells_whether_anybody_listens(store: RedisStore) -> None:
