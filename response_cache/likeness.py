@@ -10,7 +10,9 @@ Nothing depends on it: what is not recognised, for whatever reason, is read as a
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, takewhile
 from typing import Final, NamedTuple
 
@@ -52,9 +54,10 @@ class Likeness:
 
     def __init__(self, theirs: _Parts, ours: _Parts) -> None:
         """As an upstream sends them, and as we record them."""
-        first, *others = map(re.escape, theirs.literals)
-        values = (_VALUES[place] for place in theirs.places)
-        self._match = re.compile(b"".join((first, *chain(*zip(values, others, strict=True))))).match
+        self._match = _pattern(theirs.places, tuple(map(len, theirs.literals))).match
+        self._literals = theirs.literals
+        self._delta = theirs.places.index("delta") + 2  # the group; those of literals are before it
+        self._others = tuple(n + (n >= self._delta) for n in range(1, len(theirs.literals) + 1))
         before, between, after = ours.literals
         self._shape = Shape(before, between, after, ours.places == ("number", "delta"))
 
@@ -75,14 +78,29 @@ class Likeness:
         """
         deltas: list[bytes] = []
         end, match = start, self._match
+        delta, others, literals = self._delta, self._others, self._literals
         most = min(most, LONGEST)
         while len(deltas) < most and (found := match(stream, end)):
-            deltas.append(found[1])
+            if found.group(*others) != literals:
+                break
+            deltas.append(found[delta])
             end = found.end()
         if texts := _texts(deltas):
             return Alike(texts, Run(self._shape, number, deltas), end)
         good = sum(1 for _ in takewhile(_texts, ([delta] for delta in deltas)))
         return self.stretch(stream, start, number, good) if 0 < good < len(deltas) else None
+
+
+@lru_cache(maxsize=256)  # to compile one takes as long as to recognise a hundred deltas
+def _pattern(places: Sequence[str], lengths: Sequence[int]) -> re.Pattern[bytes]:
+    """What matches a frame, whatever it says between its *places*, but as long.
+
+    So it is the same for the next response, which has other ids. A group for each of the literals,
+    and one for the delta.
+    """
+    first, *others = (b"(.{%d})" % length for length in lengths)
+    values = (_VALUES[place] for place in places)
+    return re.compile(b"".join((first, *chain(*zip(values, others, strict=True)))), re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
