@@ -20,8 +20,7 @@ Part: TypeAlias = bytes | Run
 _FAST: Final = 1  # zlib level: events repeat themselves so much that more effort gains little
 _ZLIB: Final = b"x"
 _RUN: Final = b"r"
-_SHORT: Final = 1024  # bytes of a block that may stay as it is,
-_DENSE: Final = 64  # with so many for each event
+_SHORT: Final = 2048  # bytes of a block for which compressing costs more than it saves
 
 
 class Batch(Sequence[bytes]):
@@ -30,27 +29,32 @@ class Batch(Sequence[bytes]):
     """
 
     def __init__(self, events: Iterable[bytes] = ()) -> None:
-        self._parts: list[Part] = [*events]
-        self._length = len(self._parts)
+        self._parts: list[Part] = []
+        self._length = 0
         self._block: bytes | None = None
+        self.size = 0  # bytes of all events
+        for event in events:
+            self.append(event)
 
     def append(self, event: bytes) -> None:
         """Add one event."""
         self._parts.append(event)
         self._length += 1
+        self.size += len(event)
 
     def extend(self, run: Run) -> None:
         """Add a run of them; it belongs to the batch from now on."""
+        self._length += len(run.texts)
+        self.size += run.size
         last = self._parts[-1] if self._parts else None
         if not (isinstance(last, Run) and last.absorb(run)):
             self._parts.append(run)
-        self._length += len(run)
 
     @property
     def block(self) -> bytes:
         """All of them, packed."""
         if self._block is None:
-            self._block = _pack(self._parts, self._length)
+            self._block = _pack(self._parts)
         return self._block
 
     def __len__(self) -> int:
@@ -75,7 +79,7 @@ class Batch(Sequence[bytes]):
 
 def pack(events: Sequence[bytes]) -> bytes:
     """*events* as one block."""
-    return events.block if isinstance(events, Batch) else _pack(events, len(events))
+    return events.block if isinstance(events, Batch) else _pack(events)
 
 
 def unpack(block: bytes) -> list[bytes]:
@@ -111,12 +115,10 @@ def repacked(blocks: Iterable[bytes], most: int) -> Iterator[Batch]:
         yield batch
 
 
-def _pack(parts: Sequence[Part], count: int) -> bytes:
+def _pack(parts: Sequence[Part]) -> bytes:
     lengths, pieces = [], []
-    has_runs = False
     for part in parts:
         if isinstance(part, Run):
-            has_runs = True
             piece = part.dump()
             lengths.append(b"r%d" % len(piece))
         else:
@@ -124,9 +126,7 @@ def _pack(parts: Sequence[Part], count: int) -> bytes:
             lengths.append(b"%d" % len(piece))
         pieces.append(piece)
     plain = b"\n".join((b",".join(lengths), b"".join(pieces)))
-    if has_runs and len(plain) <= min(_SHORT, _DENSE * count):
-        return plain
-    return zlib.compress(plain, _FAST)
+    return plain if len(plain) <= _SHORT else zlib.compress(plain, _FAST)
 
 
 def _parts(block: bytes) -> Iterator[Part]:
