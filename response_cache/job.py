@@ -16,6 +16,7 @@ import traceback
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 
 from response_cache.answer import Answer, Refusal, Upstream
 from response_cache.errors import StoreUnavailable
@@ -140,16 +141,28 @@ class Job:
     async def _call(self) -> None:
         try:
             with self._calling:
-                must_wait = self._places.available_tokens < 1
-                async with self._places:
-                    if must_wait:  # or it was cancelled meanwhile, and we have not heard of it
+                has_waited = await self._take_place()
+                try:
+                    if has_waited:  # it may be cancelled by now, and we have not heard of it
                         await self.writer.confirm()
                     self._started_at = anyio.current_time()
                     self.answer.begin()
                     await self._ask()
+                finally:
+                    self._places.release()
         finally:
             self._ended.set()
             self.decided.set()
+
+    async def _take_place(self) -> bool:
+        """Whether it had to be waited for; where not, no turn of the event loop goes by."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        try:
+            self._places.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._places.acquire()
+            return True
+        return False
 
     async def _ask(self) -> None:
         """Call the upstream and see to it that the response has an end afterwards."""

@@ -84,6 +84,12 @@ class Fold:
                 self._latest = _Latest.of(event, pieces)
         return True
 
+    def become(self, response: JsonObject) -> None:
+        """Fold an event that brings the whole *response*, which belongs to the fold from now on."""
+        self._only_grew = False
+        self._latest = None
+        self._draft.adopt(response)
+
     @property
     def growing(self) -> list[str] | None:
         """The pieces of the text that the last event only added to.

@@ -234,7 +234,10 @@ def queued_response(request: CreateRequest, *, id: str, created_at: int) -> Json
     body = request.body
     response: JsonObject = {"id": id, "object": "response", "created_at": created_at}
     for name, row in _QUEUED.items():
-        response[name] = row.operation(body.get(name), deepcopy(row.default))
+        default = row.default
+        if isinstance(default, (dict, list)):
+            default = deepcopy(default)
+        response[name] = row.operation(body.get(name), default)
     for name in _ONLY_WHEN_GIVEN:
         if body.get(name) is not None:
             response[name] = body[name]
