@@ -20,7 +20,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 from response_cache.errors import (
     AlreadyExists,
@@ -68,6 +68,9 @@ from response_cache.stores.redis_servers import (
 __all__ = ("RedisStore",)
 
 logger = logging.getLogger("response_cache.stores.redis")
+
+Doing: TypeAlias = tuple[str, *tuple[str | int, ...]]
+"""What an error says that we were doing: words and the values in them, mostly for nobody."""
 
 KEY_PREFIX: Final = "response_cache:"
 TOMBSTONE_TTL: Final = 3600.0
@@ -159,7 +162,7 @@ class RedisStore:
         ttl: float,
     ) -> Claim:
         """See ``Store.create``. The repeat of a create that is still open renews its lease."""
-        doing = f"create {id}"
+        doing = ("create %s", id)
         answer = await self._call(
             CREATE,
             id,
@@ -197,15 +200,17 @@ class RedisStore:
         Raises:
             ValueError: there are events and no *batch*.
         """
-        if events and not batch:
+        count = len(events)
+        if count and not batch:
             raise ValueError("an append that brings events needs a batch token")
-        doing = f"append to {claim.id} at {claim.tail}, epoch {claim.epoch}"
-        given = (
-            "c" * close
-            + "s" * (snapshot is not None)
-            + "t" * (status is not None)
-            + "n" * (notes is not None)
-        )
+        doing = ("append to %s at %d, epoch %d", claim.id, claim.tail, claim.epoch)
+        given = "c" if close else ""
+        if snapshot is not None:
+            given += "s"
+        if status is not None:
+            given += "t"
+        if notes is not None:
+            given += "n"
         answer = await self._call(
             APPEND,
             claim.id,
@@ -214,8 +219,8 @@ class RedisStore:
             claim.epoch,
             claim.tail,
             batch,
-            len(events),
-            pack(events) if events else b"",
+            count,
+            pack(events) if count else b"",
             given,
             snapshot or b"",
             status or "",
@@ -236,7 +241,7 @@ class RedisStore:
 
     async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
         """See ``Store.take``. It is a renewal with the ttl that was last given."""
-        doing = f"take {id}"
+        doing = ("take %s", id)
         answer = await self._call(
             TAKE,
             id,
@@ -260,7 +265,7 @@ class RedisStore:
         answer = await self._call(
             READ,
             id,
-            f"read {id}",
+            ("read %s", id),
             "" if after is None else after,
             "" if limit is None else limit,
         )
@@ -268,7 +273,7 @@ class RedisStore:
 
     async def request(self, id: str) -> bytes | None:
         """See ``Store.request``."""
-        answer = await self._call(REQUEST, id, f"read the request of {id}")
+        answer = await self._call(REQUEST, id, ("read the request of %s", id))
         return None if answer[0] != b"done" else bytes(answer[1])
 
     async def wait(self, id: str, *, after: int, epoch: int, incarnation: str) -> None:
@@ -304,7 +309,7 @@ class RedisStore:
         of_claim = () if claim is None else (claim.incarnation, claim.epoch)
         tombstone_ttl = _milliseconds(self.tombstone_ttl)
         arguments = (tombstone_ttl, self.servers.publish, *of_claim)
-        answer = await self._call(DELETE, id, f"delete {id}", *arguments)
+        answer = await self._call(DELETE, id, ("delete %s", id), *arguments)
         return bool(answer[1])
 
     async def ids(self, beginning: str = "") -> AsyncIterator[str]:
@@ -323,29 +328,26 @@ class RedisStore:
         """The key of a response, and then those of its companions."""
         return _keys(self._prefix, id)
 
-    async def _call(self, script: Script, id: str, doing: str, *arguments: Argument) -> Any:
+    async def _call(self, script: Script, id: str, doing: Doing, *arguments: Argument) -> Any:
         """The answer of *script*: a word, and what belongs to it."""
-        keys = self.keys(id)
+        keys = _keys(self._prefix, id)
         try:
-            commit = self._commit(self.servers.node_of(keys[0]))
-            return await commit.reply_to(Call(script, keys, arguments))
+            node = self.servers.node_of(keys[0])
+            commit = self._commits.get(node)
+            if commit is None:
+                commit = self._commits[node] = self._new_commit()
+            return await commit.ask(Call(script, keys, arguments))
         except TROUBLE as error:
-            raise translated(error, doing) from error
+            raise translated(error, _said(doing)) from error
 
-    def _commit(self, node: str) -> GroupCommit:
-        commit = self._commits.get(node)
-        if commit is None:
-            commit = GroupCommit(
-                self.servers.send, pipelines=self._pipelines, timeout=self._timeout
-            )
-            self._commits[node] = commit
-        return commit
+    def _new_commit(self) -> GroupCommit:
+        return GroupCommit(self.servers.send, pipelines=self._pipelines, timeout=self._timeout)
 
     async def _position(self, id: str, news: News) -> Position | None:
         """How far the response is, as the server says; None when there is reason to look."""
         await news.go_live(self._timeout)
         gap = news.gap
-        answer = await self._call(POSITION, id, f"wait for {id}")
+        answer = await self._call(POSITION, id, ("wait for %s", id))
         if answer[0] != b"done":
             return None
         incarnation, epoch, tail, closed = answer[1:]
@@ -361,7 +363,7 @@ class RedisStore:
 
     async def _compact(self, claim: Claim) -> None:
         """Pack the log of a closed record anew. Readers do not notice, and a failure costs room."""
-        doing = f"compact {claim.id}"
+        doing = ("compact %s", claim.id)
         try:
             answer = await self._call(READ, claim.id, doing, -1, "")
             if answer[0] != b"done" or len(entries := answer[1][-1]) <= 2 * FEW_ENTRIES:
@@ -407,13 +409,18 @@ REFUSALS: Final[dict[bytes, tuple[type[StoreError], str]]] = {
 }
 
 
-def _refuse(doing: str, answer: Sequence[Any]) -> NoReturn:
+def _said(doing: Doing) -> str:
+    words, *values = doing
+    return words % tuple(values)
+
+
+def _refuse(doing: Doing, answer: Sequence[Any]) -> NoReturn:
     """Raise what a script answered instead of doing it."""
     if answer[0] == b"gap":
         tail = int(answer[1])
-        raise SequenceGap(f"cannot {doing}: its tail is {tail}", tail=tail)
+        raise SequenceGap(f"cannot {_said(doing)}: its tail is {tail}", tail=tail)
     error, reason = REFUSALS[answer[0]]
-    raise error(f"cannot {doing}: {reason}")
+    raise error(f"cannot {_said(doing)}: {reason}")
 
 
 def _page(

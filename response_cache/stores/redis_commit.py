@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
@@ -30,18 +30,22 @@ PIPELINE_BYTES: Final = 1 << 20
 PIPELINE_CALLS: Final = 200
 
 
-class _Waiting(NamedTuple):
+@dataclass(slots=True)
+class _Waiting:
     call: Call
     reply: asyncio.Future[Any]
     until: float
 
 
-@dataclass(slots=True, eq=False)
 class _Pipeline:
     """Calls that are on their way together, the oldest first."""
 
-    group: list[_Waiting]
-    give_up: GiveUp | None = None  # when it is on its way
+    __slots__ = ("commands", "give_up", "group")
+
+    def __init__(self) -> None:
+        self.group: list[_Waiting] = []
+        self.commands: list[Command] = []
+        self.give_up: GiveUp | None = None  # as long as it is on its way
 
     @property
     def until(self) -> float:
@@ -61,19 +65,16 @@ class GroupCommit:
         self._is_due = False
         self._watch: asyncio.TimerHandle | None = None  # never later than the first has to be back
 
-    async def reply_to(self, call: Call) -> Any:
-        """The reply to *call*.
+    def ask(self, call: Call) -> asyncio.Future[Any]:
+        """The reply to *call*, to be awaited.
 
-        Raises:
-            TROUBLE: it was not answered, or with an error; it may have been carried out.
+        Its exceptions are ``TROUBLE``: it was not answered, or with an error; it may have been
+        carried out.
         """
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(call, loop.create_future(), loop.time() + self._timeout)
-        self._waiting.append(waiting)
+        reply: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append(_Waiting(call, reply, loop.time() + self._timeout))
         self._schedule(loop)
-        reply = await waiting.reply
-        if isinstance(reply, BaseException):
-            raise reply
         return reply
 
     def close(self) -> None:
@@ -95,29 +96,30 @@ class GroupCommit:
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_due = False
-        while len(self._sending) < self._pipelines and (group := self._next_group()):
-            self._carry(loop, group, [waiting.call.by_digest for waiting in group])
+        while self._waiting and len(self._sending) < self._pipelines:
+            pipeline = self._next_pipeline()
+            if pipeline.group:
+                self._carry(loop, pipeline)
 
-    def _next_group(self) -> list[_Waiting]:
+    def _next_pipeline(self) -> _Pipeline:
         """What goes next; whoever was cancelled before it was sent is left out."""
-        group: list[_Waiting] = []
+        pipeline = _Pipeline()
+        group, commands = pipeline.group, pipeline.commands
         size = 0
         while self._waiting and size < PIPELINE_BYTES and len(group) < PIPELINE_CALLS:
             waiting = self._waiting.popleft()
             if not waiting.reply.done():
                 group.append(waiting)
+                commands.append(waiting.call.by_digest)
                 size += waiting.call.size if self._waiting else 0
-        return group
+        return pipeline
 
-    def _carry(
-        self, loop: asyncio.AbstractEventLoop, group: list[_Waiting], commands: list[Command]
-    ) -> None:
-        """Send *commands* for *group* as one pipeline."""
-        pipeline = _Pipeline(group)
+    def _carry(self, loop: asyncio.AbstractEventLoop, pipeline: _Pipeline) -> None:
+        then = partial(self._arrived, loop, pipeline)
         try:
-            pipeline.give_up = self._send(commands, partial(self._arrived, loop, pipeline))
+            pipeline.give_up = self._send(pipeline.commands, then)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody must wait for ever
-            _answer(group, error)
+            _answer(pipeline.group, error)
             return
         self._sending.add(pipeline)
         if self._watch is None:
@@ -134,17 +136,23 @@ class GroupCommit:
         Scripts that the server does not know (any more) are taught to it.
         """
         self._sending.discard(pipeline)
+        pipeline.give_up = None
         if isinstance(replies, BaseException):
             _answer(pipeline.group, replies)
         else:
-            unknown = []
+            unknown = _Pipeline()
             for waiting, reply in zip(pipeline.group, replies, strict=True):
                 if isinstance(reply, NoScriptError):
-                    unknown.append(waiting)
-                elif not waiting.reply.done():
+                    unknown.group.append(waiting)
+                    unknown.commands.append(waiting.call.by_source)
+                elif waiting.reply.done():
+                    continue  # nobody waits any more
+                elif isinstance(reply, BaseException):
+                    waiting.reply.set_exception(reply)
+                else:
                     waiting.reply.set_result(reply)
-            if unknown:
-                self._carry(loop, unknown, [waiting.call.by_source for waiting in unknown])
+            if unknown.group:
+                self._carry(loop, unknown)
         if self._waiting:
             self._schedule(loop)
 
@@ -163,10 +171,11 @@ class GroupCommit:
         self._sending.discard(pipeline)
         if pipeline.give_up is not None:
             pipeline.give_up()
+            pipeline.give_up = None
         _answer(pipeline.group, error)
 
 
 def _answer(group: Iterable[_Waiting], error: BaseException) -> None:
     for waiting in group:
         if not waiting.reply.done():
-            waiting.reply.set_result(error)
+            waiting.reply.set_exception(error)

@@ -30,12 +30,7 @@ _LOST: Final = "the connection was lost"
 
 def packed(commands: Sequence[Command]) -> bytes:
     """*commands* as they are sent."""
-    return b"".join(map(_packed, commands))
-
-
-def _packed(command: Command) -> bytes:
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub: one word
-    return packed
+    return b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]  # its stub
 
 
 class Pipe(asyncio.Protocol):
@@ -93,7 +88,7 @@ class Pipe(asyncio.Protocol):
         Raises:
             ConnectionError: it is not open.
         """
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None:
             raise exceptions.ConnectionError(_LOST)
         self._then = then
         self._replies = []

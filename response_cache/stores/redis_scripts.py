@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final, TypeAlias
 
@@ -39,28 +38,24 @@ class Script:
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
-@dataclass(slots=True)  # not frozen: those are slow to make
 class Call:
     """One call of a script, to be sent by its digest, or by its source to a server without it."""
 
-    script: Script
-    keys: Sequence[str]
-    arguments: Sequence[Argument]
+    __slots__ = ("_script", "by_digest")
 
-    @property
-    def by_digest(self) -> Command:
-        """The command for a server that knows the script."""
-        return ("EVALSHA", self.script.digest, len(self.keys), *self.keys, *self.arguments)
+    def __init__(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> None:
+        self._script = script
+        self.by_digest: Command = ("EVALSHA", script.digest, len(keys), *keys, *arguments)
 
     @property
     def by_source(self) -> Command:
-        """The command for one that does not; it does from then on."""
-        return ("EVAL", self.script.source, len(self.keys), *self.keys, *self.arguments)
+        """The command for a server that does not know the script; it does from then on."""
+        return ("EVAL", self._script.source, *self.by_digest[2:])
 
     @property
     def size(self) -> int:
         """About how many bytes it sends."""
-        return sum(len(a) for a in self.arguments if isinstance(a, bytes)) + 512
+        return sum(len(word) for word in self.by_digest if isinstance(word, bytes)) + 512
 
 
 CREATE: Final = Script("record", "create")
