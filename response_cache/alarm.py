@@ -34,16 +34,19 @@ class Alarms:
 
     def ring(self, now: float) -> None:
         """Something runs anyway: wake whom it is early enough for. Nobody before ``early``."""
-        for alarm in [*self._sleeping]:
+        later = math.inf
+        for alarm in self._sleeping:
             if alarm.early <= now:
                 alarm.wake()
-        later = (alarm.early for alarm in self._sleeping if alarm.early > now)
-        self.early = min(later, default=math.inf)
+            elif alarm.early < later:
+                later = alarm.early
+        self.early = later
 
     def add(self, alarm: Alarm) -> None:
         """*alarm* may ring early."""
         self._sleeping.add(alarm)
-        self.early = min(self.early, alarm.early)
+        if alarm.early < self.early:
+            self.early = alarm.early
 
     def discard(self, alarm: Alarm) -> None:
         """*alarm* sleeps no more."""
@@ -72,22 +75,21 @@ class Alarm(ABC):
             self._alarms.add(self)
             self._set(time)
 
+    @abstractmethod
     async def sleep_until(self, time: float, *, early: float = math.inf) -> None:
         """Return at *time*, from *early* on with whatever else happens, or when woken."""
-        self.early = early
-        self._is_asleep = True
-        self._alarms.add(self)
-        try:
-            await self._sleep_until(time)
-        finally:
-            self._is_asleep = False
-            self._alarms.discard(self)
 
     @abstractmethod
     def _set(self, time: float) -> None: ...
 
-    @abstractmethod
-    async def _sleep_until(self, time: float) -> None: ...
+    def _fall_asleep(self, early: float) -> None:
+        self.early = early
+        self._is_asleep = True
+        self._alarms.add(self)
+
+    def _wake_up(self) -> None:
+        self._is_asleep = False
+        self._alarms.discard(self)
 
 
 class _AsyncioAlarm(Alarm):
@@ -117,7 +119,8 @@ class _AsyncioAlarm(Alarm):
             self._timer.cancel()
         self._timer = self._loop.call_at(time, self.wake)
 
-    async def _sleep_until(self, time: float) -> None:
+    async def sleep_until(self, time: float, *, early: float = math.inf) -> None:
+        self._fall_asleep(early)
         self._sleep = self._loop.create_future()
         self._end = time
         if self._end_timer is None or self._end_timer.when() > time:
@@ -129,6 +132,7 @@ class _AsyncioAlarm(Alarm):
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
+            self._wake_up()
 
     def _look_at(self, time: float) -> None:
         if self._end_timer is not None:
@@ -158,7 +162,8 @@ class _AnyAlarm(Alarm):
     def _set(self, time: float) -> None:
         self._scope.deadline = min(self._scope.deadline, time)
 
-    async def _sleep_until(self, time: float) -> None:
+    async def sleep_until(self, time: float, *, early: float = math.inf) -> None:
+        self._fall_asleep(early)
         self._woken = anyio.Event()
         self._scope = anyio.CancelScope(deadline=time)
         try:
@@ -166,3 +171,4 @@ class _AnyAlarm(Alarm):
                 await self._woken.wait()
         finally:
             self._woken = None
+            self._wake_up()

@@ -66,8 +66,8 @@ LOOK_AGAIN: Final = 8  # deltas of one text that were not like those before
 MOST_ASIDE: Final = 32 * 2**10
 """Bytes of a stream that are read at a time: so few that nobody else has to wait for it."""
 
-_RESPONSE, _ERROR = b'"response"', b'"error"'
-"""One of them is in every event that ends a response, and they are hardly ever in others."""
+_RESPONSE: Final = b'"response"'
+"""It is in every event that ends a response, and hardly ever in others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,6 @@ class Recorder:
         self._move(Status(response["status"]))
         self._tail = 0
         self._pending = Batch()
-        self._pending_bytes = 0
         self._decoder = Decoder()
         self._aside: list[bytes] = []  # came, and was not read yet
         self._aside_bytes = 0
@@ -184,7 +183,8 @@ class Recorder:
     @property
     def tail(self) -> int:
         """The number of the next event."""
-        self._catch_up()
+        if self._aside:
+            self._catch_up()
         return self._tail
 
     @property
@@ -196,12 +196,12 @@ class Recorder:
     @property
     def has_pending(self) -> bool:
         """Whether anything came that was not taken yet."""
-        return self.pending_bytes > 0
+        return self._aside_bytes > 0 or self._pending.size > 0
 
     @property
     def pending_bytes(self) -> int:
         """Those of all that was not taken yet, read or not."""
-        return self._pending_bytes + self._aside_bytes
+        return self._pending.size + self._aside_bytes
 
     @property
     def can_snapshot(self) -> bool:
@@ -216,9 +216,9 @@ class Recorder:
 
     def take(self) -> Batch:
         """The pending events, handed over."""
-        self._catch_up()
+        if self._aside:
+            self._catch_up()
         events, self._pending = self._pending, Batch()
-        self._pending_bytes = 0
         return events
 
     def note(self, name: str, value: Any) -> None:
@@ -243,17 +243,24 @@ class Recorder:
         does once for each batch: to read many events at a time costs a fraction of reading each by
         itself. So ``status``, ``is_queued`` and ``is_over`` are those of what was read so far.
         """
-        if self.is_over:
-            return False
-        is_first = not (self._aside_bytes or self._pending_bytes)
-        self._aside.append(chunk)
-        size = self._aside_bytes = self._aside_bytes + len(chunk)
+        size = self._aside_bytes + len(chunk)
         if (
             size > self._most_aside
-            or chunk.find(_RESPONSE) >= 0  # faster than ``in``
-            or chunk.find(_ERROR) >= 0
+            or chunk.partition(_RESPONSE)[1]  # faster than ``in`` and ``find``
         ):
-            self._catch_up()
+            return self._feed_at_once(chunk)
+        is_first = not (self._aside_bytes or self._pending.size)
+        self._aside.append(chunk)
+        self._aside_bytes = size
+        return is_first
+
+    def _feed_at_once(self, chunk: bytes) -> bool:
+        """The same with what must not be put aside, or with more of it than there may be."""
+        if self.is_over:
+            return False
+        is_first = not self.has_pending
+        self._aside.append(chunk)
+        self._catch_up()
         return is_first or self.is_over
 
     def finish(self) -> None:
@@ -311,11 +318,11 @@ class Recorder:
         alike = likeness.stretch(stream, at, self._tail, self._max_events - 1 - self._tail)
         if alike is None:
             return 0
-        growing += alike.texts
-        self._pending_bytes += alike.run.size
-        self._tail += len(alike.run)
-        self._pending.extend(alike.run)
-        return alike.end
+        texts, run, end = alike
+        growing += texts
+        self._tail += len(texts)
+        self._pending.extend(run)
+        return end
 
     def record(self, data: bytes, name: str = "") -> None:
         """One event of the upstream: its ``data`` and its ``event`` line, if it had one."""
@@ -385,7 +392,7 @@ class Recorder:
         self.status = status
         self.is_queued = status is Status.QUEUED
         self.is_over = status in TERMINAL_STATUSES  # nothing is recorded after that
-        self._most_aside = 0 if self.is_queued else MOST_ASIDE
+        self._most_aside = MOST_ASIDE if status is Status.IN_PROGRESS else -1
 
     def _sort(self, type: str, event: JsonObject, data: bytes) -> None:
         if type in LIFECYCLE or type in UPSTREAM_TERMINAL:
@@ -450,15 +457,13 @@ class Recorder:
         self._keep(type, renumber(data or dump(event), event, self._tail))
 
     def _emit(self, event: JsonObject) -> None:
-        """Fold and keep an event of our own."""
+        """Keep and fold an event of our own, which brings the whole response."""
         event["sequence_number"] = self._tail
-        self._fold.apply(event)
         self._keep(event["type"], dump(event))
+        self._fold.become(event["response"])
 
     def _keep(self, type: str, data: bytes) -> None:
-        framed = frame(type, data)
-        self._pending.append(framed)
-        self._pending_bytes += len(framed)
+        self._pending.append(frame(type, data))
         self._tail += 1
 
     def _leave_out(self, why: str) -> None:

@@ -51,11 +51,13 @@ class Run:
     def size(self) -> int:
         """Bytes of all its events."""
         before, between, after, _ = self.shape
-        end = self.first + len(self)
-        shortest, longest = len(str(self.first)), len(str(end - 1))
+        first, count = self.first, len(self.texts)
+        shortest, longest = len(str(first)), len(str(first + count - 1))
         common = len(before) + len(between) + len(after) + longest
-        shorter: int = sum(10**digits - self.first for digits in range(shortest, longest))
-        return common * len(self) - shorter + sum(map(len, self.texts))
+        size: int = common * count + sum(map(len, self.texts))
+        for digits in range(shortest, longest):
+            size -= 10**digits - first  # these numbers are shorter
+        return size
 
     def absorb(self, other: Run) -> bool:
         """Make *other* a part of this run if it goes on where this one ends; whether it does."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import count
@@ -242,29 +242,25 @@ class Writer:
     async def run(self) -> Outcome:
         """Write until the response is closed, or is no longer ours to write.
 
-        May be called again after it was cancelled.
+        May be called again after it was cancelled: what was in flight then goes first, unchanged.
         """
         try:
             while self.outcome is None:
-                await self._step()
+                if self._in_flight is None:
+                    await self._until_due()
+                    if self._withdrawn:
+                        await self._erase()
+                        self.outcome = Outcome.WITHDRAWN
+                        break
+                    self._in_flight = self._next_batch()
+                await self._commit(self._in_flight)
+                self._in_flight = None
+                if self._closing is not None:
+                    self.outcome = Outcome.CLOSED
         except _Lost:
             self.outcome = Outcome.TAKEN
         self._tell_of_room()
         return self.outcome
-
-    async def _step(self) -> None:
-        """One batch. A batch that a cancelled run left in flight goes first, unchanged."""
-        if self._in_flight is None:
-            await self._until_due()
-            if self._withdrawn:
-                await self._erase()
-                self.outcome = Outcome.WITHDRAWN
-                return
-            self._in_flight = self._next_batch()
-        await self._commit(self._in_flight)
-        self._in_flight = None
-        if self._closing is not None:
-            self.outcome = Outcome.CLOSED
 
     async def keep(self) -> None:
         """For one lease after the close, see to it that the store has not forgotten it."""
@@ -294,16 +290,18 @@ class Writer:
         After a batch of events that is the pace of the next one at once: it need not be looked at
         again when its first event comes.
         """
-        while not (self._has_orders or self._recorder.is_over):
+        recorder, pace = self._recorder, self._pace
+        while not (recorder.is_over or self._has_orders):
             now = self._time()
             due = self._acknowledged_at + self._options.lease / RENEWALS
             early = math.inf
-            if self._recorder.has_pending or self._expects_more:
-                due = min(due, self._pace.due(now))
-                early = due - self._pace.slot
+            has_pending = recorder.has_pending
+            if has_pending or self._expects_more:
+                due = min(due, pace.due(now))
+                early = due - pace.slot
                 self._is_pacing = True
-            if min(due, early) <= now:
-                if self._recorder.has_pending or not self._expects_more:
+            if due <= now or early <= now:
+                if has_pending or not self._expects_more:
                     break
                 self._expects_more = False
             else:
@@ -323,14 +321,14 @@ class Writer:
     def _next_batch(self) -> _Batch:
         """Everything that is pending, with a snapshot where one is due."""
         recorder = self._recorder
-        first = recorder.tail - len(recorder.pending)
-        self._log_bytes += recorder.pending_bytes
         events = recorder.take()
+        count = len(events)
+        self._log_bytes += events.size
         self._tell_of_room()
         notes = recorder.take_notes()
         self._notes = notes or self._notes
         batch = _Batch(
-            first,
+            recorder.tail - count,
             events,
             next(self._tokens),
             recorder.status,
@@ -339,7 +337,7 @@ class Writer:
             close=recorder.is_over,
         )
         self._must_confirm = False
-        self._expects_more = len(events) > 0
+        self._expects_more = count > 0
         if batch.close:
             self._closing = batch
         return batch
@@ -394,9 +392,9 @@ class Writer:
         for event in confirmed:
             event.set()
 
-    async def _append(self, batch: _Batch) -> Claim:
+    def _append(self, batch: _Batch) -> Awaitable[Claim]:
         claim = self._claim
-        return await self._store.append(
+        return self._store.append(
             claim if claim.tail == batch.first else replace(claim, tail=batch.first),
             batch.events,
             batch=batch.token,

@@ -59,7 +59,7 @@ async def test_each_call_is_given_up_in_its_own_time_by_the_one_timer() -> None:
     async def ask(name: str) -> None:
         began = loop.time()
         with pytest.raises(TimeoutError):
-            await commit.reply_to(call(name))
+            await commit.ask(call(name))
         took.append(loop.time() - began)
 
     async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
@@ -76,9 +76,9 @@ async def test_each_call_is_given_up_in_its_own_time_by_the_one_timer() -> None:
 async def test_what_finds_all_pipelines_on_their_way_goes_with_the_next() -> None:
     wire = Wire()
     commit = GroupCommit(wire.send, pipelines=1, timeout=PATIENCE)
-    first = asyncio.create_task(commit.reply_to(call("a")))
+    first = commit.ask(call("a"))
     await turns()
-    others = [asyncio.create_task(commit.reply_to(call(name))) for name in "bc"]
+    others = [commit.ask(call(name)) for name in "bc"]
     await turns()
     assert len(wire.sent) == 1
     wire.answer(0, b"A")
@@ -91,7 +91,7 @@ async def test_what_finds_all_pipelines_on_their_way_goes_with_the_next() -> Non
 async def test_a_script_that_was_forgotten_is_taught_to_whoever_needs_it() -> None:
     wire = Wire()
     commit = GroupCommit(wire.send, pipelines=1, timeout=PATIENCE)
-    asked = [asyncio.create_task(commit.reply_to(call(name))) for name in "ab"]
+    asked = [commit.ask(call(name)) for name in "ab"]
     await turns()
     wire.answer(0, NoScriptError(), b"B")
     assert [command[:2] for command in wire.sent[1]] == [("EVAL", READ.source)]
@@ -102,9 +102,9 @@ async def test_a_script_that_was_forgotten_is_taught_to_whoever_needs_it() -> No
 async def test_closing_answers_all_and_gives_up_what_is_on_its_way() -> None:
     wire = Wire()
     commit = GroupCommit(wire.send, pipelines=1, timeout=PATIENCE)
-    asked = [asyncio.create_task(commit.reply_to(call("a")))]
+    asked = [commit.ask(call("a"))]
     await turns()
-    asked.append(asyncio.create_task(commit.reply_to(call("b"))))
+    asked.append(commit.ask(call("b")))
     await turns()
     commit.close()
     answers = await asyncio.gather(*asked, return_exceptions=True)
