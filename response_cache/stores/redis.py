@@ -225,9 +225,7 @@ class RedisStore:
             snapshot or b"",
             status or "",
             notes or b"",
-            _milliseconds(lease),
-            _milliseconds(ttl),
-            "" if stream_ttl is None else _milliseconds(stream_ttl),
+            *_lives(lease, ttl, stream_ttl),
             self.servers.publish,
         )
         if answer[0] != b"done":
@@ -235,9 +233,7 @@ class RedisStore:
         if close:
             self._compact_later(claim)
         is_watched = len(answer) < 3 or answer[2] > 0
-        return Claim(
-            claim.id, claim.incarnation, claim.epoch, int(answer[1]), is_watched=is_watched
-        )
+        return Claim(claim.id, claim.incarnation, claim.epoch, answer[1], is_watched=is_watched)
 
     async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
         """See ``Store.take``. It is a renewal with the ttl that was last given."""
@@ -395,9 +391,14 @@ def _servers(client: Redis | RedisCluster | Servers) -> Servers:
             return client
 
 
-@lru_cache(maxsize=64)
 def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
+
+
+@lru_cache(maxsize=64)  # the same ones with each append
+def _lives(lease: float, ttl: float, stream_ttl: float | None) -> tuple[Argument, ...]:
+    of_log = "" if stream_ttl is None else _milliseconds(stream_ttl)
+    return _milliseconds(lease), _milliseconds(ttl), of_log
 
 
 REFUSALS: Final[dict[bytes, tuple[type[StoreError], str]]] = {

@@ -2,7 +2,8 @@
 
 All that is asked of one node in one turn of the event loop goes out together. While as many
 pipelines are on their way as there are connections for them, what is asked meanwhile gathers for
-the next, so that the busier a process is, the less each call costs.
+the next, so that the busier a process is, the less each call costs. Where the last pipeline had
+one call to carry, the next one does not wait for company until the turn is over.
 
 Whoever waits for a reply may be cancelled: the pipeline is not theirs and goes on. Each call is
 answered, or given up, within one time-out from when it was made: a pipeline has as long as the
@@ -63,6 +64,7 @@ class GroupCommit:
         self._waiting: deque[_Waiting] = deque()
         self._sending: set[_Pipeline] = set()
         self._is_due = False
+        self._is_alone = False  # the last pipeline carried one call
         self._watch: asyncio.TimerHandle | None = None  # never later than the first has to be back
 
     def ask(self, call: Call) -> asyncio.Future[Any]:
@@ -74,7 +76,10 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(_Waiting(call, reply, loop.time() + self._timeout))
-        self._schedule(loop)
+        if self._is_alone and not self._sending:
+            self._start(loop)
+        else:
+            self._schedule(loop)
         return reply
 
     def close(self) -> None:
@@ -98,6 +103,7 @@ class GroupCommit:
         self._is_due = False
         while self._waiting and len(self._sending) < self._pipelines:
             pipeline = self._next_pipeline()
+            self._is_alone = len(pipeline.group) == 1
             if pipeline.group:
                 self._carry(loop, pipeline)
 

@@ -19,7 +19,7 @@ if not is_repeated then
   if record.closed then return {'closed'} end
   if record.tail ~= tail then return {'gap', whole(record.tail)} end
 elseif record.closed then
-  return {'done', whole(record.tail)}
+  return {'done', record.tail}
 end
 
 local closes = not is_repeated and is_given('c')
@@ -71,4 +71,4 @@ if closes then
 elseif record.tail > tail and not is_repeated then
   heard = tell(publish, {LOG}, record)
 end
-return {'done', whole(record.tail), heard}
+return {'done', record.tail, heard}
