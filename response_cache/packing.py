@@ -120,12 +120,13 @@ def _pack(parts: Sequence[Part]) -> bytes:
     for part in parts:
         if isinstance(part, Run):
             piece = part.dump()
-            lengths.append(b"r%d" % len(piece))
+            lengths.append(f"r{len(piece)}")
         else:
             piece = part
-            lengths.append(b"%d" % len(piece))
+            lengths.append(str(len(piece)))
         pieces.append(piece)
-    plain = b"\n".join((b",".join(lengths), b"".join(pieces)))
+    head = ",".join(lengths) + "\n"
+    plain = b"".join((head.encode(), *pieces))
     return plain if len(plain) <= _SHORT else zlib.compress(plain, _FAST)
 
 

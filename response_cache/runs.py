@@ -74,13 +74,8 @@ class Run:
     def dump(self) -> bytes:
         """The run as bytes, of which ``load`` makes it again."""
         before, between, after, is_number_first = self.shape
-        head = b"%d,%d,%d,%d,%d\n" % (
-            self.first,
-            is_number_first,
-            len(before),
-            len(between),
-            len(after),
-        )
+        lengths = f"{len(before)},{len(between)},{len(after)}"
+        head = f"{self.first},{1 if is_number_first else 0},{lengths}\n".encode()
         return b"".join((head, before, between, after, b"\n".join(self.texts)))
 
     @classmethod

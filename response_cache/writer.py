@@ -155,7 +155,7 @@ class Writer:
         self._log_bytes = 0
         self._snapshot_at = FIRST_SNAPSHOT
         self._snapshot_status = creation.status
-        self._tokens = map(f"{secrets.token_hex(8)}{{:x}}".format, count())
+        self._tokens = map(secrets.token_hex(8).__add__, map(str, count()))
         self._in_flight: _Batch | None = None
         self._closing: _Batch | None = None
         self.outcome: Outcome | None = None
@@ -291,7 +291,7 @@ class Writer:
         again when its first event comes.
         """
         recorder, pace = self._recorder, self._pace
-        while not (recorder.is_over or self._has_orders):
+        while not (recorder.is_over or self._must_confirm or self._withdrawn or self._is_lost):
             now = self._time()
             due = self._acknowledged_at + self._options.lease / RENEWALS
             early = math.inf
@@ -313,10 +313,6 @@ class Writer:
         if self._roomy is not None:
             self._roomy.set()
             self._roomy = None
-
-    @property
-    def _has_orders(self) -> bool:
-        return self._withdrawn or self._must_confirm or self._is_lost
 
     def _next_batch(self) -> _Batch:
         """Everything that is pending, with a snapshot where one is due."""
