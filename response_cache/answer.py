@@ -17,15 +17,22 @@ from response_cache.alarm import Alarms
 from response_cache.clock import clock
 from response_cache.codec import load
 from response_cache.inflate import Inflate
-from response_cache.lifecycle import Trigger
-from response_cache.recorder import BROKEN_OFF, UPSTREAM_DEPTH, Failure, Recorder
+from response_cache.lifecycle import Status, Trigger
+from response_cache.recorder import BROKEN_OFF, IN_ENDS, UPSTREAM_DEPTH, Failure, Recorder
 
 __all__ = ("Answer", "Headers", "Refusal", "Upstream", "UpstreamStopped")
 
 Headers = tuple[tuple[bytes, bytes], ...]
 """Header fields in order; names in lower case."""
 
-STRIDE: Final = 16 * 2**10  # bytes between looks whether to wait, if only to let others run
+STRIDE: Final = 16 * 2**10
+"""Bytes after which all is read that was put aside, and a look whether to wait, if only to let
+others run."""
+
+NO_END: Final = 512
+"""Bytes that are too few for an event that ends a response, because it brings all of the Response:
+the shortest of 140 that were recorded from real servers has 930. A shorter one is seen when the
+stream ends, or else with the next batch."""
 
 
 class UpstreamStopped(OSError):
@@ -55,7 +62,7 @@ class Refusal:
 
 
 class _Body(Protocol):
-    def feed(self, chunk: bytes) -> object: ...
+    def feed(self, chunk: bytes) -> None: ...
 
     def finish(self) -> None: ...
 
@@ -93,7 +100,8 @@ class Answer:
         self._buffer_bytes = buffer_bytes
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._plain_until = -1  # bytes up to which chunks go to the recorder without a second look
+        self._plain_until = -1  # bytes up to which chunks that end nothing are only put aside
+        self._aside = recorder.aside
         self._breathe_at = STRIDE
         self._body: _Body | None = None
         self._inflate: Inflate | None = None
@@ -165,14 +173,17 @@ class Answer:
         Raises:
             UpstreamStopped: the rest is not wanted.
         """
-        size = self._bytes + len(chunk)
-        if size > self._plain_until:
+        # Little else is done so often, and mostly by a process that has just woken up for it.
+        length = len(chunk)
+        size = self._bytes + length
+        if size > self._plain_until or (length > NO_END and chunk.partition(IN_ENDS)[1]):
             await self._write(chunk)
             return
-        # Little else is done so often, and mostly by a process that has just woken up for it.
         self._bytes = size
         self._heard_at = now = self._time()
-        if self._recorder.feed(chunk) or now >= self._alarms.early:
+        is_first = not self._aside
+        self._aside.append(chunk)
+        if is_first or now >= self._alarms.early:
             self._changed(now)
 
     def finish(self) -> None:
@@ -208,7 +219,8 @@ class Answer:
         else:
             self._take(chunk, body)
         self._changed(now)
-        if body is recorder and self._inflate is None:
+        self._plain_until = -1
+        if body is recorder and self._inflate is None and recorder.status is Status.IN_PROGRESS:
             stride = min(STRIDE, self._buffer_bytes)
             self._plain_until = min(self._bytes + stride, self._max_bytes)
         if recorder.pending_bytes > self._buffer_bytes:

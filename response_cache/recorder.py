@@ -63,10 +63,7 @@ UPSTREAM_DEPTH: Final = MAX_DEPTH - 16
 
 LOOK_AGAIN: Final = 8  # deltas of one text that were not like those before
 
-MOST_ASIDE: Final = 32 * 2**10
-"""Bytes of a stream that are read at a time: so few that nobody else has to wait for it."""
-
-_RESPONSE: Final = b'"response"'
+IN_ENDS: Final = b'"response"'
 """It is in every event that ends a response, and hardly ever in others."""
 
 
@@ -113,7 +110,14 @@ def settle(
 
 
 class Recorder:
-    """The log and the folded state of one response, ahead of what the store has of it."""
+    """The log and the folded state of one response, ahead of what the store has of it.
+
+    Pieces of an event stream are fed, or else put *aside*, a list that is always the same: they are
+    read when somebody asks what became of them, which the writer does once for each batch. To read
+    many events at a time costs a fraction of reading each by itself. Aside may be put what ends
+    nothing, once the response is in progress, and not so much that others have to wait while it is
+    read. So ``status``, ``is_queued`` and ``is_over`` are those of what was read so far.
+    """
 
     def __init__(
         self,
@@ -137,8 +141,7 @@ class Recorder:
         self._tail = 0
         self._pending = Batch()
         self._decoder = Decoder()
-        self._aside: list[bytes] = []  # came, and was not read yet
-        self._aside_bytes = 0
+        self.aside: list[bytes] = []
         self._growing: list[str] | None = None  # what the last event that was parsed added to
         self._likeness: Likeness | None = None  # of those that add to it
         self._missed = 0
@@ -183,7 +186,7 @@ class Recorder:
     @property
     def tail(self) -> int:
         """The number of the next event."""
-        if self._aside:
+        if self.aside:
             self._catch_up()
         return self._tail
 
@@ -196,12 +199,12 @@ class Recorder:
     @property
     def has_pending(self) -> bool:
         """Whether anything came that was not taken yet."""
-        return self._aside_bytes > 0 or self._pending.size > 0
+        return len(self.aside) > 0 or self._pending.size > 0
 
     @property
     def pending_bytes(self) -> int:
         """Those of all that was not taken yet, read or not."""
-        return self._pending.size + self._aside_bytes
+        return self._pending.size + sum(map(len, self.aside))
 
     @property
     def can_snapshot(self) -> bool:
@@ -216,7 +219,7 @@ class Recorder:
 
     def take(self) -> Batch:
         """The pending events, handed over."""
-        if self._aside:
+        if self.aside:
             self._catch_up()
         events, self._pending = self._pending, Batch()
         return events
@@ -234,34 +237,11 @@ class Recorder:
         self._has_news = False
         return dump(self._notes)
 
-    def feed(self, chunk: bytes) -> bool:
-        """A piece of the upstream's event stream; whether it is news to whoever writes the log.
-
-        That is one when nothing was pending, and an end.
-
-        What ends nothing is put aside until somebody asks for what became of it, which the writer
-        does once for each batch: to read many events at a time costs a fraction of reading each by
-        itself. So ``status``, ``is_queued`` and ``is_over`` are those of what was read so far.
-        """
-        size = self._aside_bytes + len(chunk)
-        if (
-            size > self._most_aside
-            or chunk.partition(_RESPONSE)[1]  # faster than ``in`` and ``find``
-        ):
-            return self._feed_at_once(chunk)
-        is_first = not (self._aside_bytes or self._pending.size)
-        self._aside.append(chunk)
-        self._aside_bytes = size
-        return is_first
-
-    def _feed_at_once(self, chunk: bytes) -> bool:
-        """The same with what must not be put aside, or with more of it than there may be."""
-        if self.is_over:
-            return False
-        is_first = not self.has_pending
-        self._aside.append(chunk)
-        self._catch_up()
-        return is_first or self.is_over
+    def feed(self, chunk: bytes) -> None:
+        """A piece of the upstream's event stream."""
+        if not self.is_over:
+            self.aside.append(chunk)
+            self._catch_up()
 
     def finish(self) -> None:
         """The event stream is over; an event that it ended in counts."""
@@ -271,10 +251,10 @@ class Recorder:
 
     def _catch_up(self) -> None:
         """Read what was put aside. All that looks at the log or at the response begins with it."""
-        if not self._aside:
+        if not self.aside:
             return
-        chunks, self._aside, self._aside_bytes = self._aside, [], 0
-        stream = b"".join(chunks)
+        stream = b"".join(self.aside)
+        self.aside.clear()
         at = 0
         while at < len(stream):
             at = self._add_alike(stream, at) or self._read(stream, at)
@@ -392,7 +372,6 @@ class Recorder:
         self.status = status
         self.is_queued = status is Status.QUEUED
         self.is_over = status in TERMINAL_STATUSES  # nothing is recorded after that
-        self._most_aside = MOST_ASIDE if status is Status.IN_PROGRESS else -1
 
     def _sort(self, type: str, event: JsonObject, data: bytes) -> None:
         if type in LIFECYCLE or type in UPSTREAM_TERMINAL:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from response_cache.alarm import Alarms
-from response_cache.answer import STRIDE, Answer, Refusal, UpstreamStopped
+from response_cache.answer import NO_END, STRIDE, Answer, Refusal, UpstreamStopped
 from response_cache.codec import load
 from response_cache.recorder import Recorder
 from response_cache.sse import payload
@@ -298,22 +298,42 @@ async def test_the_writer_is_told_of_the_first_chunk_of_a_batch_and_of_the_end()
             await answer.write(WORD)
         assert listening.changes == 1
     listening.recorder.take()
+    padding = b"," * NO_END
     for _ in range(2):
-        await answer.write(b'data: {"type":"keepalive","response":null}\n\n')  # becomes nothing
+        nothing = b'data: {"type":"keepalive","response":null}\n: %b\n\n' % padding
+        await answer.write(nothing)
         assert not listening.recorder.has_pending
     listening.changes = 0
     await answer.write(WORD)
     assert listening.changes == 1
-    await answer.write(END)
+    await answer.write(END.replace(b"\n\n", b"\n: %b\n\n" % padding))
     assert listening.changes == 2
+    assert listening.recorder.is_over
     await answer.write(WORD)
     assert listening.changes == 2
+
+
+@pytest.mark.parametrize("is_stream_over", [True, False])
+async def test_an_end_shorter_than_real_ones_is_seen_with_its_batch_or_at_the_streams_end(
+    *, is_stream_over: bool
+) -> None:
+    listening = Listening()
+    listening.answer.start(200, [SSE])
+    for chunk in (WORD, WORD, END):
+        await listening.answer.write(chunk)
+    assert not listening.recorder.is_over
+    if is_stream_over:
+        listening.answer.finish()
+    else:
+        listening.recorder.take()
+    assert listening.recorder.ended_by_upstream
 
 
 async def test_a_chunk_rings_for_whom_it_is_early_enough() -> None:
     listening = Listening()
     listening.answer.start(200, [SSE])
-    await listening.answer.write(WORD)
+    for _ in range(2):
+        await listening.answer.write(WORD)
     alarm, woken = listening.alarms.new(), anyio.Event()
 
     async def sleep() -> None:

@@ -21,6 +21,7 @@ import httpx2
 import pytest
 from openai import OpenAI, OpenAIError
 
+from response_cache.answer import NO_END
 from response_cache.cache import body_of
 from response_cache.codec import JsonObject
 from response_cache.reducer import Fold
@@ -433,6 +434,13 @@ def assert_last_event(last: JsonObject, told: JsonObject, recorded: Recording) -
     end = recorded.terminal or {"type": "response.failed"}
     assert last["response"] == told
     assert as_received({**end, "response": told}) == as_received(last)
+
+
+def test_no_real_end_is_so_short_that_it_would_be_seen_late() -> None:
+    ends = [found.terminal for found in map(recording, NAMES) if not found.is_edited]
+    lengths = [len(json.dumps(end)) for end in ends if end is not None]
+    assert len(lengths) > 100
+    assert min(lengths) > NO_END
 
 
 @pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS)
