@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -122,3 +123,43 @@ async def test_a_reply_that_comes_just_when_its_asker_was_cancelled_is_nobodys()
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert wire.waiting == {}
+
+
+async def test_a_call_goes_at_once_when_the_last_pipeline_had_one_to_carry() -> None:
+    wire = Wire()
+    commit = GroupCommit(wire.send, pipelines=4, timeout=PATIENCE)
+    lone = commit.ask(call("a"))
+    assert wire.sent == []  # nobody knows yet
+    await turns()
+    wire.answer(0, "A")
+    assert await lone == "A"
+    together = [commit.ask(call(name)) for name in "bcd"]
+    assert len(wire.sent) == 2  # the first of them; the others gather
+    await turns()
+    assert [len(commands) for commands in wire.sent] == [1, 1, 2]
+    wire.answer(1, "B")
+    wire.answer(2, "C", "D")
+    assert await asyncio.gather(*together) == ["B", "C", "D"]
+    later = [commit.ask(call(name)) for name in "ef"]
+    assert len(wire.sent) == 3  # the last one had company
+    await turns()
+    assert [len(commands) for commands in wire.sent] == [1, 1, 2, 2]
+    wire.answer(3, "E", "F")
+    assert await asyncio.gather(*later) == ["E", "F"]
+
+
+async def test_a_pipeline_does_not_outlive_its_replies() -> None:
+    wire = Wire()
+    commit = GroupCommit(wire.send, pipelines=4, timeout=PATIENCE)
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(3):
+            reply = commit.ask(call("a"))
+            await turns()
+            wire.answer(number, "A")
+            await reply
+        left = [found for found in gc.get_objects() if type(found).__name__ == "_Pipeline"]
+    finally:
+        gc.enable()
+    assert left == []
