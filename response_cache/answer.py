@@ -173,7 +173,8 @@ class Answer:
         Raises:
             UpstreamStopped: the rest is not wanted.
         """
-        # Little else is done so often, and mostly by a process that has just woken up for it.
+        # Little else is done so often, and mostly by a process that has just woken up for it. For
+        # bytes, ``partition`` finds faster than ``in`` and ``find``, which spend it on arguments.
         length = len(chunk)
         size = self._bytes + length
         if size > self._plain_until or (length > NO_END and chunk.partition(IN_ENDS)[1]):

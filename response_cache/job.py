@@ -155,7 +155,7 @@ class Job:
             self.decided.set()
 
     async def _take_place(self) -> bool:
-        """Whether it had to be waited for; where not, no turn of the event loop goes by."""
+        """Take a place; whether it had to be waited for. Else no turn of the loop goes by."""
         await anyio.lowlevel.checkpoint_if_cancelled()
         try:
             self._places.acquire_nowait()

@@ -44,8 +44,7 @@ class Pace:
         if self._tokens >= 1.0 - _ROUNDING:
             return now
         slots = (now + (1.0 - self._tokens) * self._interval) / self.slot
-        due = math.ceil(slots - _ROUNDING) * self.slot
-        return max(now, due)
+        return max(now, math.ceil(slots - _ROUNDING) * self.slot)
 
     def spend(self, now: float, took: float, *, is_watched: bool = True) -> None:
         """A batch has gone at *now*, and the store needed *took* seconds for it.
@@ -56,18 +55,11 @@ class Pace:
             return
         self._refill(now)
         rest = max(self._tokens - 1.0, -1.0 / _SLOTS)  # early ones make the next one late
-        if is_watched or self._is_eager:
-            self._tokens = rest
-        else:
-            self._tokens = min(rest, 0.0)
-        interval = self._longest
-        if is_watched:
-            interval = min(max(self._shortest, _STRETCH * took), interval)
-        self._interval = interval
-        self.slot = interval / _SLOTS
+        self._tokens = rest if is_watched or self._is_eager else min(rest, 0.0)
+        shortest = self._shortest if is_watched else self._longest
+        self._interval = min(max(shortest, _STRETCH * took), self._longest)
+        self.slot = self._interval / _SLOTS
 
     def _refill(self, now: float) -> None:
-        if now > self._at:
-            tokens = self._tokens + (now - self._at) / self._interval
-            self._tokens = min(self._burst, tokens)
+        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) / self._interval)
         self._at = now

@@ -28,13 +28,11 @@ class Batch(Sequence[bytes]):
     keeps them in case that it forgets. To be added to before anybody has it packed.
     """
 
-    def __init__(self, events: Iterable[bytes] = ()) -> None:
+    def __init__(self) -> None:
         self._parts: list[Part] = []
         self._length = 0
         self._block: bytes | None = None
         self.size = 0  # bytes of all events
-        for event in events:
-            self.append(event)
 
     def append(self, event: bytes) -> None:
         """Add one event."""

@@ -20,6 +20,7 @@ from response_cache.identity import ANYBODY
 from response_cache.options import Options
 from response_cache.requests import create_request
 from response_cache.sse import frame
+from response_cache.store import Claim
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import FaultyStore, Process, ScriptedAnswer
 from response_cache.testing.virtual_time import virtual_backend
@@ -160,6 +161,26 @@ async def test_whoever_hosts_it_can_wait_for_the_end_of_one_response() -> None:
 
 
 # Stopping.
+
+
+async def test_an_upstream_is_not_called_when_the_process_ends_before() -> None:
+    called: list[bytes] = []
+
+    class Ending(MemoryStore):
+        async def create(self, *args: Any, **kwargs: Any) -> Claim:
+            claim = await super().create(*args, **kwargs)
+            ending.cancel()
+            return claim
+
+    async def upstream(body: bytes, _answer: Answer) -> None:
+        called.append(body)
+
+    host = Host(Ending)
+    with anyio.CancelScope() as ending:
+        async with host.running():
+            await host.ask(upstream)
+    assert ending.cancelled_caught
+    assert called == []
 
 
 async def test_a_cancel_tells_a_silent_upstream_and_then_cancels_it() -> None:

@@ -217,17 +217,23 @@ class Counting(Recorder):
 
     events_read = 0
 
+    @classmethod
+    def opened(cls) -> Counting:
+        """One that has read the beginning of a text."""
+        queued: dict[str, Any] = {"id": "resp_rc1", "status": "queued", "metadata": {}}
+        recorder = cls.begin({**queued, "output": []}, now=lambda: 0.0, max_events=10_000)
+        assert isinstance(recorder, Counting)
+        for event in OPENING:
+            recorder.record(json.dumps(event).encode())
+        return recorder
+
     def record(self, data: bytes, name: str = "") -> None:
         self.events_read += 1
         super().record(data, name)
 
 
 def test_a_recorder_reads_only_the_first_deltas_of_a_text() -> None:
-    queued: dict[str, Any] = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
-    recorder = Counting.begin(queued, now=lambda: 0.0, max_events=10_000)
-    assert isinstance(recorder, Counting)
-    for event in OPENING:
-        recorder.record(json.dumps(event).encode())
+    recorder = Counting.opened()
     for number in range(500):
         recorder.feed(padded(number, b"\\n" if number % 7 else b" word"))
     assert recorder.tail == 3 + len(OPENING) + 500
@@ -235,11 +241,7 @@ def test_a_recorder_reads_only_the_first_deltas_of_a_text() -> None:
 
 
 def test_deltas_that_are_no_text_cost_no_more_than_themselves() -> None:
-    queued: dict[str, Any] = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
-    recorder = Counting.begin(queued, now=lambda: 0.0, max_events=10_000)
-    assert isinstance(recorder, Counting)
-    for event in OPENING:
-        recorder.record(json.dumps(event).encode())
+    recorder = Counting.opened()
     recorder.feed(b"".join(padded(n, b" word" if n % 50 else b"\xff") for n in range(5000)))
     assert recorder.tail == 3 + len(OPENING) + 4900
     assert recorder.unread == 100

@@ -310,10 +310,12 @@ async def test_a_listener_that_hears_nothing_asks_for_a_sign_of_life_and_then_gi
     assert listeners() == connected
     assert not waiting.done()
     server.freeze()
-    with pytest.raises(StoreUnavailable):
-        async with asyncio.timeout(PATIENCE):  # it would look by itself much later
-            await waiting
-    server.thaw()
+    try:
+        with pytest.raises(StoreUnavailable):
+            async with asyncio.timeout(PATIENCE):  # it would look by itself much later
+                await waiting
+    finally:
+        server.thaw()
 
 
 # The network.
