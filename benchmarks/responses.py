@@ -41,8 +41,7 @@ class Recording:
 
     async def _answer(self, _body: bytes, answer: Answer) -> None:
         answer.start(200, [(b"content-type", b"text/event-stream")])
-        async for chunk in self._chunks:
-            await answer.write(chunk)
+        await answer.relay(self._chunks)
         answer.finish()
         self._ended.set()
 

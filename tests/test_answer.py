@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -284,6 +285,44 @@ async def test_an_upstream_that_writes_on_after_the_end_lets_others_stop_it() ->
         tasks.start_soon(stop)
         with pytest.raises(UpstreamStopped):
             await listening.hear([END] + [WORD] * (2 * STRIDE // len(WORD)), SSE)
+
+
+async def relayed(listening: Listening, chunks: Iterable[bytes]) -> None:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        for chunk in chunks:
+            yield chunk
+
+    async with aclosing(stream()) as answered:
+        await listening.answer.relay(answered)
+
+
+async def test_to_relay_a_stream_is_to_write_each_of_its_chunks() -> None:
+    longest = END.replace(b"\n\n", b"\n: %b\n\n" % (b"," * NO_END))
+    chunks = [WORD, WORD * 2, WORD[:9], WORD[9:], SILENCE, longest, WORD]
+    written, other = Listening(), Listening()
+    await written.hear(chunks, SSE)
+    other.answer.start(200, [SSE])
+    await relayed(other, chunks)
+    other.answer.finish()
+    assert [*other.recorder.pending] == [*written.recorder.pending]
+    assert other.changes == written.changes
+    assert other.types[-1] == "completed"
+
+
+async def test_a_relay_ends_where_nobody_wants_the_rest() -> None:
+    listening = Listening()
+    listening.answer.start(200, [SSE])
+
+    def stopped_amid() -> Iterator[bytes]:
+        yield WORD
+        yield WORD
+        listening.answer.stop()
+        yield WORD
+        raise AssertionError("it was asked for more")
+
+    with pytest.raises(UpstreamStopped):
+        await relayed(listening, stopped_amid())
+    assert listening.types == ["in_progress", "acme:word", "acme:word"]
 
 
 async def test_the_writer_is_told_of_the_first_chunk_of_a_batch_and_of_the_end() -> None:
