@@ -13,8 +13,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, takewhile
-from typing import Final, NamedTuple
+from itertools import chain, islice, takewhile
+from operator import itemgetter
+from typing import Final, NamedTuple, TypeAlias
 
 from response_cache.codec import load
 from response_cache.runs import Run, Shape
@@ -38,13 +39,17 @@ _VALUES: Final = {
     "padding": b"[0-9A-Za-z]++",
 }
 
-LONGEST: Final = 64  # deltas of a stretch: so many at most are looked at again for one that is odd
+WINDOW: Final = 16 * 2**10  # bytes of a stretch: so many at most are looked at again for an odd one
+
+_Found: TypeAlias = tuple[bytes, ...]
+"""Of a frame: its literals with the delta among them, and nothing. Of what is no frame: all of it
+in the last place."""
 
 
 class Alike(NamedTuple):
     """A stretch of a stream that holds nothing but deltas of one text."""
 
-    texts: list[str]
+    text: str  # that they add
     run: Run  # of our events
     end: int  # in the stream
 
@@ -54,10 +59,11 @@ class Likeness:
 
     def __init__(self, theirs: _Parts, ours: _Parts) -> None:
         """As an upstream sends them, and as we record them."""
-        self._match = _pattern(theirs.places, tuple(map(len, theirs.literals))).match
+        self._pattern = _pattern(theirs.places, tuple(map(len, theirs.literals)))
+        delta = theirs.places.index("delta") + 1
         self._literals = theirs.literals
-        self._delta = theirs.places.index("delta") + 2  # the group; those of literals are before it
-        self._others = tuple(n + (n >= self._delta) for n in range(1, len(theirs.literals) + 1))
+        self._delta_of = itemgetter(delta)
+        self._literals_of = itemgetter(*(n + (n >= delta) for n in range(len(theirs.literals))))
         before, between, after = ours.literals
         self._shape = Shape(before, between, after, ours.places == ("number", "delta"))
 
@@ -74,33 +80,44 @@ class Likeness:
     def stretch(self, stream: bytes, start: int, number: int, most: int) -> Alike | None:
         """The deltas that *stream* goes on with at *start*, if it does; at most *most* of them.
 
-        Never more than ``LONGEST``. Our events are numbered from *number* on.
+        Never past ``WINDOW``. Our events are numbered from *number* on.
         """
-        deltas: list[bytes] = []
-        end, match = start, self._match
-        delta, others, literals = self._delta, self._others, self._literals
-        most = min(most, LONGEST)
-        while len(deltas) < most and (found := match(stream, end)):
-            if found.group(*others) != literals:
-                break
-            deltas.append(found[delta])
-            end = found.end()
-        if texts := _texts(deltas):
-            return Alike(texts, Run(self._shape, number, deltas), end)
-        good = sum(1 for _ in takewhile(_texts, ([delta] for delta in deltas)))
-        return self.stretch(stream, start, number, good) if 0 < good < len(deltas) else None
+        end = min(len(stream), start + WINDOW)
+        found: list[_Found] = self._pattern.findall(stream, start, end)
+        if found and (rest := found[-1][-1]):
+            found.pop()
+            end -= len(rest)
+        alike = self._alike(found, number, end) if len(found) <= most else None
+        return alike or self._beginning(found[:most], stream, start, number)
+
+    def _alike(self, found: list[_Found], number: int, end: int) -> Alike | None:
+        """What *found* says, unless there is something odd in it."""
+        count = len(found)
+        if not count or [*map(self._literals_of, found)].count(self._literals) != count:
+            return None
+        lines = b"\n".join(map(self._delta_of, found))
+        text = _text(lines, count)
+        return None if text is None else Alike(text, Run(self._shape, number, count, lines), end)
+
+    def _beginning(
+        self, found: list[_Found], stream: bytes, start: int, number: int
+    ) -> Alike | None:
+        """The same of those before the first odd one."""
+        good = sum(1 for _ in takewhile(lambda one: self._alike([one], number, start), found))
+        matches = islice(self._pattern.finditer(stream, start), good)
+        return self._alike(found[:good], number, max((one.end() for one in matches), default=start))
 
 
 @lru_cache(maxsize=256)  # to compile one takes as long as to recognise a hundred deltas
 def _pattern(places: Sequence[str], lengths: Sequence[int]) -> re.Pattern[bytes]:
-    """What matches a frame, whatever it says between its *places*, but as long.
+    """What finds frames, whatever they say between their *places*, but as long; or else the rest.
 
-    So it is the same for the next response, which has other ids. A group for each of the literals,
-    and one for the delta.
+    So it is the same for the next response, which has other ids. The groups are ``_Found``.
     """
     first, *others = (b"(.{%d})" % length for length in lengths)
     values = (_VALUES[place] for place in places)
-    return re.compile(b"".join((first, *chain(*zip(values, others, strict=True)))), re.DOTALL)
+    frame = b"".join((first, *chain(*zip(values, others, strict=True))))
+    return re.compile(frame + b"|(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +142,14 @@ class _Parts:
         return cls(literals, places)
 
 
-def _texts(deltas: list[bytes]) -> list[str]:
-    """What *deltas*, the inner parts of strings in JSON, say; nothing if one of them is no such."""
+def _text(lines: bytes, count: int) -> str | None:
+    """What *lines*, the inner parts of strings in JSON, say together; None if one is no such."""
     try:
-        said = b'"'.join(deltas).decode()
-        if "\\" in said or not said.isprintable():
-            return _read(deltas)
+        said = lines.decode()
+        text = said.replace("\n", "")
+        if "\\" in text or not text.isprintable():
+            texts: list[str] = load(b'["%b"]' % lines.replace(b"\n", b'","'))
+            return "".join(texts) if len(texts) == count else None
     except ValueError:
-        return []
-    texts = said.split('"')
-    return texts if len(texts) == len(deltas) else []
-
-
-def _read(deltas: list[bytes]) -> list[str]:
-    texts: list[str] = load(b'["%b"]' % b'","'.join(deltas))
-    return texts if len(texts) == len(deltas) else []
+        return None
+    return text if len(said) - len(text) == count - 1 else None

@@ -42,7 +42,7 @@ class Batch(Sequence[bytes]):
 
     def extend(self, run: Run) -> None:
         """Add a run of them; it belongs to the batch from now on."""
-        self._length += len(run.texts)
+        self._length += len(run)
         self.size += run.size
         last = self._parts[-1] if self._parts else None
         if not (isinstance(last, Run) and last.absorb(run)):

@@ -298,9 +298,9 @@ class Recorder:
         alike = likeness.stretch(stream, at, self._tail, self._max_events - 1 - self._tail)
         if alike is None:
             return 0
-        texts, run, end = alike
-        growing += texts
-        self._tail += len(texts)
+        text, run, end = alike
+        growing.append(text)
+        self._tail += len(run)
         self._pending.extend(run)
         return end
 

@@ -33,50 +33,57 @@ class Shape(NamedTuple):
 class Run:
     """Some events of one shape, numbered without gaps. No text has a line end in it."""
 
-    __slots__ = ("first", "shape", "texts")
+    __slots__ = ("_length", "_lines", "first", "shape")
 
-    def __init__(self, shape: Shape, first: int, texts: list[bytes]) -> None:
-        """*texts*, which is not empty, belongs to the run from now on."""
+    def __init__(self, shape: Shape, first: int, length: int, lines: bytes) -> None:
+        """*length* texts, at least one, in as many *lines*, the last one without its end."""
         self.shape = shape
         self.first = first
-        self.texts = texts
+        self._length = length
+        self._lines = [lines]  # pieces of them
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return self._length
 
     def __iter__(self) -> Iterator[bytes]:
-        return self.shape.filled(self.first, self.texts)
+        return self.shape.filled(self.first, self._texts())
 
     @property
     def size(self) -> int:
         """Bytes of all its events."""
         before, between, after, _ = self.shape
-        first, count = self.first, len(self.texts)
+        first, count = self.first, self._length
         shortest, longest = len(str(first)), len(str(first + count - 1))
         common = len(before) + len(between) + len(after) + longest
-        size: int = common * count + sum(map(len, self.texts))
+        ends = count - len(self._lines)
+        size: int = common * count + sum(map(len, self._lines)) - ends
         for digits in range(shortest, longest):
             size -= 10**digits - first  # these numbers are shorter
         return size
 
     def absorb(self, other: Run) -> bool:
         """Make *other* a part of this run if it goes on where this one ends; whether it does."""
-        if other.first != self.first + len(self) or other.shape != self.shape:
+        if other.first != self.first + self._length or other.shape != self.shape:
             return False
-        self.texts += other.texts
+        self._length += other._length
+        self._lines += other._lines
         return True
 
     def cut(self, length: int) -> tuple[Run, Run]:
         """The first *length* events, and the others; neither may be empty."""
-        head, rest = self.texts[:length], self.texts[length:]
-        return Run(self.shape, self.first, head), Run(self.shape, self.first + length, rest)
+        texts = self._texts()
+        head, rest = b"\n".join(texts[:length]), b"\n".join(texts[length:])
+        return (
+            Run(self.shape, self.first, length, head),
+            Run(self.shape, self.first + length, self._length - length, rest),
+        )
 
     def dump(self) -> bytes:
         """The run as bytes, of which ``load`` makes it again."""
         before, between, after, is_number_first = self.shape
         lengths = f"{len(before)},{len(between)},{len(after)}"
         head = f"{self.first},{1 if is_number_first else 0},{lengths}\n".encode()
-        return b"".join((head, before, between, after, b"\n".join(self.texts)))
+        return b"".join((head, before, between, after, b"\n".join(self._lines)))
 
     @classmethod
     def load(cls, dumped: bytes) -> Run:
@@ -88,4 +95,8 @@ class Run:
             literals.append(body[:length])
             body = body[length:]
         before, between, after = literals
-        return cls(Shape(before, between, after, bool(is_number_first)), first, body.split(b"\n"))
+        shape = Shape(before, between, after, bool(is_number_first))
+        return cls(shape, first, body.count(b"\n") + 1, body)
+
+    def _texts(self) -> list[bytes]:
+        return b"\n".join(self._lines).split(b"\n")

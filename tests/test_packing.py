@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -35,6 +36,10 @@ def event(shape: Shape, number: int, text: bytes) -> bytes:
     return before + first + between + second + after
 
 
+def run(shape: Shape, first: int, texts: Sequence[bytes]) -> Run:
+    return Run(shape, first, len(texts), b"\n".join(texts))
+
+
 def made(found: list[bytes | tuple[Shape, list[bytes]]], at: int) -> tuple[Batch, list[bytes]]:
     """A batch of *found*, numbered from *at* on, and its events."""
     batch, events = Batch(), list[bytes]()
@@ -44,7 +49,7 @@ def made(found: list[bytes | tuple[Shape, list[bytes]]], at: int) -> tuple[Batch
             events.append(part)
         else:
             shape, inner = part
-            batch.extend(Run(shape, at + len(events), [*inner]))
+            batch.extend(run(shape, at + len(events), inner))
             events += [event(shape, at + len(events) + i, text) for i, text in enumerate(inner)]
     return batch, events
 
@@ -82,19 +87,19 @@ def test_blocks_are_packed_anew_without_a_change(
 def test_the_size_of_a_run_is_that_of_its_events(
     shape: Shape, first: int, inner: list[bytes]
 ) -> None:
-    run = Run(shape, first, inner)
-    assert run.size == sum(map(len, run))
+    made = run(shape, first, inner)
+    assert made.size == sum(map(len, made))
 
 
 def test_runs_that_follow_each_other_become_one() -> None:
-    apart = [Run(DELTA, 10 + i, [b" word"]).dump() for i in range(20)]
+    apart = [run(DELTA, 10 + i, [b" word"]).dump() for i in range(20)]
     blocks = [pack(made([(DELTA, [b" word"])], 10 + i)[0]) for i in range(20)]
     (batch,) = repacked(blocks, 1000)
     assert len(batch.block) < sum(map(len, apart)) / 10
     assert [*batch] == [event(DELTA, number, b" word") for number in range(10, 30)]
     for first, second in pairwise([10, 12]):  # a number is missing
-        gap = Run(DELTA, first, [b"a"])
-        assert not gap.absorb(Run(DELTA, second, [b"b"]))
+        gap = run(DELTA, first, [b"a"])
+        assert not gap.absorb(run(DELTA, second, [b"b"]))
         assert [*gap] == [event(DELTA, first, b"a")]
 
 
