@@ -76,10 +76,10 @@ class Draft:
         return output if isinstance(output, list) else ()
 
     def join(self) -> None:
-        """Write the texts that have grown into the response."""
+        """Write the texts that have grown into the response. They may grow on."""
         for text in self._texts.values():
-            text.container[text.key] = "".join(text.pieces)
-        self._texts.clear()
+            text.pieces[:] = ["".join(text.pieces)]
+            text.container[text.key] = text.pieces[0]
 
     def adopt(self, response: JsonObject) -> None:
         """Go on with *response*; without ``output`` of its own it gets what we have."""

@@ -32,7 +32,7 @@ class Batch(Sequence[bytes]):
         self._parts: list[Part] = []
         self._length = 0
         self._block: bytes | None = None
-        self.size = 0  # bytes of all events
+        self.size = 0  # bytes of what it keeps, which for a run is much less than its events
 
     def append(self, event: bytes) -> None:
         """Add one event."""

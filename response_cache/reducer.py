@@ -105,7 +105,6 @@ class Fold:
         It still belongs to the fold: use it before the next event is applied, and do not change it.
         """
         self._draft.join()
-        self._latest = None
         if not self.has_gaps:
             return self._draft.response
         items = [item for item in self.output if item is not GAP]

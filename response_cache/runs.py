@@ -50,16 +50,9 @@ class Run:
 
     @property
     def size(self) -> int:
-        """Bytes of all its events."""
+        """Bytes of what it keeps."""
         before, between, after, _ = self.shape
-        first, count = self.first, self._length
-        shortest, longest = len(str(first)), len(str(first + count - 1))
-        common = len(before) + len(between) + len(after) + longest
-        ends = count - len(self._lines)
-        size: int = common * count + sum(map(len, self._lines)) - ends
-        for digits in range(shortest, longest):
-            size -= 10**digits - first  # these numbers are shorter
-        return size
+        return len(before) + len(between) + len(after) + sum(map(len, self._lines))
 
     def absorb(self, other: Run) -> bool:
         """Make *other* a part of this run if it goes on where this one ends; whether it does."""
