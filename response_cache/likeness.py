@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, islice, takewhile
 from operator import itemgetter
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from response_cache.codec import load
 from response_cache.runs import Run, Shape
@@ -46,12 +46,9 @@ _Found: TypeAlias = tuple[bytes, ...]
 in the last place."""
 
 
-class Alike(NamedTuple):
-    """A stretch of a stream that holds nothing but deltas of one text."""
-
-    text: str  # that they add
-    run: Run  # of our events
-    end: int  # in the stream
+Alike: TypeAlias = tuple[str, Run, int]
+"""A stretch of a stream that holds nothing but deltas of one text: what they add to it, our events,
+and where they end in the stream."""
 
 
 class Likeness:
@@ -75,7 +72,7 @@ class Likeness:
             return None
         made = cls(theirs, recorded)
         likely = made.stretch(frame, 0, number, 1)
-        return made if likely is not None and [*likely.run] == [ours] else None
+        return made if likely is not None and [*likely[1]] == [ours] else None
 
     def stretch(self, stream: bytes, start: int, number: int, most: int) -> Alike | None:
         """The deltas that *stream* goes on with at *start*, if it does; at most *most* of them.
@@ -97,7 +94,7 @@ class Likeness:
             return None
         lines = b"\n".join(map(self._delta_of, found))
         text = _text(lines, count)
-        return None if text is None else Alike(text, Run(self._shape, number, count, lines), end)
+        return None if text is None else (text, Run(self._shape, number, count, lines), end)
 
     def _beginning(
         self, found: list[_Found], stream: bytes, start: int, number: int

@@ -42,7 +42,7 @@ class Batch(Sequence[bytes]):
 
     def extend(self, run: Run) -> None:
         """Add a run of them; it belongs to the batch from now on."""
-        self._length += len(run)
+        self._length += run.length
         self.size += run.size
         last = self._parts[-1] if self._parts else None
         if not (isinstance(last, Run) and last.absorb(run)):
@@ -51,9 +51,7 @@ class Batch(Sequence[bytes]):
     @property
     def block(self) -> bytes:
         """All of them, packed."""
-        if self._block is None:
-            self._block = _pack(self._parts)
-        return self._block
+        return pack(self)
 
     def __len__(self) -> int:
         return self._length
@@ -77,7 +75,11 @@ class Batch(Sequence[bytes]):
 
 def pack(events: Sequence[bytes]) -> bytes:
     """*events* as one block."""
-    return events.block if isinstance(events, Batch) else _pack(events)
+    if not isinstance(events, Batch):
+        return _pack(events)
+    if events._block is None:
+        events._block = _pack(events._parts)
+    return events._block
 
 
 def unpack(block: bytes) -> list[bytes]:

@@ -300,7 +300,7 @@ class Recorder:
             return 0
         text, run, end = alike
         growing.append(text)
-        self._tail += len(run)
+        self._tail += run.length
         self._pending.extend(run)
         return end
 

@@ -63,7 +63,9 @@ class Fold:
         """Begin with *response*, which belongs to the fold from now on."""
         self._draft = Draft(response)
         self._latest: _Latest | None = None
-        self._only_grew = False  # all that the last event did was to add to the latest text
+        # The pieces of the text that the last event only added to. One that differs from it in its
+        # delta alone may be added to them instead of applied, as long as this is the same list.
+        self.growing: list[str] | None = None
 
     def apply(self, event: JsonObject) -> bool:
         """Fold one event; False when it is a protocol error, and then nothing has changed.
@@ -71,10 +73,10 @@ class Fold:
         Never raises, whatever the event is. Types that we do not know change nothing. The event
         stays the caller's: nothing of it is shared with the response.
         """
-        self._only_grew = self._latest is not None and self._latest.takes(event)
-        if self._only_grew:
+        if self._latest is not None and self._latest.takes(event):
+            self.growing = self._latest.pieces
             return True
-        self._latest = None
+        self._latest = self.growing = None
         changes = self._changes(event)
         if changes is None:
             return False
@@ -86,18 +88,8 @@ class Fold:
 
     def become(self, response: JsonObject) -> None:
         """Fold an event that brings the whole *response*, which belongs to the fold from now on."""
-        self._only_grew = False
-        self._latest = None
+        self._latest = self.growing = None
         self._draft.adopt(response)
-
-    @property
-    def growing(self) -> list[str] | None:
-        """The pieces of the text that the last event only added to.
-
-        One that differs from it in its delta alone may be added to them instead of applied, as long
-        as this is the same list.
-        """
-        return self._latest.pieces if self._latest is not None and self._only_grew else None
 
     def response(self) -> JsonObject:
         """The response as folded so far, without gaps.

@@ -33,33 +33,29 @@ class Shape(NamedTuple):
 class Run:
     """Some events of one shape, numbered without gaps. No text has a line end in it."""
 
-    __slots__ = ("_length", "_lines", "first", "shape")
+    __slots__ = ("_lines", "first", "length", "shape", "size")
 
     def __init__(self, shape: Shape, first: int, length: int, lines: bytes) -> None:
         """*length* texts, at least one, in as many *lines*, the last one without its end."""
         self.shape = shape
         self.first = first
-        self._length = length
+        self.length = length
         self._lines = [lines]  # pieces of them
+        self.size = len(shape[0]) + len(shape[1]) + len(shape[2]) + len(lines)  # bytes it keeps
 
     def __len__(self) -> int:
-        return self._length
+        return self.length
 
     def __iter__(self) -> Iterator[bytes]:
         return self.shape.filled(self.first, self._texts())
 
-    @property
-    def size(self) -> int:
-        """Bytes of what it keeps."""
-        before, between, after, _ = self.shape
-        return len(before) + len(between) + len(after) + sum(map(len, self._lines))
-
     def absorb(self, other: Run) -> bool:
         """Make *other* a part of this run if it goes on where this one ends; whether it does."""
-        if other.first != self.first + self._length or other.shape != self.shape:
+        if other.first != self.first + self.length or other.shape != self.shape:
             return False
-        self._length += other._length
+        self.length += other.length
         self._lines += other._lines
+        self.size += sum(len(lines) + 1 for lines in other._lines)
         return True
 
     def cut(self, length: int) -> tuple[Run, Run]:
@@ -68,7 +64,7 @@ class Run:
         head, rest = b"\n".join(texts[:length]), b"\n".join(texts[length:])
         return (
             Run(self.shape, self.first, length, head),
-            Run(self.shape, self.first + length, self._length - length, rest),
+            Run(self.shape, self.first + length, self.length - length, rest),
         )
 
     def dump(self) -> bytes:

@@ -49,6 +49,8 @@ class Decoder:
         self._data: list[bytes] = []
         self._at_start = True  # no line has ended yet, so the next one may begin with a BOM
         self._after_cr = False  # the last chunk ended with CR, so an LF now belongs to it
+        # Whether what comes next begins an event, and nothing of it has come yet.
+        self.is_between_events = False
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that *chunk* completes."""
@@ -56,17 +58,18 @@ class Decoder:
             whole = _FRAME.fullmatch(chunk)
             if whole:
                 return [ServerSentEvent(_text(whole[1]), whole[2])]
-        return self._interpret(self._complete_lines(chunk)) if chunk else []
+        if not chunk:
+            return []
+        events = self._interpret(self._complete_lines(chunk))
+        self.is_between_events = not (
+            self._at_start or self._after_cr or self._line or self._event or self._data
+        )
+        return events
 
     def finish(self) -> list[ServerSentEvent]:
         """The event that the stream ended in, if any. Feed nothing afterwards."""
         # The first LF ends a line or completes a CRLF, the second is a blank line in any case.
         return self.feed(b"\n\n")
-
-    @property
-    def is_between_events(self) -> bool:
-        """Whether what comes next begins an event, and nothing of it has come yet."""
-        return not (self._at_start or self._after_cr or self._line or self._event or self._data)
 
     def _complete_lines(self, chunk: bytes) -> list[bytes]:
         if self._after_cr:

@@ -38,9 +38,12 @@ from typing import Protocol
 __all__ = ("Claim", "Page", "Store", "Taken")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: those are slow to make, and each append makes one
 class Claim:
-    """The right to append to one response, and the number the next event will have."""
+    """The right to append to one response, and the number the next event will have.
+
+    It does not change: what comes of it is another one.
+    """
 
     id: str
     incarnation: str

@@ -174,9 +174,10 @@ def test_a_whole_stretch_is_recognised_at_once(shape: Any) -> None:
     likeness, stream = learnt(shape)
     alike = likeness.stretch(b"before" + stream + b"event: ", 6, 5, 100)
     assert alike is not None
-    assert alike.text == " word" * 20
-    assert alike.end == 6 + len(stream)
-    assert [*alike.run] == [*read_one_by_one(stream).pending]
+    text, run, end = alike
+    assert text == " word" * 20
+    assert end == 6 + len(stream)
+    assert [*run] == [*read_one_by_one(stream).pending]
 
 
 def test_a_stretch_ends_with_what_is_not_like_it_or_not_whole() -> None:
@@ -185,19 +186,22 @@ def test_a_stretch_ends_with_what_is_not_like_it_or_not_whole() -> None:
     for end in (b"event: x\ndata: {}\n\n" + stream, stream[:100], *wrong):
         alike = likeness.stretch(stream + end, 0, 5, 100)
         assert alike is not None
-        assert (len(alike.run), alike.end) == (20, len(stream))
+        _, run, at = alike
+        assert (len(run), at) == (20, len(stream))
 
 
 def test_a_stretch_has_a_bound() -> None:
     likeness, stream = learnt()
     alike = likeness.stretch(stream, 0, 5, 3)
     assert alike is not None
-    assert len(alike.run) == 3
-    assert stream[: alike.end] == b"".join(padded(number, b" word") for number in (7, 8, 9))
+    _, run, end = alike
+    assert len(run) == 3
+    assert stream[:end] == b"".join(padded(number, b" word") for number in (7, 8, 9))
     alike = likeness.stretch(stream * 100, 0, 5, 10_000)
     assert alike is not None
-    assert len(alike.run) > 20
-    assert alike.end <= WINDOW
+    _, run, end = alike
+    assert len(run) > 20
+    assert end <= WINDOW
 
 
 def test_a_frame_that_could_be_taken_for_another_teaches_nothing() -> None:

@@ -20,7 +20,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn
 
 from response_cache.errors import (
     AlreadyExists,
@@ -41,7 +41,7 @@ except ImportError as error:
     raise ImportError("RedisStore needs redis: pip install 'response-cache[redis]'") from error
 
 from response_cache.stores.redis_commit import GroupCommit
-from response_cache.stores.redis_errors import TROUBLE, translated
+from response_cache.stores.redis_errors import TROUBLE, Doing, said, translated
 from response_cache.stores.redis_listener import Wakeups
 from response_cache.stores.redis_news import News, Position
 from response_cache.stores.redis_scripts import (
@@ -54,7 +54,6 @@ from response_cache.stores.redis_scripts import (
     REQUEST,
     TAKE,
     Argument,
-    Call,
     Script,
 )
 from response_cache.stores.redis_servers import (
@@ -68,9 +67,6 @@ from response_cache.stores.redis_servers import (
 __all__ = ("RedisStore",)
 
 logger = logging.getLogger("response_cache.stores.redis")
-
-Doing: TypeAlias = tuple[str, *tuple[str | int, ...]]
-"""What an error says that we were doing: words and the values in them, mostly for nobody."""
 
 KEY_PREFIX: Final = "response_cache:"
 TOMBSTONE_TTL: Final = 3600.0
@@ -135,7 +131,7 @@ class RedisStore:
             async with asyncio.timeout(2 * self._timeout):
                 await self.servers.open()
         except TROUBLE as error:
-            raise translated(error, "open the store") from error
+            raise translated(error, ("open the store",)) from error
 
     async def aclose(self) -> None:
         """See ``Store.aclose``."""
@@ -324,17 +320,23 @@ class RedisStore:
         """The key of a response, and then those of its companions."""
         return _keys(self._prefix, id)
 
-    async def _call(self, script: Script, id: str, doing: Doing, *arguments: Argument) -> Any:
-        """The answer of *script*: a word, and what belongs to it."""
+    def _call(
+        self, script: Script, id: str, doing: Doing, *arguments: Argument
+    ) -> asyncio.Future[Any]:
+        """The answer of *script*: a word, and what belongs to it.
+
+        Raises:
+            StoreUnavailable: there is none, now or when it is awaited.
+        """
         keys = _keys(self._prefix, id)
         try:
             node = self.servers.node_of(keys[0])
-            commit = self._commits.get(node)
-            if commit is None:
-                commit = self._commits[node] = self._new_commit()
-            return await commit.ask(Call(script, keys, arguments))
         except TROUBLE as error:
-            raise translated(error, _said(doing)) from error
+            raise translated(error, doing) from error
+        commit = self._commits.get(node)
+        if commit is None:
+            commit = self._commits[node] = self._new_commit()
+        return commit.ask(script, keys, arguments, doing)
 
     def _new_commit(self) -> GroupCommit:
         return GroupCommit(self.servers.send, pipelines=self._pipelines, timeout=self._timeout)
@@ -410,18 +412,13 @@ REFUSALS: Final[dict[bytes, tuple[type[StoreError], str]]] = {
 }
 
 
-def _said(doing: Doing) -> str:
-    words, *values = doing
-    return words % tuple(values)
-
-
 def _refuse(doing: Doing, answer: Sequence[Any]) -> NoReturn:
     """Raise what a script answered instead of doing it."""
     if answer[0] == b"gap":
         tail = int(answer[1])
-        raise SequenceGap(f"cannot {_said(doing)}: its tail is {tail}", tail=tail)
+        raise SequenceGap(f"cannot {said(doing)}: its tail is {tail}", tail=tail)
     error, reason = REFUSALS[answer[0]]
-    raise error(f"cannot {_said(doing)}: {reason}")
+    raise error(f"cannot {said(doing)}: {reason}")
 
 
 def _page(

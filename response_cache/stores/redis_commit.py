@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -22,7 +22,8 @@ from typing import Any, Final
 from redis.exceptions import NoScriptError
 
 from response_cache.stores.redis_asking import GiveUp, Send
-from response_cache.stores.redis_scripts import Call, Command
+from response_cache.stores.redis_errors import TROUBLE, Doing, translated
+from response_cache.stores.redis_scripts import Argument, Command, Script
 
 __all__ = ("GroupCommit",)
 
@@ -32,25 +33,32 @@ PIPELINE_CALLS: Final = 200
 
 
 @dataclass(slots=True)
-class _Waiting:
-    call: Call
+class _Asked:
+    """A call of a script, and whoever awaits the reply."""
+
+    script: Script
+    command: Command  # by its digest
+    doing: Doing
     reply: asyncio.Future[Any]
     until: float
 
+    def fail(self, error: BaseException) -> None:
+        if not self.reply.done():  # whoever asked may have been cancelled
+            is_trouble = isinstance(error, TROUBLE)
+            self.reply.set_exception(translated(error, self.doing) if is_trouble else error)
 
+
+@dataclass(slots=True, eq=False)
 class _Pipeline:
     """Calls that are on their way together, the oldest first."""
 
-    __slots__ = ("commands", "give_up", "group")
-
-    def __init__(self) -> None:
-        self.group: list[_Waiting] = []
-        self.commands: list[Command] = []
-        self.give_up: GiveUp | None = None  # as long as it is on its way
+    calls: Sequence[_Asked]
+    commands: Sequence[Command]
+    give_up: GiveUp | None = None  # as long as it is on its way
 
     @property
     def until(self) -> float:
-        return self.group[0].until
+        return self.calls[0].until
 
 
 class GroupCommit:
@@ -61,24 +69,29 @@ class GroupCommit:
         self._send = send
         self._pipelines = pipelines
         self._timeout = timeout
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_Asked] = deque()
         self._sending: set[_Pipeline] = set()
         self._is_due = False
         self._is_alone = False  # the last pipeline carried one call
         self._watch: asyncio.TimerHandle | None = None  # never later than the first has to be back
 
-    def ask(self, call: Call) -> asyncio.Future[Any]:
-        """The reply to *call*, to be awaited.
+    def ask(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], doing: Doing
+    ) -> asyncio.Future[Any]:
+        """The reply of *script*, to be awaited; *doing* is what an error says that we were doing.
 
-        Its exceptions are ``TROUBLE``: it was not answered, or with an error; it may have been
-        carried out.
+        Raises:
+            StoreUnavailable: when it is awaited: there is none, or an error; the script may have
+                been carried out.
         """
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(_Waiting(call, reply, loop.time() + self._timeout))
-        if self._is_alone and not self._sending:
-            self._start(loop)
+        command = ("EVALSHA", script.digest, len(keys), *keys, *arguments)
+        asked = _Asked(script, command, doing, reply, loop.time() + self._timeout)
+        if self._is_alone and not (self._sending or self._waiting):
+            self._carry(loop, _Pipeline((asked,), (command,)))
         else:
+            self._waiting.append(asked)
             self._schedule(loop)
         return reply
 
@@ -87,7 +100,7 @@ class GroupCommit:
         closed = ConnectionError("the store was closed")
         for pipeline in [*self._sending]:
             self._give_up(pipeline, closed)
-        _answer(self._waiting, closed)
+        _fail(self._waiting, closed)
         self._waiting.clear()
         if self._watch is not None:
             self._watch.cancel()
@@ -102,30 +115,28 @@ class GroupCommit:
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_due = False
         while self._waiting and len(self._sending) < self._pipelines:
-            pipeline = self._next_pipeline()
-            self._is_alone = len(pipeline.group) == 1
-            if pipeline.group:
-                self._carry(loop, pipeline)
+            calls = self._next_calls()
+            self._is_alone = len(calls) == 1
+            if calls:
+                self._carry(loop, _Pipeline(calls, [asked.command for asked in calls]))
 
-    def _next_pipeline(self) -> _Pipeline:
+    def _next_calls(self) -> list[_Asked]:
         """What goes next; whoever was cancelled before it was sent is left out."""
-        pipeline = _Pipeline()
-        group, commands = pipeline.group, pipeline.commands
+        calls: list[_Asked] = []
         size = 0
-        while self._waiting and size < PIPELINE_BYTES and len(group) < PIPELINE_CALLS:
-            waiting = self._waiting.popleft()
-            if not waiting.reply.done():
-                group.append(waiting)
-                commands.append(waiting.call.by_digest)
-                size += waiting.call.size if self._waiting else 0
-        return pipeline
+        while self._waiting and size < PIPELINE_BYTES and len(calls) < PIPELINE_CALLS:
+            asked = self._waiting.popleft()
+            if not asked.reply.done():
+                calls.append(asked)
+                size += _size(asked.command)
+        return calls
 
     def _carry(self, loop: asyncio.AbstractEventLoop, pipeline: _Pipeline) -> None:
         then = partial(self._arrived, loop, pipeline)
         try:
             pipeline.give_up = self._send(pipeline.commands, then)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody must wait for ever
-            _answer(pipeline.group, error)
+            _fail(pipeline.calls, error)
             return
         self._sending.add(pipeline)
         if self._watch is None:
@@ -144,21 +155,19 @@ class GroupCommit:
         self._sending.discard(pipeline)
         pipeline.give_up = None
         if isinstance(replies, BaseException):
-            _answer(pipeline.group, replies)
+            _fail(pipeline.calls, replies)
         else:
-            unknown = _Pipeline()
-            for waiting, reply in zip(pipeline.group, replies, strict=True):
+            unknown = []
+            for asked, reply in zip(pipeline.calls, replies, strict=True):
                 if isinstance(reply, NoScriptError):
-                    unknown.group.append(waiting)
-                    unknown.commands.append(waiting.call.by_source)
-                elif waiting.reply.done():
-                    continue  # nobody waits any more
+                    unknown.append(asked)
                 elif isinstance(reply, BaseException):
-                    waiting.reply.set_exception(reply)
-                else:
-                    waiting.reply.set_result(reply)
-            if unknown.group:
-                self._carry(loop, unknown)
+                    asked.fail(reply)
+                elif not asked.reply.done():
+                    asked.reply.set_result(reply)
+            if unknown:
+                commands = [("EVAL", asked.script.source, *asked.command[2:]) for asked in unknown]
+                self._carry(loop, _Pipeline(unknown, commands))
         if self._waiting:
             self._schedule(loop)
 
@@ -178,10 +187,14 @@ class GroupCommit:
         if pipeline.give_up is not None:
             pipeline.give_up()
             pipeline.give_up = None
-        _answer(pipeline.group, error)
+        _fail(pipeline.calls, error)
 
 
-def _answer(group: Iterable[_Waiting], error: BaseException) -> None:
-    for waiting in group:
-        if not waiting.reply.done():
-            waiting.reply.set_exception(error)
+def _fail(calls: Iterable[_Asked], error: BaseException) -> None:
+    for asked in calls:
+        asked.fail(error)
+
+
+def _size(command: Command) -> int:
+    """About how many bytes it sends."""
+    return sum(len(word) for word in command if isinstance(word, bytes)) + 512

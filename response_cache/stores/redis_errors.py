@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from redis import exceptions
 
 from response_cache.errors import StoreFull, StoreUnavailable
 
-__all__ = ("TROUBLE", "translated")
+__all__ = ("TROUBLE", "Doing", "said", "translated")
+
+Doing: TypeAlias = tuple[str, *tuple[str | int, ...]]
+"""What an error says that we were doing: words and the values in them, mostly for nobody."""
 
 TROUBLE: Final = (exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError)
 """Everything that may be raised where a server is asked and does not answer as it should."""
@@ -46,11 +49,21 @@ CODES: Final[Mapping[str, str]] = {
 _FULL: Final = "OOM command not allowed"  # wrapped as well
 
 
-def translated(error: BaseException, doing: str) -> StoreUnavailable:
-    """The error of the contract for *error*, which came up while *doing* something."""
+def translated(error: BaseException, doing: Doing) -> StoreUnavailable:
+    """The error of the contract for *error*, its cause, which came up while *doing* something."""
+    told: StoreUnavailable
     if isinstance(error, exceptions.OutOfMemoryError) or _FULL in str(error):
-        return StoreFull(f"cannot {doing}: the Redis server has reached maxmemory")
-    return StoreUnavailable(f"cannot {doing}: Redis does not serve us: {_reason(error)}")
+        told = StoreFull(f"cannot {said(doing)}: the Redis server has reached maxmemory")
+    else:
+        told = StoreUnavailable(f"cannot {said(doing)}: Redis does not serve us: {_reason(error)}")
+    told.__cause__ = error
+    return told
+
+
+def said(doing: Doing) -> str:
+    """*doing* as words."""
+    words, *values = doing
+    return words % tuple(values)
 
 
 def _reason(error: BaseException) -> str:

@@ -247,5 +247,5 @@ class Listener:
         if self._is_well:
             self._is_well = False
             logger.warning(
-                "no wake-ups, looking from time to time: %s", translated(error, "listen")
+                "no wake-ups, looking from time to time: %s", translated(error, ("listen",))
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final, TypeAlias
 
@@ -17,7 +16,6 @@ __all__ = (
     "REQUEST",
     "TAKE",
     "Argument",
-    "Call",
     "Command",
     "Script",
 )
@@ -36,26 +34,6 @@ class Script:
         self.name = names[-1]
         self.source = "\n".join(parts)
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-
-
-class Call:
-    """One call of a script, to be sent by its digest, or by its source to a server without it."""
-
-    __slots__ = ("_script", "by_digest")
-
-    def __init__(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> None:
-        self._script = script
-        self.by_digest: Command = ("EVALSHA", script.digest, len(keys), *keys, *arguments)
-
-    @property
-    def by_source(self) -> Command:
-        """The command for a server that does not know the script; it does from then on."""
-        return ("EVAL", self._script.source, *self.by_digest[2:])
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it sends."""
-        return sum(len(word) for word in self.by_digest if isinstance(word, bytes)) + 512
 
 
 CREATE: Final = Script("record", "create")

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from redis.exceptions import NoScriptError
 
+from response_cache.errors import StoreUnavailable
 from response_cache.stores.redis_asking import GiveUp, Then, replies_to
 from response_cache.stores.redis_commit import GroupCommit
-from response_cache.stores.redis_scripts import READ, Call, Command
+from response_cache.stores.redis_scripts import READ, Command
 
 PATIENCE = 20.0
 TIMEOUT = 0.05
@@ -42,8 +43,8 @@ class Wire:
         self.waiting.pop(number)([*replies])
 
 
-def call(name: str) -> Call:
-    return Call(READ, (name,), ())
+def ask(commit: GroupCommit, name: str) -> asyncio.Future[Any]:
+    return commit.ask(READ, (name,), (), ("read %s", name))
 
 
 async def turns() -> None:
@@ -57,29 +58,30 @@ async def test_each_call_is_given_up_in_its_own_time_by_the_one_timer() -> None:
     loop = asyncio.get_running_loop()
     took: list[float] = []
 
-    async def ask(name: str) -> None:
+    async def give_up(name: str) -> None:
         began = loop.time()
-        with pytest.raises(TimeoutError):
-            await commit.ask(call(name))
+        with pytest.raises(StoreUnavailable, match=f"cannot read {name}: .* in time") as found:
+            await ask(commit, name)
+        assert isinstance(found.value.__cause__, TimeoutError)
         took.append(loop.time() - began)
 
     async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
         for name in "abc":  # each while the one before is on its way
-            tasks.create_task(ask(name))
+            tasks.create_task(give_up(name))
             await asyncio.sleep(TIMEOUT / 3)
     assert len(wire.sent) == 3
     assert wire.waiting == {}
     assert min(took) >= 0.99 * TIMEOUT
     async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:  # and again after a pause
-        tasks.create_task(ask("d"))
+        tasks.create_task(give_up("d"))
 
 
 async def test_what_finds_all_pipelines_on_their_way_goes_with_the_next() -> None:
     wire = Wire()
     commit = GroupCommit(wire.send, pipelines=1, timeout=PATIENCE)
-    first = commit.ask(call("a"))
+    first = ask(commit, "a")
     await turns()
-    others = [commit.ask(call(name)) for name in "bc"]
+    others = [ask(commit, name) for name in "bc"]
     await turns()
     assert len(wire.sent) == 1
     wire.answer(0, b"A")
@@ -92,7 +94,7 @@ async def test_what_finds_all_pipelines_on_their_way_goes_with_the_next() -> Non
 async def test_a_script_that_was_forgotten_is_taught_to_whoever_needs_it() -> None:
     wire = Wire()
     commit = GroupCommit(wire.send, pipelines=1, timeout=PATIENCE)
-    asked = [commit.ask(call(name)) for name in "ab"]
+    asked = [ask(commit, name) for name in "ab"]
     await turns()
     wire.answer(0, NoScriptError(), b"B")
     assert [command[:2] for command in wire.sent[1]] == [("EVAL", READ.source)]
@@ -103,13 +105,13 @@ async def test_a_script_that_was_forgotten_is_taught_to_whoever_needs_it() -> No
 async def test_closing_answers_all_and_gives_up_what_is_on_its_way() -> None:
     wire = Wire()
     commit = GroupCommit(wire.send, pipelines=1, timeout=PATIENCE)
-    asked = [commit.ask(call("a"))]
+    asked = [ask(commit, "a")]
     await turns()
-    asked.append(commit.ask(call("b")))
+    asked.append(ask(commit, "b"))
     await turns()
     commit.close()
     answers = await asyncio.gather(*asked, return_exceptions=True)
-    assert [type(answer) for answer in answers] == [ConnectionError, ConnectionError]
+    assert [type(answer) for answer in answers] == [StoreUnavailable, StoreUnavailable]
     assert wire.waiting == {}
 
 
@@ -128,19 +130,19 @@ async def test_a_reply_that_comes_just_when_its_asker_was_cancelled_is_nobodys()
 async def test_a_call_goes_at_once_when_the_last_pipeline_had_one_to_carry() -> None:
     wire = Wire()
     commit = GroupCommit(wire.send, pipelines=4, timeout=PATIENCE)
-    lone = commit.ask(call("a"))
+    lone = ask(commit, "a")
     assert wire.sent == []  # nobody knows yet
     await turns()
     wire.answer(0, "A")
     assert await lone == "A"
-    together = [commit.ask(call(name)) for name in "bcd"]
+    together = [ask(commit, name) for name in "bcd"]
     assert len(wire.sent) == 2  # the first of them; the others gather
     await turns()
     assert [len(commands) for commands in wire.sent] == [1, 1, 2]
     wire.answer(1, "B")
     wire.answer(2, "C", "D")
     assert await asyncio.gather(*together) == ["B", "C", "D"]
-    later = [commit.ask(call(name)) for name in "ef"]
+    later = [ask(commit, name) for name in "ef"]
     assert len(wire.sent) == 3  # the last one had company
     await turns()
     assert [len(commands) for commands in wire.sent] == [1, 1, 2, 2]
@@ -155,7 +157,7 @@ async def test_a_pipeline_does_not_outlive_its_replies() -> None:
     gc.disable()
     try:
         for number in range(3):
-            reply = commit.ask(call("a"))
+            reply = ask(commit, "a")
             await turns()
             wire.answer(number, "A")
             await reply
