@@ -171,6 +171,8 @@ class Answer:
     async def relay(self, chunks: AsyncIterable[bytes]) -> None:
         """Write each of *chunks* as it comes, which costs less than to call ``write`` for each.
 
+        What is left of them when it raises is the caller's to close.
+
         Raises:
             UpstreamStopped: the rest is not wanted.
         """

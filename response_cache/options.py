@@ -53,7 +53,7 @@ class Options(BaseModel):
     flush_burst: int = Field(default=4, ge=1)
     """Batches that may go at once after a pause, while somebody reads: no first token is late."""
     buffer_bytes: int = Field(default=16 * 2**20, ge=1)
-    """Events that wait for the store, for each response; past it the upstream is not read."""
+    """Events of each response that wait for the store, as kept; past it the upstream must wait."""
     retain_bytes: int = Field(default=64 * 2**20, ge=0)
     """Packed events kept for each running response, in case that the store loses them."""
     stop_grace: float = Field(default=0.1, ge=0)

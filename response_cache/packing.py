@@ -43,10 +43,11 @@ class Batch(Sequence[bytes]):
     def extend(self, run: Run) -> None:
         """Add a run of them; it belongs to the batch from now on."""
         self._length += run.length
-        self.size += run.size
         last = self._parts[-1] if self._parts else None
-        if not (isinstance(last, Run) and last.absorb(run)):
+        grown = last.absorb(run) if isinstance(last, Run) else 0
+        if not grown:
             self._parts.append(run)
+        self.size += grown or run.size
 
     @property
     def block(self) -> bytes:
@@ -105,7 +106,7 @@ def repacked(blocks: Iterable[bytes], most: int) -> Iterator[Batch]:
             if not isinstance(rest, Run):
                 batch.append(rest)
                 rest = None
-            elif len(rest) <= most - len(batch):
+            elif rest.length <= most - len(batch):
                 batch.extend(rest)
                 rest = None
             else:

@@ -41,22 +41,24 @@ class Run:
         self.first = first
         self.length = length
         self._lines = [lines]  # pieces of them
-        self.size = len(shape[0]) + len(shape[1]) + len(shape[2]) + len(lines)  # bytes it keeps
-
-    def __len__(self) -> int:
-        return self.length
+        before, between, after, _ = shape
+        self.size = len(before) + len(between) + len(after) + len(lines)  # bytes that it keeps
 
     def __iter__(self) -> Iterator[bytes]:
         return self.shape.filled(self.first, self._texts())
 
-    def absorb(self, other: Run) -> bool:
-        """Make *other* a part of this run if it goes on where this one ends; whether it does."""
+    def absorb(self, other: Run) -> int:
+        """Make *other* a part of this run if it goes on where this one ends.
+
+        The bytes that this one keeps more then; 0 if it does not go on.
+        """
         if other.first != self.first + self.length or other.shape != self.shape:
-            return False
+            return 0
         self.length += other.length
         self._lines += other._lines
-        self.size += sum(len(lines) + 1 for lines in other._lines)
-        return True
+        grown = sum(len(lines) + 1 for lines in other._lines)
+        self.size += grown
+        return grown
 
     def cut(self, length: int) -> tuple[Run, Run]:
         """The first *length* events, and the others; neither may be empty."""

@@ -54,7 +54,9 @@ __all__ = ("Creation", "Outcome", "Writer")
 
 logger = logging.getLogger("response_cache.writer")
 
-FIRST_SNAPSHOT: Final = 4096  # bytes of the log as kept before a snapshot only saves readers work
+FIRST_SNAPSHOT: Final = 4096
+"""Bytes of the log, as it is kept, before the first snapshot that only saves readers work."""
+
 LONGEST_BACK_OFF: Final = 0.5
 RENEWALS: Final = 3  # heartbeats in one lease
 PROMPTLY: Final = 0.8  # of an observation: what happens as often is seen in each

@@ -93,6 +93,28 @@ def test_the_size_of_a_run_is_that_of_what_it_keeps(
     assert made.size == len(kept) <= sum(map(len, made))
 
 
+@given(parts, st.integers(0, 10**6))
+def test_the_size_of_a_batch_is_that_of_its_parts(
+    found: list[bytes | tuple[Shape, list[bytes]]], at: int
+) -> None:
+    batch, _ = made(found, at)
+    again = repacked([batch.block], 10**6)
+    assert batch.size == sum(whole.size for whole in again)
+    if all(isinstance(part, bytes) for part in found):
+        assert batch.size == sum(map(len, batch))
+
+
+def test_a_run_that_goes_on_counts_what_it_adds() -> None:
+    batch = Batch()
+    batch.extend(run(DELTA, 10, [b"one", b"two"]))
+    begun = batch.size
+    batch.extend(run(DELTA, 12, [b"three"]))
+    assert batch.size == begun + len(b"\nthree")
+    assert [*batch] == [
+        event(DELTA, 10 + i, text) for i, text in enumerate((b"one", b"two", b"three"))
+    ]
+
+
 def test_runs_that_follow_each_other_become_one() -> None:
     apart = [run(DELTA, 10 + i, [b" word"]).dump() for i in range(20)]
     blocks = [pack(made([(DELTA, [b" word"])], 10 + i)[0]) for i in range(20)]

@@ -43,9 +43,14 @@ class _Asked:
     until: float
 
     def fail(self, error: BaseException) -> None:
-        if not self.reply.done():  # whoever asked may have been cancelled
-            is_trouble = isinstance(error, TROUBLE)
-            self.reply.set_exception(translated(error, self.doing) if is_trouble else error)
+        if self.reply.done():  # whoever asked was cancelled
+            return
+        if isinstance(error, TROUBLE):
+            told = translated(error, self.doing)
+            told.__cause__ = error
+            self.reply.set_exception(told)
+        else:
+            self.reply.set_exception(error)
 
 
 @dataclass(slots=True, eq=False)

@@ -50,14 +50,10 @@ _FULL: Final = "OOM command not allowed"  # wrapped as well
 
 
 def translated(error: BaseException, doing: Doing) -> StoreUnavailable:
-    """The error of the contract for *error*, its cause, which came up while *doing* something."""
-    told: StoreUnavailable
+    """The error of the contract for *error*, which came up while *doing* something."""
     if isinstance(error, exceptions.OutOfMemoryError) or _FULL in str(error):
-        told = StoreFull(f"cannot {said(doing)}: the Redis server has reached maxmemory")
-    else:
-        told = StoreUnavailable(f"cannot {said(doing)}: Redis does not serve us: {_reason(error)}")
-    told.__cause__ = error
-    return told
+        return StoreFull(f"cannot {said(doing)}: the Redis server has reached maxmemory")
+    return StoreUnavailable(f"cannot {said(doing)}: Redis does not serve us: {_reason(error)}")
 
 
 def said(doing: Doing) -> str:

@@ -76,7 +76,8 @@ class Pipe(asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether it can carry an exchange now."""
-        return self._then is None and self._transport is not None
+        transport = self._transport
+        return self._then is None and transport is not None and not transport.is_closing()
 
     def exchange(self, commands: Sequence[Command], then: Then) -> GiveUp:
         """Send *commands*, and *then* hand on their replies, an exception in the place of an error.
@@ -120,10 +121,6 @@ class Pipe(asyncio.Protocol):
         then, self._then = self._then, None
         if then is not None:
             then(replies)
-
-    def eof_received(self) -> None:
-        """See ``asyncio.Protocol``. The connection is of no use any more, and will be lost."""
-        self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""

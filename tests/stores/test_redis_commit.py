@@ -13,7 +13,7 @@ from redis.exceptions import NoScriptError
 
 from response_cache.errors import StoreUnavailable
 from response_cache.stores.redis_asking import GiveUp, Then, replies_to
-from response_cache.stores.redis_commit import GroupCommit
+from response_cache.stores.redis_commit import GroupCommit, _Pipeline
 from response_cache.stores.redis_scripts import READ, Command
 
 PATIENCE = 20.0
@@ -161,7 +161,7 @@ async def test_a_pipeline_does_not_outlive_its_replies() -> None:
             await turns()
             wire.answer(number, "A")
             await reply
-        left = [found for found in gc.get_objects() if type(found).__name__ == "_Pipeline"]
+        left = [found for found in gc.get_objects() if isinstance(found, _Pipeline)]
     finally:
         gc.enable()
     assert left == []
