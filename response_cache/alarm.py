@@ -93,9 +93,11 @@ class Alarm(ABC):
 
 
 class _AsyncioAlarm(Alarm):
-    """Two timers: one for this sleep, and one for the end that most sleeps do not reach.
+    """Two timers: one for this sleep, and one for an end that most sleeps do not come near.
 
-    The second is left as it is from sleep to sleep, and looks when it goes off.
+    The second is left as it is from sleep to sleep, and looks when it goes off. After a sleep that
+    ended early, shortly before its time, it would soon go off for nothing: such a sleep has the
+    first.
     """
 
     def __init__(self, alarms: Alarms, loop: asyncio.AbstractEventLoop) -> None:
@@ -123,7 +125,9 @@ class _AsyncioAlarm(Alarm):
         self._fall_asleep(early)
         self._sleep = self._loop.create_future()
         self._end = time
-        if self._end_timer is None or self._end_timer.when() > time:
+        if early < math.inf:
+            self._timer = self._loop.call_at(time, self.wake)
+        elif self._end_timer is None or self._end_timer.when() > time:
             self._look_at(time)
         try:
             await self._sleep
@@ -141,7 +145,7 @@ class _AsyncioAlarm(Alarm):
 
     def _look(self) -> None:
         self._end_timer = None
-        if self._sleep is None:
+        if self._sleep is None or self._timer is not None:
             return
         if self._end > self._loop.time():
             self._look_at(self._end)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from contextvars import Context
+from typing import Any, TypeVarTuple
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
 from response_cache.alarm import Alarm, Alarms
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.testing.virtual_time import VirtualLoop, virtual_backend
+
+Arguments = TypeVarTuple("Arguments")
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -121,3 +126,60 @@ async def test_who_was_cancelled_is_not_rung_for() -> None:
         await alarms.new().sleep_until(anyio.current_time() + 9.0, early=anyio.current_time())
     alarms.ring(anyio.current_time())
     assert alarms.early == float("inf")
+
+
+async def test_each_sleep_has_its_own_end_however_the_last_one_ended() -> None:
+    async with sleeping(Alarms(), (5.0, math.inf)) as (sleeper,):
+        await anyio.sleep(1.0)
+        sleeper.alarm.wake()
+        await quiet()
+        for seconds, early in ((3.0, math.inf), (9.0, math.inf), (11.0, 10.0), (20.0, math.inf)):
+            await sleeper.sleep(seconds, early)
+            assert sleeper.woke == pytest.approx(seconds)
+
+
+class TimedLoop(VirtualLoop):
+    """Remembers its timers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timers: list[asyncio.TimerHandle] = []
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Arguments], object],
+        *args: *Arguments,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        self.timers.append(super().call_at(when, callback, *args, context=context))
+        return self.timers[-1]
+
+    def goes_off_at(self, seconds: float) -> bool:
+        """Whether it woke up for a timer at that time that nobody cancelled."""
+        return seconds in [timer.when() for timer in self.timers if not timer.cancelled()]
+
+
+@pytest.mark.parametrize("first", [(5.0, 4.0), (5.0, math.inf)])
+def test_who_was_woken_early_has_no_timer_left_that_goes_off_for_nothing(
+    first: tuple[float, float],
+) -> None:
+    """On asyncio: waking the process up for nothing costs a fifth of a batch."""
+    loop = TimedLoop()
+
+    async def sleep() -> None:
+        alarms = Alarms()
+        async with sleeping(alarms, first) as (sleeper,):
+            await anyio.sleep(4.5)
+            sleeper.alarm.wake()
+            await quiet()
+            for seconds in range(10, 40, 10):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(sleeper.sleep, seconds, seconds - 4.0)
+                    await anyio.sleep(sleeper.start + seconds - 3.5 - anyio.current_time())
+                    alarms.ring(anyio.current_time())
+                assert sleeper.woke == pytest.approx(seconds - 3.5)
+            await anyio.sleep(9.0)
+
+    anyio.run(sleep, backend_options={"loop_factory": lambda: loop})
+    assert not any(map(loop.goes_off_at, (10.0, 20.0, 30.0)))
