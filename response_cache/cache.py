@@ -41,7 +41,7 @@ from response_cache.errors import (
 from response_cache.forms import FORMS, OFFICIAL, Form
 from response_cache.identity import Owner
 from response_cache.input_items import Paging, input_items, page_of
-from response_cache.job import FAR, Job
+from response_cache.job import Job
 from response_cache.jobs import RETRY_AFTER, Jobs, shutting_down
 from response_cache.lifecycle import TERMINAL, Status, Trigger
 from response_cache.options import Options
@@ -50,7 +50,7 @@ from response_cache.reading import Reading
 from response_cache.reducer import fold
 from response_cache.requests import CreateRequest, upstream_body
 from response_cache.sse import payload
-from response_cache.store import Page, Store
+from response_cache.store import FAR, Page, Store
 from response_cache.stores import store_from_url
 from response_cache.tails import PAGE_EVENTS, Tails
 

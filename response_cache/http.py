@@ -35,7 +35,6 @@ from response_cache.errors import (
 from response_cache.forms import Form
 from response_cache.identity import ANYBODY, IDS, Ids, Owner, digest, may_name_ours
 from response_cache.input_items import parse_paging
-from response_cache.job import FAR
 from response_cache.options import Options
 from response_cache.requests import (
     can_decode,
@@ -45,7 +44,7 @@ from response_cache.requests import (
     with_previous_response_id,
 )
 from response_cache.sse import DONE, KEEP_ALIVE
-from response_cache.store import Page
+from response_cache.store import FAR, Page
 
 __all__ = (
     "ABOUT_THE_BODY",

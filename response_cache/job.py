@@ -23,14 +23,13 @@ from response_cache.errors import StoreUnavailable
 from response_cache.lifecycle import Trigger
 from response_cache.options import Options
 from response_cache.recorder import BROKEN_OFF, Failure, Recorder
-from response_cache.store import Claim, Store
+from response_cache.store import FAR, Claim, Store
 from response_cache.writer import Outcome, Writer
 
 __all__ = ("Job",)
 
 logger = logging.getLogger("response_cache.job")
 
-FAR: Final = 2**53 - 1  # a sequence number that no log reaches: wait for the claim alone
 REFUSAL_WAIT: Final = 5.0  # seconds that a refusal's body may take once its headers are there
 LATE: Final = 5.0  # seconds after which an upstream that does not stop is reported
 SHUTDOWN_ALLOWANCE: Final = 2.0  # seconds for the last write of a job whose process is ending

@@ -23,7 +23,7 @@ from response_cache.closing import close_as
 from response_cache.errors import Missing, StoreUnavailable
 from response_cache.lifecycle import Trigger
 from response_cache.options import Options
-from response_cache.store import Page, Store
+from response_cache.store import FAR, Page, Store
 
 __all__ = ("Orphans",)
 
@@ -31,7 +31,6 @@ Spawn: TypeAlias = Callable[[Callable[[], Awaitable[Any]], str], None]
 """Runs something in the background for the response of an id."""
 
 _REMEMBERED: Final = 10_000
-_FAR: Final = 2**53 - 1  # a sequence number that no log reaches: events are not wanted
 _LOOKS: Final = 4  # in one observation time
 
 
@@ -113,7 +112,7 @@ class Orphans:
         while self._seen.get(id) is seen:
             await anyio.sleep(self._options.observation / _LOOKS)
             try:
-                page = await self._store.read(id, after=_FAR)
+                page = await self._store.read(id, after=FAR)
                 if page is None:
                     self._seen.pop(id, None)
                 else:

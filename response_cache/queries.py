@@ -13,8 +13,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from response_cache.errors import InvalidRequest
-from response_cache.job import FAR
-from response_cache.store import Page
+from response_cache.store import FAR, Page
 
 __all__ = ("Query", "cursor", "entity_tag", "entity_tags", "flag", "is_known", "parse", "wait")
 

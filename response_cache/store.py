@@ -33,9 +33,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
-__all__ = ("Claim", "Page", "Store", "Taken")
+__all__ = ("FAR", "Claim", "Page", "Store", "Taken")
+
+FAR: Final = 2**53 - 1
+"""A sequence number that no log reaches: for who wants no events."""
 
 
 @dataclass(slots=True)  # not frozen: those are slow to make, and each append makes one
@@ -199,11 +202,14 @@ class Store(Protocol):
         """The request as it was given to ``create``, or None when there is no record."""
         ...
 
-    async def wait(self, id: str, *, after: int, epoch: int, incarnation: str) -> None:
+    async def wait(
+        self, id: str, *, after: int, epoch: int, incarnation: str, closed: bool = False
+    ) -> None:
         """Return when there is something new, and never miss it; may also return for no reason.
 
         New is: the tail is above *after* + 1 (an event numbered above *after* exists), the epoch or
-        the incarnation differ, the record is closed or gone. Time-outs are the caller's scope.
+        the incarnation differ, the record is gone, or closed, or is open and was known to be
+        *closed*. Time-outs are the caller's scope.
         """
         ...
 

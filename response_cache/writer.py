@@ -48,7 +48,7 @@ from response_cache.options import Options
 from response_cache.pace import Pace
 from response_cache.recorder import Failure, Recorder
 from response_cache.retained import Retained
-from response_cache.store import Claim, Store
+from response_cache.store import FAR, Claim, Store
 
 __all__ = ("Creation", "Outcome", "Writer")
 
@@ -59,7 +59,6 @@ FIRST_SNAPSHOT: Final = 4096
 
 LONGEST_BACK_OFF: Final = 0.5
 RENEWALS: Final = 3  # heartbeats in one lease
-PROMPTLY: Final = 0.8  # of an observation: what happens as often is seen in each
 CREATE_ATTEMPTS: Final = 3
 
 LOST: Final = Failure("The store lost a part of this response that could not be restored.")
@@ -265,7 +264,11 @@ class Writer:
         return self.outcome
 
     async def keep(self) -> None:
-        """For one lease after the close, see to it that the store has not forgotten it."""
+        """For one lease after the close, see to it that the store has not forgotten it.
+
+        Looks as often as a heartbeat comes, and as soon as the store was away: it may be back as an
+        older copy, whose lease is over, and readers look, too.
+        """
         if (
             not self._store.can_forget
             or self._closing is None
@@ -276,15 +279,25 @@ class Writer:
             self._closing, first=self._closing.end, events=(), snapshot=None, close=False
         )
         span = min(self._options.lease, self.creation.ttl / 2)  # and not past its life
-        # Once in each observation: an older copy's lease may be over, and readers look, too.
-        renewals = max(RENEWALS, math.ceil(span / (PROMPTLY * self._options.observation)))
-        pause = span / renewals
-        for _ in range(renewals):
-            await anyio.sleep(pause)
+        until = self._time() + span
+        while (left := until - self._time()) > 0:
+            with anyio.move_on_after(min(left, span / RENEWALS)):
+                await self._until_reopened()
             try:
                 await self._commit(heartbeat)
-            except _Lost:
-                continue  # closed, as it should be, or no longer ours
+            except _Lost as lost:
+                if not isinstance(lost.__cause__, Closed):
+                    return  # it is no longer ours
+
+    async def _until_reopened(self) -> None:
+        """Return when the closed record may be open again, or gone."""
+        claim = self._claim
+        try:
+            await self._store.wait(
+                claim.id, after=FAR, epoch=claim.epoch, incarnation=claim.incarnation, closed=True
+            )
+        except StoreUnavailable:
+            return  # whoever looks now waits for it
 
     async def _until_due(self) -> None:
         """Sleep until a batch should go: new events at their pace, an end, a heartbeat.

@@ -586,6 +586,52 @@ async def test_for_one_lease_after_the_end_a_forgotten_response_is_restored() ->
         assert (list(page.events), page.closed) == (before, True)
 
 
+@pytest.mark.parametrize("newest", [None, 1])
+async def test_after_the_end_a_store_that_was_away_is_looked_at_as_soon_as_it_is_back(
+    newest: int | None,
+) -> None:
+    """An older copy's lease may be over, and then others close what was closed already."""
+    bench = Bench()
+    async with bench.writing() as tasks:
+        bench.say("a")
+        bench.complete()
+        await bench.until_over()
+        before = await bench.page()
+        tasks.start_soon(bench.writer.keep)
+        await anyio.sleep(HEARTBEAT / 10)
+        bench.store.go_down()
+        await anyio.sleep(HEARTBEAT / 4)
+        await bench.store.lose(newest)
+        bench.store.come_back()
+        await anyio.sleep(HEARTBEAT / 2)
+        page = await bench.page()
+        assert (list(page.events), page.closed) == (list(before.events), True)
+
+
+async def test_after_the_end_all_is_quiet_between_heartbeats() -> None:
+    bench = Bench()
+    async with bench.writing() as tasks:
+        bench.complete()
+        await bench.until_over()
+        bench.store.operations.clear()
+        tasks.start_soon(bench.writer.keep)
+        await anyio.sleep(2 * LEASE)
+        assert bench.store.operations == {"append": 3, "wait": 3}
+
+
+async def test_what_was_deleted_after_its_end_is_left_alone() -> None:
+    bench = Bench()
+    async with bench.writing() as tasks:
+        bench.complete()
+        await bench.until_over()
+        tasks.start_soon(bench.writer.keep)
+        await anyio.sleep(HEARTBEAT / 10)
+        bench.store.operations.clear()
+        await bench.store.truth.delete("resp_rc1")
+        await anyio.sleep(2 * LEASE)
+        assert bench.store.operations["append"] == 1
+
+
 async def test_a_response_that_expired_by_itself_is_not_brought_back() -> None:
     bench = Bench()
     object.__setattr__(bench.writer.creation, "ttl", 3.0)

@@ -154,10 +154,10 @@ class _Record:
             log_expired=now >= self.log_expires,
         )
 
-    def has_news(self, *, after: int, epoch: int, incarnation: str) -> bool:
+    def has_news(self, *, after: int, epoch: int, incarnation: str, closed: bool) -> bool:
         return (
             self.tail > after + 1
-            or self.closed
+            or self.closed != closed
             or self.epoch != epoch
             or self.incarnation != incarnation
         )
@@ -328,11 +328,15 @@ class MemoryStore:
             record = self._find(id, self._clock())
             return None if record is None else record.request
 
-    async def wait(self, id: str, *, after: int, epoch: int, incarnation: str) -> None:
+    async def wait(
+        self, id: str, *, after: int, epoch: int, incarnation: str, closed: bool = False
+    ) -> None:
         """See ``Store.wait``."""
         with self._lock:
             record = self._find(id, self._clock())
-            if record is None or record.has_news(after=after, epoch=epoch, incarnation=incarnation):
+            if record is None or record.has_news(
+                after=after, epoch=epoch, incarnation=incarnation, closed=closed
+            ):
                 return
             waiter = _Waiter(after)
             record.waiters.add(waiter)

@@ -268,7 +268,9 @@ class RedisStore:
         answer = await self._call(REQUEST, id, ("read the request of %s", id))
         return None if answer[0] != b"done" else bytes(answer[1])
 
-    async def wait(self, id: str, *, after: int, epoch: int, incarnation: str) -> None:
+    async def wait(
+        self, id: str, *, after: int, epoch: int, incarnation: str, closed: bool = False
+    ) -> None:
         """See ``Store.wait``. Also returns when wake-ups come again after they did not.
 
         That a record expired, or that a message was lost, is noticed within ``LOOK`` seconds; if
@@ -286,11 +288,16 @@ class RedisStore:
                     position = await self._position(id, news)
                 if position is None or news.is_restored(entered):
                     return
-                if position.has_news(after=after, epoch=epoch, incarnation=incarnation):
+                # The word of the end is on its way to us when our own process closed the record.
+                is_behind = known is not None and closed and not known.closed
+                if not is_behind and position.has_news(
+                    after=after, epoch=epoch, incarnation=incarnation, closed=closed
+                ):
                     if known and not was_heard:
                         news.forget()  # should the reader find none, the server knows better
                     return
-                was_heard = await news.change(look if news.is_live else self._timeout)
+                is_sure = news.is_live and not is_behind
+                was_heard = await news.change(look if is_sure else self._timeout)
                 if not was_heard:
                     news.forget()
 

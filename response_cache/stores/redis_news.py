@@ -31,11 +31,11 @@ class Position:
         epoch, tail, closed, incarnation = words
         return cls(incarnation, int(epoch), int(tail), closed == "1")
 
-    def has_news(self, *, after: int, epoch: int, incarnation: str) -> bool:
+    def has_news(self, *, after: int, epoch: int, incarnation: str, closed: bool) -> bool:
         """Whether this is more than a reader has seen (``Store.wait``)."""
         return (
             self.tail > after + 1
-            or self.closed
+            or self.closed != closed
             or (self.epoch, self.incarnation) != (epoch, incarnation)
         )
 

@@ -181,9 +181,11 @@ class SQLiteStore:
         """See ``Store.request``."""
         return await self._threads.read(lambda records: records.request(id))
 
-    async def wait(self, id: str, *, after: int, epoch: int, incarnation: str) -> None:
+    async def wait(
+        self, id: str, *, after: int, epoch: int, incarnation: str, closed: bool = False
+    ) -> None:
         """See ``Store.wait``."""
-        waiter = Waiter(after, epoch, incarnation)
+        waiter = Waiter(after, epoch, incarnation, closed)
         with self._watch.waiting(id, waiter) as is_first:
             if is_first:
                 self._threads.nudge()  # so far the writer had nothing to look for

@@ -36,18 +36,22 @@ SHARE: Final = 0.25  # of a thread's time that looking may take
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """Somebody who waits for an event numbered above *after*, or for a greater change."""
+    """Somebody who waits for an event numbered above *after*, or for a greater change.
+
+    The others are what is known to him.
+    """
 
     after: int
     epoch: int
     incarnation: str
+    closed: bool
     woken: anyio.Event = field(default_factory=anyio.Event)
 
     def has_news(self, state: State | None) -> bool:
         """Whether *state* is new to this waiter; None: the record is gone."""
         return (
             state is None
-            or state.closed
+            or state.closed != self.closed
             or state.tail > self.after + 1
             or (state.incarnation, state.epoch) != (self.incarnation, self.epoch)
         )

@@ -293,7 +293,9 @@ class Connection:
         self._require_whole()
         return await self._shared.perform("request", id, lambda store: store.request(id))
 
-    async def wait(self, id: str, *, after: int, epoch: int, incarnation: str) -> None:
+    async def wait(
+        self, id: str, *, after: int, epoch: int, incarnation: str, closed: bool = False
+    ) -> None:
         """See ``Store.wait``. Trouble with the connection is a reason to wake up, too."""
 
         async def call(store: Store) -> None:
@@ -304,7 +306,9 @@ class Connection:
                     tasks.cancel_scope.cancel()
 
                 tasks.start_soon(wake_up)
-                await store.wait(id, after=after, epoch=epoch, incarnation=incarnation)
+                await store.wait(
+                    id, after=after, epoch=epoch, incarnation=incarnation, closed=closed
+                )
                 tasks.cancel_scope.cancel()
 
         self._require_whole()

@@ -234,15 +234,27 @@ class StoreMachine(RuleBasedStateMachine):
         self.prepare(id, pause)
         self.compare("read", id, after=after, limit=limit)
 
-    @rule(id=IDS, forged=FORGED, after=st.integers(min_value=-1, max_value=12), pause=PAUSE)
-    def wait(self, id: str, forged: Callable[[Claim], Claim], after: int, pause: float) -> None:
+    @rule(
+        id=IDS,
+        forged=FORGED,
+        after=st.integers(min_value=-1, max_value=12),
+        closed=st.booleans(),
+        pause=PAUSE,
+    )
+    def wait(
+        self, id: str, forged: Callable[[Claim], Claim], after: int, closed: bool, pause: float
+    ) -> None:
         """Where there is something new, waiting for it ends at once."""
         self.prepare(id, pause)
-        seen = forged(self.claim_on(id))
-        epoch, incarnation = seen.epoch, seen.incarnation
-        if self.model.has_news(id, after=after, epoch=epoch, incarnation=incarnation):
-            waiting = self.store.wait(id, after=after, epoch=epoch, incarnation=incarnation)
-            self.run(asyncio.wait_for(waiting, timeout=30))
+        claim = forged(self.claim_on(id))
+        seen: dict[str, Any] = {
+            "after": after,
+            "epoch": claim.epoch,
+            "incarnation": claim.incarnation,
+            "closed": closed,
+        }
+        if self.model.has_news(id, **seen):
+            self.run(asyncio.wait_for(self.store.wait(id, **seen), timeout=30))
 
     @precondition(lambda self: len(self.sent) % 2 == 1)  # seldom, so that records grow old
     @rule(id=IDS, forged=st.none() | FORGED, pause=PAUSE)

@@ -154,12 +154,12 @@ class StoreModel:
         record = self.record(id)
         return None if record is None else record.request
 
-    def has_news(self, id: str, *, after: int, epoch: int, incarnation: str) -> bool:
+    def has_news(self, id: str, *, after: int, epoch: int, incarnation: str, closed: bool) -> bool:
         """Whether ``Store.wait`` must return at once."""
         record = self.record(id)
         return (
             record is None
-            or record.closed
+            or record.closed != closed
             or (record.epoch, record.incarnation) != (epoch, incarnation)
             or len(record.events) > after + 1
         )

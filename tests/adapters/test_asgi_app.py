@@ -78,11 +78,11 @@ class Watched(MemoryStore):
         self.ids.append(id)
         return await super().create(id, **options)
 
-    async def wait(self, id: str, *, after: int, epoch: int, incarnation: str) -> None:
+    async def wait(self, id: str, *, after: int, **seen: Any) -> None:
         is_reader = after < 2**40  # recorders wait for the claim alone
         self.readers += is_reader
         try:
-            await super().wait(id, after=after, epoch=epoch, incarnation=incarnation)
+            await super().wait(id, after=after, **seen)
         finally:
             self.readers -= is_reader
 

@@ -34,7 +34,7 @@ def session(file: DatabaseFile) -> Iterator[Session]:
 
 
 def waiter() -> Waiter:
-    return Waiter(after=0, epoch=1, incarnation="first")
+    return Waiter(after=0, epoch=1, incarnation="first", closed=False)
 
 
 def commit_in_another_process(file: DatabaseFile) -> None:
@@ -109,7 +109,7 @@ def test_what_is_new_to_who_waits_for_a_second_event(state: State | None, is_new
 
 def test_each_waiter_is_woken_by_the_event_that_it_waits_for() -> None:
     watch = Watch()
-    early, late = Waiter(0, 1, "first"), Waiter(1, 1, "first")
+    early, late = Waiter(0, 1, "first", closed=False), Waiter(1, 1, "first", closed=False)
     with watch.waiting("a", early), watch.waiting("a", late):
         watch.grew("a", 2)
         assert (early.woken.is_set(), late.woken.is_set()) == (True, False)

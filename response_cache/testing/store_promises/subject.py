@@ -151,7 +151,11 @@ class Subject:
         after = page.tail - 1 if after is None else after
         with anyio.fail_after(PATIENCE):
             await self.store.wait(
-                self.id, after=after, epoch=page.epoch, incarnation=page.incarnation
+                self.id,
+                after=after,
+                epoch=page.epoch,
+                incarnation=page.incarnation,
+                closed=page.closed,
             )
 
     async def delete(self, *, claim: Claim | None = None) -> bool:

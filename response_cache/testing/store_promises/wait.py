@@ -31,7 +31,13 @@ class WaitPromises(Promises):
 
     async def test_waiting_ends_at_once_when_the_record_is_closed(self, subject: Subject) -> None:
         await subject.close(await subject.create(b"0"))
-        await subject.wait(await subject.page(), after=100)
+        await subject.wait(replace(await subject.page(), closed=False), after=100)
+
+    async def test_waiting_ends_at_once_when_a_record_known_to_be_closed_is_open(
+        self, subject: Subject
+    ) -> None:
+        await subject.create(b"0")
+        await subject.wait(replace(await subject.page(), closed=True))
 
     async def test_waiting_ends_at_once_for_another_epoch(self, subject: Subject) -> None:
         await subject.create()
@@ -73,6 +79,25 @@ class WaitPromises(Promises):
             await anyio.wait_all_tasks_blocked()
             claim = await subject.append(claim, b"1")
             await _change(subject, claim, change)
+
+    async def test_who_knows_that_it_is_closed_waits_for_another_change(
+        self, subject: Subject
+    ) -> None:
+        await subject.close(await subject.create(b"0"))
+        page = await subject.page()
+        has_ended = False
+
+        async def wait() -> None:
+            nonlocal has_ended
+            await subject.wait(page, after=10**9)
+            has_ended = True
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            await subject.page()
+            assert not has_ended
+            await subject.delete()
 
     async def test_a_wait_can_be_given_up(self, subject: Subject) -> None:
         claim = await subject.create(b"0")
