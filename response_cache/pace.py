@@ -31,20 +31,10 @@ class Pace:
         self._shortest = interval
         self._longest = max(interval, longest)
         self._interval = interval
-        self.slot = interval / _SLOTS  # seconds by which a batch may go early
         self._burst = float(burst)
-        self._tokens = float(burst)
-        self._at = 0.0
-
-    def due(self, now: float) -> float:
-        """When the next batch may go, as it looks at the time *now*, and never before that."""
-        if self._shortest <= 0:
-            return now
-        self._refill(now)
-        if self._tokens >= 1.0 - _ROUNDING:
-            return now
-        slots = (now + (1.0 - self._tokens) * self._interval) / self.slot
-        return max(now, math.ceil(slots - _ROUNDING) * self.slot)
+        self._ready = -math.inf  # when the bucket has, or had, one token
+        self.due = -math.inf  # from when on the next batch may go
+        self.early = -math.inf  # from when on with whatever else happens
 
     def spend(self, now: float, took: float, *, is_watched: bool = True) -> None:
         """A batch has gone at *now*, and the store needed *took* seconds for it.
@@ -53,13 +43,14 @@ class Pace:
         """
         if self._shortest <= 0:
             return
-        self._refill(now)
-        rest = max(self._tokens - 1.0, -1.0 / _SLOTS)  # early ones make the next one late
-        self._tokens = rest if is_watched or self._is_eager else min(rest, 0.0)
-        shortest = self._shortest if is_watched else self._longest
-        self._interval = min(max(shortest, _STRETCH * took), self._longest)
-        self.slot = self._interval / _SLOTS
-
-    def _refill(self, now: float) -> None:
-        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) / self._interval)
-        self._at = now
+        tokens = min(self._burst, 1.0 + (now - self._ready) / self._interval)
+        rest = max(tokens - 1.0, -1.0 / _SLOTS)  # early ones make the next one late
+        shortest = self._shortest
+        if not is_watched:
+            shortest = self._longest
+            rest = rest if self._is_eager else min(rest, 0.0)
+        self._interval = interval = min(max(shortest, _STRETCH * took), self._longest)
+        slot = interval / _SLOTS
+        self._ready = ready = now + (1.0 - rest) * interval
+        self.due = now if ready <= now else math.ceil(ready / slot - _ROUNDING) * slot
+        self.early = self.due - slot

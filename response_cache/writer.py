@@ -183,11 +183,11 @@ class Writer:
         if self._is_pacing:
             return
         self._is_pacing = True
-        due = self._pace.due(now)
-        if due <= now:
+        pace = self._pace
+        if pace.early <= now:
             self._alarm.wake()
         else:
-            self._alarm.wake_at(due, early=due - self._pace.slot)
+            self._alarm.wake_at(pace.due, early=pace.early)
 
     def write_notes(self) -> None:
         """The recorder has notes that should not wait for the next event."""
@@ -312,8 +312,7 @@ class Writer:
             early = math.inf
             has_pending = recorder.has_pending
             if has_pending or self._expects_more:
-                due = min(due, pace.due(now))
-                early = due - pace.slot
+                due, early = min(due, pace.due), pace.early
                 self._is_pacing = True
             if due <= now or early <= now:
                 if has_pending or not self._expects_more:
