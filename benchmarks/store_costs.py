@@ -1,7 +1,7 @@
 """What does a delta cost in Redis and in CPU, ours and with LiteLLM's own polling handler?
 
 Each run records in a fresh process, alone on the server. The CPU time is that of the process less
-what sleeping and waking up for each delta costs without any work, measured in rests in between.
+what sleeping and waking up for each delta costs without any work (``benchmarks.spending``).
 """
 
 from __future__ import annotations
