@@ -205,11 +205,12 @@ class Store(Protocol):
     async def wait(
         self, id: str, *, after: int, epoch: int, incarnation: str, closed: bool = False
     ) -> None:
-        """Return when there is something new, and never miss it; may also return for no reason.
+        """Return when there is something new, and never miss it; seldom also for no reason.
 
         New is: the tail is above *after* + 1 (an event numbered above *after* exists), the epoch or
         the incarnation differ, the record is gone, or closed, or is open and was known to be
-        *closed*. Time-outs are the caller's scope.
+        *closed*. Whoever waits for a recorder asks the store each time it returns, so one that
+        returns for no reason again and again keeps both busy. Time-outs are the caller's scope.
         """
         ...
 
