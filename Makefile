@@ -7,13 +7,14 @@ READY := $(VENV)/.ready
 LITELLM := .venv-litellm
 LITELLM_READY := $(LITELLM)/.ready
 
-.PHONY: help demo test test-litellm test-litellm-alone soak check format bench bench-litellm clean
+.PHONY: help demo test test-litellm test-litellm-alone soak fuzz check format bench bench-litellm clean
 
 help:
 	@echo "make demo    run the main job: sidecar, background response, resume, cancel, delete"
 	@echo "make test    run all tests"
 	@echo "make test-litellm   run the tests with a real LiteLLM proxy, in an environment of their own"
 	@echo "make soak    run the tests of faults at their full lengths"
+	@echo "make fuzz    run the fuzzers for ten minutes each"
 	@echo "make check   format, lint and type checks"
 	@echo "make bench   run the benchmarks and print their tables"
 	@echo "make bench-litellm  run those that need LiteLLM, and draw their picture"
@@ -49,6 +50,10 @@ test-litellm-alone: $(LITELLM_READY)
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak --durations=0
+
+FUZZ_SECONDS ?= 600
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz.campaign $(FUZZ_SECONDS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
