@@ -51,7 +51,10 @@ def test_the_source_archive_builds_the_same_packages(dist: Path) -> None:
     with tarfile.open(archive) as sources:
         names = sources.getnames()
     assert any(name.endswith("/response_cache/py.typed") for name in names)
-    assert not any("/.venv/" in name or name.endswith(".jsonl") for name in names)
+    assert any(name.endswith("/tests/data/MANIFEST.json") for name in names)
+    assert not any("/.venv/" in name for name in names)
+    made = re.compile(r".*/tests/data/streams/[\w-]+\.jsonl")
+    assert all(made.fullmatch(name) for name in names if name.endswith(".jsonl"))
 
 
 def test_it_imports_without_any_extra(dist: Path, tmp_path: Path) -> None:
