@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from response_cache.codec import MAX_DEPTH, dump, load, renumber
-from tests.shared_data import CORPUS, require_shared
+from tests.data import STREAMS
 
 # Texts that look like the members which renumber searches for.
 LOOKALIKES = st.sampled_from(
@@ -278,8 +278,7 @@ def test_unusual_events_are_written_anew_as_strict_json(data: bytes) -> None:
 
 
 def test_every_recorded_event_keeps_its_meaning_under_a_new_number() -> None:
-    require_shared()
-    recordings = sorted((CORPUS / "streams").glob("*.jsonl"))
+    recordings = sorted(STREAMS.glob("*.jsonl"))
     assert recordings
     for recording in recordings:
         for line in filter(None, recording.read_bytes().splitlines()):

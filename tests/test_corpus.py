@@ -30,17 +30,16 @@ from response_cache.store import Page
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
-from tests.shared_data import CORPUS, REFERENCE, require_shared
+from tests.data import RAW, STREAMS, table
 from tests.test_reducer import interpret
 
-STREAMS: Final = CORPUS / "streams"
-RAW: Final = CORPUS / "raw"
 NAMES: Final = sorted(path.stem for path in STREAMS.glob("*.jsonl"))
+EDITED_BODY: Final = "text-no-final-blank-line.sse"
 BACKENDS: Final = ("asyncio", "trio")
 
 EACH: Final = pytest.mark.parametrize(
     ("name", "anyio_backend"),
-    [pytest.param(name, BACKENDS[i % 2], id=name) for i, name in enumerate(NAMES or ["absent"])],
+    [pytest.param(name, BACKENDS[i % 2], id=name) for i, name in enumerate(NAMES)],
 )
 """Each stream, on the event loops in turn: what the loop changes is tested elsewhere."""
 
@@ -58,11 +57,6 @@ REQUEST: Final = {
 
 TERMINAL: Final = ("response.completed", "response.incomplete", "response.failed")
 LIFECYCLE: Final = ("response.created", "response.queued", "response.in_progress", *TERMINAL)
-
-
-@pytest.fixture(autouse=True)
-def _shared() -> None:
-    require_shared()
 
 
 # The recordings.
@@ -89,8 +83,7 @@ class Recording:
 
 @cache
 def manifest() -> dict[str, JsonObject]:
-    rows = json.loads((CORPUS / "MANIFEST.json").read_text(encoding="utf-8"))["streams"]
-    return {row["file"].removesuffix(".jsonl"): row for row in rows}
+    return {row["file"].removesuffix(".jsonl"): row for row in table("MANIFEST")["streams"]}
 
 
 @cache
@@ -102,8 +95,8 @@ def recording(name: str) -> Recording:
 
 @cache
 def reference() -> dict[str, JsonObject]:
-    table = json.loads((REFERENCE / "events.json").read_text(encoding="utf-8"))
-    return {row["type"]: row for row in [*table["events"], *table["not_in_package"]]}
+    events = table("events")
+    return {row["type"]: row for row in [*events["events"], *events["not_in_package"]]}
 
 
 # How upstreams write events.
@@ -445,19 +438,19 @@ def test_no_real_end_is_so_short_that_it_would_be_seen_late() -> None:
 
 @pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS)
 async def test_every_way_of_writing_events_is_read_alike(framing: Framing) -> None:
-    recorded = recording("langchain-ai-langchain--code_interpreter")
+    recorded = recording("openai-code-interpreter-reasoning-2")
     async with recording_stack() as stack:
         told = await stack.played(recorded, framing)
         assert_agreement(told, stack.created, recorded)
         assert_same_events((await stack.replay())[3:-1], recorded, stack.id)
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in RAW.glob("*.sse")) or ["absent"])
+@pytest.mark.parametrize("name", sorted(path.name for path in RAW.glob("*.sse")))
 async def test_a_body_is_recorded_as_it_was_on_the_wire(name: str) -> None:
     body = (RAW / name).read_bytes()
     lines = [line.removeprefix(b"data: ") for line in body.split(b"\n") if line[:6] == b"data: "]
     events = [json.loads(line) for line in lines if line != b"[DONE]"]
-    recorded = Recording(name, is_edited="no-final-blank-line" in name, events=events)
+    recorded = Recording(name, is_edited=name == EDITED_BODY, events=events)
     async with recording_stack() as stack:
         await stack.player.say.send(body)
         await stack.player.say.aclose()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from typing import Any, get_args
 from urllib.parse import parse_qs
 
@@ -17,7 +16,7 @@ from pydantic import TypeAdapter
 
 from response_cache.errors import InvalidRequest
 from response_cache.input_items import Paging, input_items, page_of, parse_paging
-from tests.shared_data import REFERENCE, require_shared
+from tests.data import table
 
 ID = "resp_1"
 
@@ -109,14 +108,8 @@ def test_entries_that_are_no_objects_stand_for_no_item() -> None:
 
 
 def test_minted_ids_carry_the_prefixes_of_their_types() -> None:
-    require_shared()
-    reference = json.loads((REFERENCE / "response-object.json").read_text())
-    prefixes = {
-        kind: prefix.split(" ")[0]
-        for kind, prefix in reference["id_prefixes_seen"].items()
-        if kind != "response"
-    }
-    for kind, prefix in prefixes.items():
+    prefixes = table("response")["id_prefixes"]
+    for kind, prefix in prefixes.items() - {("response", "resp_")}:
         minted = only_item({"type": kind})["id"]
         assert minted.startswith(prefix)
         assert len(bytes.fromhex(minted.removeprefix(prefix))) == 24

@@ -17,7 +17,7 @@ from response_cache.events import EVENTS, LIFECYCLE, TERMINAL
 from response_cache.operations import MAX_AHEAD
 from response_cache.reducer import Fold, fold
 from response_cache.testing.strategies import valid_streams
-from tests.shared_data import CORPUS, REFERENCE, require_shared
+from tests.data import STREAMS, table
 
 Stream = list[JsonObject]
 
@@ -28,9 +28,8 @@ Stream = list[JsonObject]
 @pytest.fixture(scope="module")
 def reference() -> dict[str, JsonObject]:
     """The rows of the reference table, by type."""
-    require_shared()
-    table = json.loads((REFERENCE / "events.json").read_text(encoding="utf-8"))
-    return {row["type"]: row for row in [*table["events"], *table["not_in_package"]]}
+    events = table("events")
+    return {row["type"]: row for row in [*events["events"], *events["not_in_package"]]}
 
 
 def interpret(rows: dict[str, JsonObject], snapshot: JsonObject, event: JsonObject) -> JsonObject:
@@ -657,29 +656,26 @@ def test_unknown_fields_survive() -> None:
     assert folded.response() == {"output": [item], "vendor": 1}
 
 
-# Recorded streams. What may be expected of them is said in the corpus's README, section by section.
+# Recorded streams. What may be expected of them is said in tests/data/README.md, by these numbers.
 
 CUT = "edited"  # in `origin`: only good for robustness
 VOLATILE = frozenset({"encrypted_content", "fingerprint"})  # made anew at each serialisation (1)
 TOLD_AT_THE_END = {
     # Ids that rotate (4), ids that were made up (8), and tools that no event brings (6).
-    "0xPlaygrounds-rig--copilot-reasoning_roundtrip-streaming--0.jsonl": {"id"},
-    "pydantic-pydantic-ai--openai_responses_raw_cot_stream_openrouter.jsonl": {"id"},
-    "praxis-proxy-ai--vllm-responses-native-basic-stream--0.jsonl": {"id", "summary"},
-    "pydantic-pydantic-ai--openai_responses_model_mcp_list_tools_stream_backfills_missing_results"
-    ".jsonl": {"tools"},
+    "copilot-reasoning.jsonl": {"id"},
+    "openrouter-reasoning-text.jsonl": {"id"},
+    "vllm-text.jsonl": {"id", "summary"},
+    "openai-mcp-list-tools.jsonl": {"tools"},
 }
 """Streams whose last event says of these fields what none before it said."""
 
 
 def _streams() -> list[tuple[JsonObject, Stream]]:
-    require_shared()
-    manifest = json.loads((CORPUS / "MANIFEST.json").read_text(encoding="utf-8"))
-    return [(entry, _stream(entry["file"])) for entry in manifest["streams"]]
+    return [(entry, _stream(entry["file"])) for entry in table("MANIFEST")["streams"]]
 
 
 def _stream(name: str) -> Stream:
-    text = (CORPUS / "streams" / name).read_text(encoding="utf-8")
+    text = (STREAMS / name).read_text(encoding="utf-8")
     return [json.loads(line) for line in text.split("\n") if line]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from response_cache.codec import load
 from response_cache.sse import DONE, KEEP_ALIVE, Decoder, ServerSentEvent, frame, payload
-from tests.shared_data import CORPUS, require_shared
+from tests.data import RAW, SERVERS
 
 LINE_ENDS = st.sampled_from(["\n", "\r", "\r\n"])
 NAMES = st.sampled_from(["data", "event", "id", "retry", "", "dat", "data ", "Data"])
@@ -51,10 +51,9 @@ def by_oracle(body: bytes) -> list[ServerSentEvent]:
 
 
 def recorded_bodies() -> list[Path]:
-    require_shared()
-    bodies = sorted((CORPUS / "raw").iterdir())
+    bodies = [*RAW.glob("*.sse"), *SERVERS.glob("*.sse")]
     assert bodies
-    return bodies
+    return sorted(bodies)
 
 
 @given(BODIES)
