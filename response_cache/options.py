@@ -45,7 +45,7 @@ class Options(BaseModel):
     take_lease: float = Field(default=5.0, gt=0)
     """The short lease of whoever takes a response in order to close it."""
     observation: float = Field(default=2.0, gt=0)
-    """An orphan is closed only when it was seen orphaned twice, at least this far apart."""
+    """How late a heartbeat may be: an orphan is closed after a watch of ``lease`` / 3 and this."""
     flush_interval: float | None = Field(default=None, ge=0)
     """Time between two batches of one response; None for what suits the store."""
     max_flush_interval: float = Field(default=0.2, ge=0)

@@ -1,12 +1,15 @@
 """Closing what a dead worker left behind, without ever killing what is alive.
 
-Whoever reads an orphan closes it as failed. But a store that was away makes live responses look
-orphaned for a moment, until their recorders renew. So a process closes an orphan only after it has
-itself seen it orphaned, under the same incarnation and epoch, at two reads at least
-``observation`` apart, with every read in between answered; and never one that it records itself.
+Whoever reads an orphan closes it as failed, but a response that looks orphaned may be alive: the
+store was away, or the wall clock by which it judges leases was set forward. Either lasts until the
+recorder renews, which is due a third of a lease after the last time, and arrives within
+``observation``. So a process that sees an orphan watches it for that long by its own monotonic
+clock, and closes it only when every look was answered and found the same claim and the same tail,
+still orphaned; never one that it records itself. A renewal in the middle ends the watch, and the
+next one begins anew, however often the clock is set. So does a gap between two looks: the process
+did not run then, and perhaps the recorder did not either (a container that was paused).
 
-After the first sighting the process goes on looking by itself. So the store is known to have
-answered all the time, and the end does not wait for the next client to ask.
+The looks are the watch's own, so the end does not wait for the next client to ask.
 """
 
 from __future__ import annotations
@@ -24,8 +27,9 @@ from response_cache.errors import Missing, StoreUnavailable
 from response_cache.lifecycle import Trigger
 from response_cache.options import Options
 from response_cache.store import FAR, Page, Store
+from response_cache.writer import RENEWALS
 
-__all__ = ("Orphans",)
+__all__ = ("Orphans", "watch_time")
 
 Spawn: TypeAlias = Callable[[Callable[[], Awaitable[Any]], str], None]
 """Runs something in the background for the response of an id."""
@@ -34,11 +38,27 @@ _REMEMBERED: Final = 10_000
 _LOOKS: Final = 4  # in one observation time
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sighting:
+def watch_time(options: Options) -> float:
+    """Seconds in which a living recorder is heard from, if the store answers."""
+    return options.lease / RENEWALS + options.observation
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """One orphan, as it was when it was first seen."""
+
     incarnation: str
     epoch: int
-    at: float
+    tail: int
+    began: float
+    looked: float  # when the last look was answered
+
+    def is_of(self, page: Page) -> bool:
+        return (self.incarnation, self.epoch, self.tail) == (
+            page.incarnation,
+            page.epoch,
+            page.tail,
+        )
 
 
 class Orphans:
@@ -59,63 +79,67 @@ class Orphans:
         self._now = now
         self._is_ours = is_ours
         self._spawn = spawn
-        self._seen: LRUCache[str, _Sighting] = LRUCache(_REMEMBERED)
+        self._watches: LRUCache[str, _Watch] = LRUCache(_REMEMBERED)
 
     @property
     def observed(self) -> int:
         """How many responses have been seen orphaned and not settled since."""
-        return len(self._seen)
+        return len(self._watches)
 
     def forget_all(self) -> None:
         """The store did not answer: what was seen before proves nothing any more."""
-        self._seen.clear()
+        self._watches.clear()
 
-    def has_nothing_on(self, page: Page) -> bool:
-        """Whether *page* is not orphaned and nothing else is suspected, so need not be settled."""
-        return not page.orphaned and not self._seen
+    def note(self, page: Page) -> None:
+        """Begin to watch *page*, if it is orphaned; end the watch, if it is not.
 
-    async def settle(self, page: Page) -> Page | None:
-        """*page*, or what it became when its response had to be closed; None when it is gone.
-
-        *page* must have been read just now. Raises ``StoreUnavailable``.
+        *page* must have been read just now.
         """
         if not page.orphaned or self._is_ours(page):
-            if self._seen:
-                self._seen.pop(page.id, None)
-            return page
-        if not self._is_proven(page):
-            return page
-        self._seen.pop(page.id, None)
+            if self._watches:
+                self._watches.pop(page.id, None)
+            return
+        watch = self._watches.get(page.id)
+        if watch is None or not watch.is_of(page):
+            now = anyio.current_time()
+            watch = _Watch(page.incarnation, page.epoch, page.tail, now, now)
+            self._watches[page.id] = watch
+            self._spawn(partial(self._keep_watch, page.id, watch), page.id)
+
+    async def _keep_watch(self, id: str, watch: _Watch) -> None:
+        """Look again and again until *watch* has proved its orphan dead, or is over."""
         try:
-            return await close_as(
+            while self._watches.get(id) is watch:
+                await anyio.sleep(self._options.observation / _LOOKS)
+                if await self._is_proven(id, watch):
+                    del self._watches[id]
+                    await self._close(id)
+        except StoreUnavailable:
+            self.forget_all()
+
+    async def _is_proven(self, id: str, watch: _Watch) -> bool:
+        asked = anyio.current_time()
+        page = await self._store.read(id, after=FAR)
+        answered = anyio.current_time()
+        if page is None:
+            self._watches.pop(id, None)
+            return False
+        self.note(page)
+        if answered - watch.looked > self._options.observation:
+            watch.began = answered
+        watch.looked = answered
+        is_over = asked - watch.began >= watch_time(self._options)
+        return is_over and self._watches.get(id) is watch
+
+    async def _close(self, id: str) -> None:
+        try:
+            await close_as(
                 Trigger.EXPIRE,
-                page.id,
+                id,
                 store=self._store,
                 options=self._options,
                 now=self._now,
                 only_orphaned=True,
             )
         except Missing:
-            return None
-
-    def _is_proven(self, page: Page) -> bool:
-        now = anyio.current_time()
-        seen = self._seen.get(page.id)
-        if seen is None or (seen.incarnation, seen.epoch) != (page.incarnation, page.epoch):
-            seen = self._seen[page.id] = _Sighting(page.incarnation, page.epoch, now)
-            self._spawn(partial(self._watch, page.id, seen), page.id)
-            return False
-        return now - seen.at >= self._options.observation
-
-    async def _watch(self, id: str, seen: _Sighting) -> None:
-        """Look again and again until what was *seen* is settled, or is no longer what was seen."""
-        while self._seen.get(id) is seen:
-            await anyio.sleep(self._options.observation / _LOOKS)
-            try:
-                page = await self._store.read(id, after=FAR)
-                if page is None:
-                    self._seen.pop(id, None)
-                else:
-                    await self.settle(page)
-            except StoreUnavailable:
-                self.forget_all()
+            return  # it was deleted meanwhile

@@ -1,4 +1,4 @@
-"""Reads of the store on behalf of clients: every page is judged for orphans before it is used."""
+"""Reads of the store on behalf of clients: every page that looks orphaned is watched from then on."""
 
 from __future__ import annotations
 
@@ -24,22 +24,19 @@ class Reading:
     async def page(
         self, id: str, *, after: int | None = None, limit: int | None = None
     ) -> Page | None:
-        """``Store.read``, but an orphan that is proven one is closed first.
+        """``Store.read``; what is orphaned is ended in the background, when it is proven dead.
 
         Raises:
             StoreUnavailable: the store does not answer.
         """
         try:
             page = await self._store.read(id, after=after, limit=limit)
-            if page is None or self._orphans.has_nothing_on(page):
-                return page
-            settled = await self._orphans.settle(page)
-            if settled is page or settled is None:
-                return settled
-            return await self._store.read(id, after=after, limit=limit)
         except StoreUnavailable:
             self._orphans.forget_all()
             raise
+        if page is not None:
+            self._orphans.note(page)
+        return page
 
     async def change(self, page: Page, *, after: int | None = None) -> None:
         """Return when the response has moved on from *page* (or from *after*), or for no reason."""

@@ -21,7 +21,10 @@ A repeated create, a repeated batch, a heartbeat and a take all renew the lease;
 one can be repeated: ``create`` by its incarnation, ``append`` by its batch token and the claim's
 tail, ``take`` because a second take only raises the epoch once more, ``delete`` by its tombstone.
 
-**Time** is the store's own: it judges leases and expiry when it is asked, never by a sweep.
+**Time** is the store's own: it judges leases and expiry when it is asked, never by a sweep. Its
+clock may be set, so an orphaned record proves nobody dead: whoever closes it watches it first. A
+lease that ends more than twice its length from now was given before the clock was set back, and
+counts as run out.
 While a record is open, all of it expires ``max(ttl, 4 x lease)`` after the last renewal, so a
 response that is being recorded never does. Once closed, the record lives for ``ttl`` and its log
 for ``stream_ttl``.
@@ -72,7 +75,7 @@ class Page:
     events: Sequence[bytes]
     tail: int
     closed: bool
-    orphaned: bool  # open, and the lease has run out by the store's clock
+    orphaned: bool  # open, and without a lease by the store's clock
     log_expired: bool  # closed longer than stream_ttl ago: the events are gone
 
 

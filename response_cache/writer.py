@@ -50,7 +50,7 @@ from response_cache.recorder import Failure, Recorder
 from response_cache.retained import Retained
 from response_cache.store import FAR, Claim, Store
 
-__all__ = ("Creation", "Outcome", "Writer")
+__all__ = ("RENEWALS", "Creation", "Outcome", "Writer")
 
 logger = logging.getLogger("response_cache.writer")
 
@@ -58,7 +58,11 @@ FIRST_SNAPSHOT: Final = 4096
 """Bytes of the log, as it is kept, before the first snapshot that only saves readers work."""
 
 LONGEST_BACK_OFF: Final = 0.5
-RENEWALS: Final = 3  # heartbeats in one lease
+RENEWALS: Final = 3
+"""Heartbeats in one lease."""
+
+LEAST_LIFE: Final = 60.0
+"""Seconds for which an open record outlives a renewal at least: a wall clock may be set forward."""
 CREATE_ATTEMPTS: Final = 3
 
 LOST: Final = Failure("The store lost a part of this response that could not be restored.")
@@ -413,7 +417,7 @@ class Writer:
             status=batch.status,
             notes=batch.notes,
             lease=self._options.lease,
-            ttl=self.creation.ttl,
+            ttl=self.creation.ttl if batch.close else self._open_ttl,
             stream_ttl=self.creation.stream_ttl,
         )
 
@@ -476,7 +480,7 @@ class Writer:
             events=creation.events,
             status=creation.status,
             lease=self._options.lease,
-            ttl=creation.ttl,
+            ttl=self._open_ttl,
         )
 
     async def _create_again(self) -> None:
@@ -495,6 +499,10 @@ class Writer:
             else:
                 logger.warning("%s: the store lost it; created again", self._claim.id)
                 return
+
+    @property
+    def _open_ttl(self) -> float:
+        return max(self.creation.ttl, LEAST_LIFE)
 
     def _may_be_forgotten(self) -> bool:
         """Whether a tombstone may have come and gone since the store last acknowledged."""

@@ -27,6 +27,7 @@ from response_cache.errors import (
 from response_cache.identity import ANYBODY, Owner
 from response_cache.input_items import Paging
 from response_cache.options import Options
+from response_cache.orphans import watch_time
 from response_cache.requests import create_request
 from response_cache.store import Claim, Page
 from response_cache.stores.memory import MemoryStore
@@ -37,6 +38,7 @@ BODY = {"model": "m", "input": "hi", "background": True}
 WORD = {"type": "acme:word"}
 COMPLETED = {"type": "response.completed", "response": {"id": "resp_up", "output": []}}
 FIRST_PAGE = Paging(limit=20, order="desc", after=None)
+END_OF_THE_DEAD = 6.0 + watch_time(Options(lease=6.0)) + 2.0  # lease, watch, looks
 ALICE, BOB, ADMIN = Owner("alice"), Owner("bob"), Owner("root", is_admin=True)
 
 
@@ -235,7 +237,7 @@ async def test_the_response_of_a_crashed_process_is_closed_and_its_streams_end(
             tasks.start_soon(reader.run)
             await anyio.sleep(1)
             world.processes[0].crash()
-            with anyio.move_on_after(6 + 2 * 2):
+            with anyio.move_on_after(END_OF_THE_DEAD):
                 await anyio.sleep_forever()
             assert reader.is_done
         assert reader.events[-1]["response"]["status"] == "failed"
@@ -348,7 +350,7 @@ async def test_a_crashed_first_one_ends_the_wait_of_a_joiner(shared: FaultyStore
         with anyio.move_on_after(0.1):
             await world.ask(slow, key="k")
         world.processes[0].crash()
-        with anyio.fail_after(6 + 2 * 2):
+        with anyio.fail_after(END_OF_THE_DEAD):
             created = await world.ask(ScriptedAnswer(), cache=world.other, key="k")
         assert isinstance(created, Created)
         assert load(created.body)["status"] == "failed"
@@ -532,7 +534,7 @@ async def test_an_internal_error_ends_one_response_and_no_other(
         store.poisoned = ""
         await anyio.sleep(6)
         await cache.retrieve(ids[0], ANYBODY)
-        await anyio.sleep(2)
+        await anyio.sleep(END_OF_THE_DEAD - 6)
         assert status_of(await cache.retrieve(ids[0], ANYBODY)) == "failed"
     assert "an internal error" in caplog.text
 

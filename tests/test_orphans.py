@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 from response_cache.codec import load
 from response_cache.errors import StoreUnavailable
 from response_cache.options import Options
-from response_cache.orphans import Orphans
+from response_cache.orphans import Orphans, watch_time
 from response_cache.reading import Reading
 from response_cache.recorder import Recorder
 from response_cache.sse import payload
@@ -21,7 +21,9 @@ from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import Connection, Fault, FaultyStore
 from response_cache.testing.virtual_time import virtual_backend
 
-OPTIONS = Options(lease=6.0, observation=2.0)
+OPTIONS = Options(lease=12.0, observation=2.0)
+WATCH = watch_time(OPTIONS)
+LOOK = OPTIONS.observation / 4  # the pause between two looks, and a little more than the watch
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -38,8 +40,8 @@ class Ward:
         self.ours: set[str] = set()
         self.reading, self.orphans = self.reader()
 
-    def reader(self) -> tuple[Reading, Orphans]:
-        store = Connection(self.shared)
+    def reader(self, store: Connection | None = None) -> tuple[Reading, Orphans]:
+        store = store or Connection(self.shared)
         orphans = Orphans(
             store,
             OPTIONS,
@@ -86,15 +88,17 @@ async def ward() -> AsyncGenerator[Ward]:
         tasks.cancel_scope.cancel()
 
 
-async def test_an_orphan_is_closed_at_the_second_sighting_and_not_before_the_time(
-    ward: Ward,
-) -> None:
+def test_the_watch_is_what_a_heartbeat_takes_that_is_due_and_late() -> None:
+    assert watch_time(Options()) == 15 / 3 + 2
+
+
+async def test_an_orphan_is_closed_after_a_whole_watch_and_not_before(ward: Ward) -> None:
     await ward.create()
     await anyio.sleep(OPTIONS.lease)
     assert (await ward.read()).orphaned
-    await anyio.sleep(OPTIONS.observation - 0.1)
+    await anyio.sleep(WATCH - 0.1)
     assert not (await ward.read()).closed
-    await anyio.sleep(0.2)
+    await anyio.sleep(LOOK)
     page = await ward.read()
     assert (page.closed, page.status) == (True, "failed")
     assert "worker" in load(page.snapshot or b"")["error"]["message"]
@@ -104,13 +108,13 @@ async def test_a_read_from_a_cursor_gets_the_end_that_it_brought_about(ward: War
     await ward.create()
     await anyio.sleep(OPTIONS.lease)
     await ward.read()
-    await anyio.sleep(OPTIONS.observation + 0.1)
+    await anyio.sleep(WATCH + LOOK)
     page = await ward.reading.page("resp_rc1", after=1)
     assert page is not None
     assert [load(payload(event))["type"] for event in page.events] == ["response.failed"]
 
 
-async def test_who_is_renewed_between_two_sightings_begins_anew(ward: Ward) -> None:
+async def test_who_is_renewed_during_the_watch_is_watched_anew(ward: Ward) -> None:
     claim = await ward.create()
     await anyio.sleep(OPTIONS.lease)
     assert (await ward.read()).orphaned
@@ -118,10 +122,12 @@ async def test_who_is_renewed_between_two_sightings_begins_anew(ward: Ward) -> N
     assert not (await ward.read()).orphaned
     await anyio.sleep(OPTIONS.lease)
     assert not (await ward.read()).closed
+    await anyio.sleep(WATCH - 0.1)
+    assert not (await ward.read()).closed
 
 
 @pytest.mark.parametrize("changed", ["incarnation", "epoch"])
-async def test_sightings_of_different_claims_prove_nothing(ward: Ward, changed: str) -> None:
+async def test_looks_at_different_claims_prove_nothing(ward: Ward, changed: str) -> None:
     await ward.create()
     await anyio.sleep(OPTIONS.lease)
     await ward.read()
@@ -133,11 +139,11 @@ async def test_sightings_of_different_claims_prove_nothing(ward: Ward, changed: 
         await ward.shared.truth.take("resp_rc1", lease=OPTIONS.lease)
     await anyio.sleep(OPTIONS.lease)
     assert not (await ward.read()).closed
-    await anyio.sleep(OPTIONS.observation + 0.1)
+    await anyio.sleep(WATCH + LOOK)
     assert (await ward.read()).closed
 
 
-async def test_an_outage_between_two_sightings_begins_the_observation_anew(ward: Ward) -> None:
+async def test_an_outage_between_two_looks_begins_the_watch_anew(ward: Ward) -> None:
     claim = await ward.create()
     await anyio.sleep(OPTIONS.lease)
     await ward.read()
@@ -148,7 +154,7 @@ async def test_an_outage_between_two_sightings_begins_the_observation_anew(ward:
     ward.shared.come_back()
     assert not (await ward.read()).closed
     await ward.renew(claim)  # as a living recorder does on every reconnect
-    await anyio.sleep(OPTIONS.observation)
+    await anyio.sleep(WATCH)
     assert not (await ward.read()).orphaned
 
 
@@ -168,7 +174,7 @@ async def test_one_that_was_renewed_just_before_the_take_is_left_alone(ward: War
     await anyio.sleep(OPTIONS.lease)
     await ward.read()
     ward.shared.plan("take", Fault.SLOW)
-    await anyio.sleep(OPTIONS.observation + 0.5)
+    await anyio.sleep(WATCH + LOOK)
     await ward.renew(claim)
     await anyio.sleep(1)
     assert ward.shared.operations["take"] == 1
@@ -176,11 +182,11 @@ async def test_one_that_was_renewed_just_before_the_take_is_left_alone(ward: War
     assert (page.closed, page.orphaned, page.epoch) == (False, False, 1)
 
 
-async def test_one_sighting_is_enough_when_nobody_asks_again(ward: Ward) -> None:
+async def test_one_reader_is_enough_when_nobody_asks_again(ward: Ward) -> None:
     await ward.create()
     await anyio.sleep(OPTIONS.lease)
     await ward.read()
-    await anyio.sleep(OPTIONS.observation + 0.1)
+    await anyio.sleep(WATCH + LOOK)
     page = await ward.shared.truth.read("resp_rc1")
     assert page is not None
     assert (page.closed, page.status) == (True, "failed")
@@ -194,7 +200,7 @@ async def test_two_moments_between_outages_prove_nothing_however_far_apart(ward:
         ward.shared.come_back()
         assert not (await ward.read()).closed
     await ward.renew(claim)
-    await anyio.sleep(OPTIONS.observation + 0.1)
+    await anyio.sleep(WATCH + LOOK)
     page = await ward.read()
     assert (page.closed, page.orphaned) == (False, False)
 
@@ -207,7 +213,7 @@ async def test_of_many_readers_exactly_one_closes(ward: Ward) -> None:
 
     async def read_twice(reading: Reading) -> None:
         await reading.page("resp_rc1")
-        await anyio.sleep(OPTIONS.observation)
+        await anyio.sleep(WATCH + LOOK)
         pages.append(await reading.page("resp_rc1"))
 
     async with anyio.create_task_group() as tasks:
@@ -226,7 +232,7 @@ async def test_one_that_is_gone_by_then_is_gone(ward: Ward) -> None:
     await anyio.sleep(OPTIONS.lease)
     await ward.read()
     ward.shared.plan("take", Fault.SLOW)
-    await anyio.sleep(OPTIONS.observation + 0.5)
+    await anyio.sleep(WATCH + LOOK)
     await ward.shared.truth.delete("resp_rc1")
     await anyio.sleep(1)
     assert ward.shared.operations["take"] == 1
@@ -241,11 +247,11 @@ async def test_a_closer_that_gets_no_answer_leaves_an_orphan_that_the_next_one_c
     await anyio.sleep(OPTIONS.lease)
     await ward.read()
     ward.shared.plan("append", *[Fault.BEFORE] * 3)
-    await anyio.sleep(OPTIONS.observation + 1)
+    await anyio.sleep(WATCH + LOOK)
     assert not (await ward.read()).closed
     await anyio.sleep(OPTIONS.take_lease)
     await ward.read()
-    await anyio.sleep(OPTIONS.observation + 0.1)
+    await anyio.sleep(WATCH + LOOK)
     assert (await ward.read()).closed
 
 
@@ -257,7 +263,102 @@ async def test_what_was_seen_is_forgotten_when_it_is_over(ward: Ward) -> None:
         if number % 2:
             await ward.renew(claim)
         else:
-            await anyio.sleep(OPTIONS.observation)
+            await anyio.sleep(WATCH)
         await ward.shared.lose()
-    await anyio.sleep(OPTIONS.observation)
+    await anyio.sleep(WATCH)
     assert ward.orphans.observed == 0
+
+
+# The clock of the store is set. A recorder that lives renews each third of its lease.
+
+
+async def recorded(ward: Ward, claim: Claim) -> None:
+    """Be a recorder whose upstream is silent."""
+    while True:
+        await anyio.sleep(OPTIONS.lease / 3)
+        await ward.renew(claim)
+
+
+@pytest.mark.parametrize("seconds", [30.0, -30.0, 900.0])
+@pytest.mark.parametrize("since_renewal", [0.01, 1.0, 3.9])
+async def test_a_step_of_the_clock_kills_nobody_who_lives(
+    ward: Ward, seconds: float, since_renewal: float
+) -> None:
+    claim = await ward.create()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(recorded, ward, claim)
+        await anyio.sleep(OPTIONS.lease + since_renewal)
+        ward.shared.step_clock(seconds)
+        assert (await ward.read()).orphaned
+        await anyio.sleep(WATCH + OPTIONS.lease)
+        page = await ward.read()
+        assert (page.closed, page.orphaned, page.epoch) == (False, False, 1)
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("pause", [0.3, 1.1, 2.0, 2.5, 3.1])
+async def test_nor_do_many_steps_in_any_rhythm(ward: Ward, pause: float) -> None:
+    claim = await ward.create()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(recorded, ward, claim)
+        for number in range(60):
+            ward.shared.step_clock(-20 if number % 3 == 2 else 10)
+            await ward.read()
+            await anyio.sleep(pause)
+            assert not (await ward.read()).closed
+        tasks.cancel_scope.cancel()
+
+
+async def test_what_grows_between_two_looks_lives_however_old_its_lease(ward: Ward) -> None:
+    claim = await ward.create()
+    for number in range(30):
+        claim = await ward.shared.truth.append(
+            claim, [b"event"], batch=str(number), lease=OPTIONS.lease, ttl=1000.0
+        )
+        ward.shared.step_clock(20)  # before anybody has seen it renewed
+        assert (await ward.read()).orphaned
+        await anyio.sleep(OPTIONS.observation / 2)
+    assert not (await ward.read()).closed
+
+
+@pytest.mark.parametrize("seconds", [30.0, 5.0, -5.0, -30.0, -900.0])
+async def test_who_is_dead_is_closed_soon_however_the_clock_was_set(
+    ward: Ward, seconds: float
+) -> None:
+    await ward.create()
+    ward.shared.step_clock(seconds)
+    with anyio.fail_after(2 * OPTIONS.lease + WATCH + 2 * LOOK):
+        while not (await ward.read()).closed:
+            await anyio.sleep(LOOK)
+
+
+class Suspended(Connection):
+    """The connection of a process that does not run for a while, in the middle of its looks."""
+
+    gap = 0.0
+
+    async def read(self, id: str, *, after: int | None = None, limit: int | None = None) -> Any:
+        await anyio.sleep(self.gap)
+        return await super().read(id, after=after, limit=limit)
+
+
+async def test_what_a_process_did_not_see_while_it_was_suspended_proves_nothing(
+    ward: Ward,
+) -> None:
+    await ward.create()
+    store = Suspended(ward.shared)
+    reading, _ = ward.reader(store)
+    await anyio.sleep(OPTIONS.lease)
+    await reading.page("resp_rc1")
+    await anyio.sleep(WATCH - 2.5 * LOOK)
+    store.gap = 60.0
+    await anyio.sleep(60.0)  # the look that this delays is answered half a pause later
+    store.gap = 0.0
+    await anyio.sleep(WATCH)
+    page = await ward.shared.truth.read("resp_rc1")
+    assert page is not None
+    assert not page.closed
+    await anyio.sleep(2 * LOOK)
+    page = await ward.shared.truth.read("resp_rc1")
+    assert page is not None
+    assert page.closed

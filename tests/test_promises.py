@@ -3,7 +3,7 @@
 Each example is a short history of one response: what the upstream says, what clients ask, which
 store operation goes wrong and how, who crashes. A judge looks at the store itself after every step;
 readers and polls go through the caches of two processes, as clients do. At the end the store is
-well again, and then everything must come to rest within the lease and the observation time.
+well again, and then everything must come to rest within the lease and the time of a watch.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from response_cache.events import TERMINAL
 from response_cache.identity import ANYBODY
 from response_cache.lifecycle import TERMINAL as TERMINAL_STATUSES
 from response_cache.options import Options
+from response_cache.orphans import watch_time
 from response_cache.reducer import fold
 from response_cache.requests import create_request
 from response_cache.sse import payload
@@ -41,11 +42,15 @@ from response_cache.testing.simulator import (
 EXAMPLES = int(os.environ.get("PROMISES_EXAMPLES", "120"))
 """Of each property. Raise it to search longer."""
 
-OPTIONS = Options(lease=6.0, take_lease=2.0, observation=2.0, ttl=1000.0, stream_ttl=1000.0)
-REST = 3 * OPTIONS.lease + 4 * OPTIONS.observation
-"""Seconds in which all must come to rest: lease, a taker's lease, observation, and back-offs."""
-SETBACK = OPTIONS.take_lease + OPTIONS.observation + 1.0
-"""Seconds by which one fault more may put that off: it can cost a take, and what was observed."""
+OPTIONS = Options(lease=9.0, take_lease=2.0, observation=2.0, ttl=1000.0, stream_ttl=1000.0)
+WATCH = watch_time(OPTIONS)
+REST = 2 * OPTIONS.lease + WATCH + 2 * OPTIONS.take_lease + WATCH + 6.0
+"""Seconds in which all must come to rest: a lease and a taker's, each twice as long where the clock
+was set back, a watch after each, and back-offs."""
+STEADY = WATCH + 1.0
+"""Seconds between two steps of the clock: a renewal comes between them, and somebody sees it."""
+SETBACK = OPTIONS.take_lease + WATCH + 1.0
+"""Seconds by which one fault more may put that off: it can cost a take, and what was watched."""
 
 BODY = {"model": "m", "input": "hi", "background": True}
 ITEM = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress"}
@@ -104,6 +109,7 @@ class History:
         self.is_deleted = False
         self.is_cancelled = False
         self.has_crashed = False
+        self.clock_is_steady_from = 0.0
         self._polled: JsonObject | None = None
         self.said = ""
         self.is_complete = False
@@ -228,6 +234,7 @@ def simulate(body: Callable[[History, Reader], Any], *, patience: float = 0.0) -
 FAULTS = st.sampled_from(list(Fault))
 OPERATIONS = st.sampled_from(("append", "read", "take", "wait", "delete"))
 PAUSES = st.sampled_from((0.0, 0.0, 0.01, 0.1, 0.6, 2.5, 7.0))
+CLOCK_STEPS = st.sampled_from((-100.0, -30.0, -7.0, -3.0, 3.0, 7.0, 30.0, 100.0))
 STEPS = st.one_of(
     st.tuples(st.just("word"), st.integers(1, 4)),
     st.tuples(st.just("word"), st.integers(1, 4)),
@@ -239,6 +246,7 @@ STEPS = st.one_of(
     st.tuples(st.just("outage"), PAUSES),
     st.tuples(st.just("full"), PAUSES),
     st.tuples(st.just("partition"), PAUSES),
+    st.tuples(st.just("clock"), CLOCK_STEPS),
     st.tuples(st.just("complete"), st.none()),
     st.tuples(st.just("cancel"), st.none()),
     st.tuples(st.just("crash"), st.none()),
@@ -257,7 +265,7 @@ async def take_step(history: History, name: str, argument: Any) -> None:
         case "fault":
             operation, faults = argument
             history.store.plan(operation, *faults)
-        case "hiccup":  # so short that a living recorder is heard within the observation
+        case "hiccup":  # so short that a living recorder is heard within the watch
             operation, faults = argument
             if not history.store.planned:
                 history.store.plan(operation, *faults)
@@ -274,6 +282,11 @@ async def take_step(history: History, name: str, argument: Any) -> None:
             await anyio.sleep(argument)
             if not history.has_crashed:
                 history.recording.connection.mend()
+        case "clock":
+            if anyio.current_time() >= history.clock_is_steady_from:
+                history.clock_is_steady_from = anyio.current_time() + STEADY
+                history.store.step_clock(argument)
+                await history.poll()  # what nobody sees does no harm
         case "lose":
             history.judge.is_strict = False
             await history.store.lose(argument)
@@ -358,13 +371,15 @@ def test_a_living_recorder_restores_whatever_the_store_lost(
     simulate(body, patience=REST)
 
 
-# A store that comes and goes. What lives is not taken for dead, however long nobody could tell.
+# A store that comes and goes, and whose clock is set. What lives is not taken for dead, however long
+# nobody could tell.
 
 COMING_AND_GOING = st.one_of(
     st.tuples(st.just("word"), st.integers(1, 4)),
     st.tuples(st.just("outage"), st.sampled_from((0.3, 3.0, 7.0, 20.0))),
     st.tuples(st.just("pause"), st.sampled_from((0.0, 0.1, 0.4, 1.0, 3.0))),
     st.tuples(st.just("poll"), st.none()),
+    st.tuples(st.just("clock"), CLOCK_STEPS),
     st.tuples(
         st.just("hiccup"),
         st.tuples(
@@ -374,18 +389,30 @@ COMING_AND_GOING = st.one_of(
 )
 
 
+QUIET = st.tuples(st.sampled_from((0.1, 0.4, 1.0, 2.5, 6.0, 20.0)), CLOCK_STEPS)
+
+
+async def run_to_the_end(history: History, reader: Reader, steps: list[tuple[str, Any]]) -> None:
+    """Take the steps while nobody looks but the polls: an idle process knows the least."""
+    reader.is_done = True
+    for name, argument in steps:
+        await take_step(history, name, argument)
+    history.complete()
+    await history.come_to_rest()
+    final = await history.judge.look()
+    assert final is not None
+    assert final["status"] == "completed"
+    assert final["output"][0]["content"][0]["text"] == history.said
+
+
 @PROPERTY
 @given(st.lists(COMING_AND_GOING, max_size=16))
 def test_a_living_recorder_is_never_taken_for_dead(steps: list[tuple[str, Any]]) -> None:
-    async def body(history: History, reader: Reader) -> None:
-        reader.is_done = True  # nobody looks but the polls: an idle process knows the least
-        for name, argument in steps:
-            await take_step(history, name, argument)
-        history.complete()
-        await history.come_to_rest()
-        final = await history.judge.look()
-        assert final is not None
-        assert final["status"] == "completed"
-        assert final["output"][0]["content"][0]["text"] == history.said
+    simulate(lambda history, reader: run_to_the_end(history, reader, steps))
 
-    simulate(body)
+
+@PROPERTY
+@given(st.lists(QUIET, max_size=10))
+def test_nor_is_a_silent_one_however_the_clock_is_set(quiet: list[tuple[float, float]]) -> None:
+    steps = [step for pause, by in quiet for step in (("pause", pause), ("clock", by))]
+    simulate(lambda history, reader: run_to_the_end(history, reader, [*steps, ("pause", 20.0)]))

@@ -73,6 +73,7 @@ class _Record:
     batch: str = ""  # token of the last append that brought events
     closed: bool = False
     ttl: float = 0.0  # as last given; a take renews with it
+    lease: float = 0.0
     lease_ends: float = 0.0
     expires: float = 0.0
     log_expires: float = math.inf
@@ -85,9 +86,13 @@ class _Record:
     def is_held_by(self, claim: Claim) -> bool:
         return self.epoch == claim.epoch and self.incarnation == claim.incarnation
 
+    def is_leased(self, now: float) -> bool:
+        return now < self.lease_ends <= now + 2 * self.lease
+
     def renew(self, now: float, *, lease: float, ttl: float) -> None:
         """Hold the lease, and put off the expiry of all that belongs to the record."""
         self.ttl = ttl
+        self.lease = lease
         self.lease_ends = now + lease
         self.expires = now + max(ttl, 4 * lease)
 
@@ -150,7 +155,7 @@ class _Record:
             events=self.log[first:end],
             tail=self.tail,
             closed=self.closed,
-            orphaned=not self.closed and now >= self.lease_ends,
+            orphaned=not (self.closed or self.is_leased(now)),
             log_expired=now >= self.log_expires,
         )
 
@@ -302,7 +307,7 @@ class MemoryStore:
             record = self._find(id, now)
             if record is None:
                 raise Missing(f"cannot take {id}: there is no such record")
-            if record.closed or (only_orphaned and now < record.lease_ends):
+            if record.closed or (only_orphaned and record.is_leased(now)):
                 return Taken(None, record.page(now))
             record.epoch += 1
             record.renew(now, lease=lease, ttl=record.ttl)

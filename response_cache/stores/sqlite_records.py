@@ -39,7 +39,7 @@ INSERT: Final = f"""
 UPDATE: Final = """
     UPDATE record SET epoch = :epoch, status = :status, notes = :notes, batch = :batch,
         tail = :tail, through = :through, closed = :closed, ttl = :ttl,
-        lease_ends = :lease_ends, expires = :expires, log_expires = :log_expires
+        lease = :lease, lease_ends = :lease_ends, expires = :expires, log_expires = :log_expires
     WHERE key = :key
 """
 REQUEST: Final = """
@@ -97,6 +97,7 @@ class Records:
             through=batch.length - 1,
             closed=False,
             ttl=0.0,
+            lease=0.0,
             lease_ends=0.0,
             expires=0.0,
             log_expires=None,
@@ -136,7 +137,7 @@ class Records:
         row = self.find(id)
         if row is None:
             raise Missing(f"cannot take {id}: there is no such record")
-        if row.closed or (only_orphaned and self.now < row.lease_ends):
+        if row.closed or (only_orphaned and not row.is_orphaned(self.now)):
             return Taken(None, self._page(row, None, None))
         row = row._replace(epoch=row.epoch + 1).renewed(self.now, lease=lease, ttl=row.ttl)
         self._update(row)
@@ -255,7 +256,7 @@ class Records:
             events=[] if is_empty else self._events(row.key, first, limit),
             tail=row.tail,
             closed=bool(row.closed),
-            orphaned=not row.closed and self.now >= row.lease_ends,
+            orphaned=row.is_orphaned(self.now),
             log_expired=log_expired,
         )
 

@@ -41,6 +41,7 @@ class Row(NamedTuple):
     through: int
     closed: bool
     ttl: float
+    lease: float
     lease_ends: float
     expires: float
     log_expires: float | None
@@ -53,8 +54,14 @@ class Row(NamedTuple):
         """Whether *claim* holds, whatever its tail."""
         return (self.incarnation, self.epoch) == (claim.incarnation, claim.epoch)
 
+    def is_orphaned(self, now: float) -> bool:
+        """Whether it is open and nobody holds it: see ``Store`` on time."""
+        return not self.closed and not now < self.lease_ends <= now + 2 * self.lease
+
     def renewed(self, now: float, *, lease: float, ttl: float) -> Row:
         """With the lease held and the expiry put off; a closed record is never renewed."""
         if self.closed:
             return self
-        return self._replace(ttl=ttl, lease_ends=now + lease, expires=now + max(ttl, 4 * lease))
+        return self._replace(
+            ttl=ttl, lease=lease, lease_ends=now + lease, expires=now + max(ttl, 4 * lease)
+        )

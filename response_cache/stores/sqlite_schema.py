@@ -28,7 +28,8 @@ FORMAT_1: Final = (
         through INTEGER NOT NULL,    -- number of the last event that the snapshot covers
         closed INTEGER NOT NULL,
         ttl REAL NOT NULL,           -- as last given; a take renews with it
-        lease_ends REAL NOT NULL,    -- all times are seconds of the store's clock
+        lease REAL NOT NULL,         -- as last given; all times are seconds of the store's clock
+        lease_ends REAL NOT NULL,
         expires REAL NOT NULL,
         log_expires REAL             -- NULL: as long as the record; 0: its rows were swept
     )

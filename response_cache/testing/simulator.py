@@ -5,6 +5,7 @@ once and the same script always takes the same course:
 
 * ``FaultyStore`` is what all processes share. It loses acknowledgements, applies writes late, is
   slow or away, and forgets its newest part or everything, as stores do that fail over or restart.
+  Its clock can be set.
 * ``Connection`` is one process's way to it: a ``Store``, which can be cut.
 * ``Process`` hosts a ``ResponseCache`` over a connection, and crashes without a last word.
 * ``ScriptedAnswer`` answers what the test tells it, when the test tells it.
@@ -81,6 +82,7 @@ class FaultyStore:
         """
         self._make = make
         self._now = clock
+        self._offset = 0.0
         self._replayed_at: float | None = None
         self._lateness = lateness
         self._slowness = slowness
@@ -111,6 +113,10 @@ class FaultyStore:
         """Answer again, and have room."""
         self.is_down = self.is_full = False
         self.shake()
+
+    def step_clock(self, seconds: float) -> None:
+        """Set the store's clock forward, or back where *seconds* are negative."""
+        self._offset += seconds
 
     async def lose(self, newest: int | None = None, *, id: str | None = None) -> None:
         """Forget the *newest* acknowledged writes (None: all), of one *id* or of everything."""
@@ -162,7 +168,9 @@ class FaultyStore:
         self._shaken = anyio.Event()
 
     def _time(self) -> float:
-        return self._now() if self._replayed_at is None else self._replayed_at
+        if self._replayed_at is not None:
+            return self._replayed_at
+        return self._now() + self._offset
 
     async def _apply(self, id: str, call: Call[T]) -> T:
         result = await call(self.truth)

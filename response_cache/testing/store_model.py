@@ -35,6 +35,7 @@ class ModelRecord:
     events: list[bytes]
     through: int
     ttl: float
+    lease: float = 0.0
     lease_ends: float = 0.0
     expires: float = 0.0
     log_expires: float = math.inf
@@ -138,7 +139,7 @@ class StoreModel:
         record = self.record(id)
         if record is None:
             raise Missing(id)
-        if record.closed or (only_orphaned and self.now < record.lease_ends):
+        if record.closed or (only_orphaned and self._is_leased(record)):
             return Taken(None, self._page(id, record))
         record.epoch += 1
         self._renew(record, lease, record.ttl)
@@ -183,9 +184,13 @@ class StoreModel:
             raise Fenced(claim.id)
         return record
 
+    def _is_leased(self, record: ModelRecord) -> bool:
+        return self.now < record.lease_ends <= self.now + 2 * record.lease
+
     def _renew(self, record: ModelRecord, lease: float, ttl: float) -> None:
         if not record.closed:
             record.ttl = ttl
+            record.lease = lease
             record.lease_ends = self.now + lease
             record.expires = self.now + max(ttl, 4 * lease)
 
@@ -213,7 +218,7 @@ class StoreModel:
             events=events[:limit],
             tail=len(record.events),
             closed=record.closed,
-            orphaned=not record.closed and self.now >= record.lease_ends,
+            orphaned=not (record.closed or self._is_leased(record)),
             log_expired=log_expired,
         )
 

@@ -11,6 +11,9 @@ from typing import Any, Final
 
 import pytest
 
+from response_cache.options import Options
+from response_cache.orphans import watch_time
+
 __all__ = ("BOTH", "FULL", "PATIENCE", "SCALED", "Lengths")
 
 PATIENCE: Final = 30.0
@@ -32,6 +35,11 @@ class Lengths:
     freeze: float  # more than socket_timeout
     recovery: float  # from the return of the server to the first right answer
     cancels: int  # raced against as many ends
+
+    @property
+    def watch(self) -> float:
+        """What looks orphaned for so long is closed."""
+        return watch_time(Options(**self.options))
 
     @property
     def options(self) -> dict[str, Any]:

@@ -61,7 +61,7 @@ async def test_a_server_that_is_full_for_longer_than_the_lease_takes_no_new_work
     async with site.response() as live:
         client.config_set("maxmemory", 1)
         await site.is_refused()
-        await asyncio.sleep(lengths.lease + 1.3 * lengths.observation)
+        await asyncio.sleep(lengths.lease + 1.3 * lengths.watch)
         client.config_set("maxmemory", 0)
         assert await live.is_back() < lengths.recovery
         await live.goes_on()

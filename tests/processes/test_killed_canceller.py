@@ -13,7 +13,7 @@ from tests.processes.replicas import PATIENCE, QUICK, replicas
 async def test_a_half_cancelled_response_fails_once_the_short_lease_is_over(
     store_url: str,
 ) -> None:
-    options = {**QUICK, "lease": 60.0}  # the recorder's own: it plays no part any more
+    options = {**QUICK, "lease": 6.0}  # the recorder's own: only its third plays a part
     async with replicas(1, store_url, **options) as (here, (a,)):
         id, call = await a.site.begin()
         async with a.site.reading(id) as reader:

@@ -27,7 +27,7 @@ async def test_one_of_many_readers_ends_what_a_killed_process_recorded(
             await call.say(*WORDS)
             seen = await until_words(one, SEEN)
             await a.kill()
-            with anyio.fail_after(lengths.lease + lengths.observation + lengths.recovery):
+            with anyio.fail_after(lengths.lease + lengths.watch + lengths.recovery):
                 ends = await polled_by_many([here, b.site], id)
             followed = [seen + await one.rest(), await other.rest()]
         failed = ends[0]

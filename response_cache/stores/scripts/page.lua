@@ -26,7 +26,7 @@ local function page(record, after, limit)
   return {
     record.incarnation, whole(record.epoch), rest[1], rest[2], rest[3], rest[4],
     whole(record.tail), record.closed and 1 or 0,
-    (not record.closed and now >= record.lease_ends) and 1 or 0,
+    (not record.closed and not is_leased(record)) and 1 or 0,
     record.log_expired and 1 or 0,
     not after and redis.call('GET', SNAPSHOT),
     blocks,

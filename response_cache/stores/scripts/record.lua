@@ -17,7 +17,7 @@ end
 -- A record that misses a part (evicted, expired, overwritten with another type) is a lost one.
 local function find()
   local found = redis.pcall('HMGET', META, 'incarnation', 'epoch', 'tail', 'batch', 'closed',
-    'lease_ends', 'expires', 'log_expires', 'ttl', 'kept_until')
+    'lease_ends', 'expires', 'log_expires', 'ttl', 'kept_until', 'lease')
   if found.err or not found[1] then return nil end
   local record = {
     incarnation = found[1],
@@ -30,12 +30,18 @@ local function find()
     log_expires = tonumber(found[8]) or math.huge,
     ttl = tonumber(found[9]),
     kept_until = tonumber(found[10]),
+    lease = tonumber(found[11]),
   }
   if now >= record.expires then return nil end
   if not (is(SNAPSHOT, 'string') and is(REQUEST, 'string')) then return nil end
   record.log_expired = now >= record.log_expires
   if not record.log_expired and not is(LOG, record.tail > 0 and 'stream' or 'none') then return nil end
   return record
+end
+
+-- A lease that ends later than any could was given before the clock was set back.
+local function is_leased(record)
+  return now < record.lease_ends and record.lease_ends <= now + 2 * record.lease
 end
 
 -- After a write that needs no memory the server refuses no other for want of it.
@@ -57,7 +63,7 @@ local function renew(record, changes, lease, ttl)
     record.kept_until = now + 1.25 * life
     keep(PARTS, record.kept_until)
   end
-  for _, change in ipairs({'lease_ends', whole(now + lease), 'expires', whole(now + life),
+  for _, change in ipairs({'lease', whole(lease), 'lease_ends', whole(now + lease), 'expires', whole(now + life),
     'ttl', whole(ttl), 'kept_until', whole(record.kept_until)}) do
     changes[#changes + 1] = change
   end

@@ -3,11 +3,10 @@ local only_orphaned, lease, publish = ARGV[1] == '1', tonumber(ARGV[2]), ARGV[3]
 
 local record = find()
 if not record then return {'missing'} end
-local is_held = now < record.lease_ends
-if record.closed or (only_orphaned and is_held) then return {'refused', page(record)} end
+if record.closed or (only_orphaned and is_leased(record)) then return {'refused', page(record)} end
 
 record.epoch = record.epoch + 1
-record.lease_ends = now + lease
+record.lease, record.lease_ends = lease, now + lease
 local view = page(record)
 local changes = {'epoch', whole(record.epoch)}
 insist(record)
