@@ -1,4 +1,4 @@
-"""Reads of the store on behalf of clients: every page that looks orphaned is watched from then on."""
+"""Reads of the store on behalf of clients: what looks orphaned is watched from then on."""
 
 from __future__ import annotations
 

@@ -371,8 +371,8 @@ def test_a_living_recorder_restores_whatever_the_store_lost(
     simulate(body, patience=REST)
 
 
-# A store that comes and goes, and whose clock is set. What lives is not taken for dead, however long
-# nobody could tell.
+# A store that comes and goes, and whose clock is set. What lives is not taken for dead, however
+# long nobody could tell.
 
 COMING_AND_GOING = st.one_of(
     st.tuples(st.just("word"), st.integers(1, 4)),

@@ -110,8 +110,9 @@ class Portal(Generic[T]):
         """Leave what is hosted; returns when the thread has ended or *within* seconds are over."""
         with suppress(Exception):
             self._hosted.result(within)  # it cannot be left before it was entered
-        with suppress(RuntimeError):  # it has ended, or never began
+        with suppress(RuntimeError):  # the loop has ended, or never began
             self.loop.call_soon_threadsafe(self._closing.set)
+        with suppress(RuntimeError):  # the thread was never started
             self._thread.join(within)
 
     def _run(self) -> None:

@@ -16,7 +16,7 @@ import anyio
 import uvicorn
 from anyio.abc import ByteReceiveStream, Process
 
-DEADLINE: Final = 20.0
+DEADLINE: Final = 60.0
 """Seconds after which a test that waits for something has failed."""
 
 LISTENS: Final = re.compile(r"listens on (http://\S+)")

@@ -166,5 +166,5 @@ async def test_a_step_kills_no_silent_response_and_no_record_with_a_short_life(
         )
         upstream.finish()
         with anyio.fail_after(PATIENCE):
-            while (await response(reading, created.id))["status"] != "completed":
+            while (await response(reading, created.id))["status"] != "completed":  # noqa: ASYNC110
                 await anyio.sleep(0.05)

@@ -686,6 +686,8 @@ async def test_the_server_sees_who_is_connected(
     await store.open()
     names = {connected.get("lib-name") for connected in client.client_list()}
     await store.aclose()
+    if names == {None}:
+        pytest.skip("servers before Redis 7.2 cannot be told (CLIENT SETINFO)")
     assert f"redis-py(response-cache_v{__version__})" in names
 
 
