@@ -4,7 +4,8 @@
     redis+sentinel://[user:password@]host[:port],…/service[/db]   the primary that Sentinel names
     redis+cluster://[user:password@]host[:port],…                 a cluster
 
-``rediss`` in the place of ``redis`` is the same over TLS. No message repeats a part of the URL.
+``rediss`` in the place of ``redis`` is the same over TLS, to Sentinels as well. User and password
+are for the servers; Sentinels get none. No message repeats a part of the URL.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def servers_at(
     if url.scheme.endswith("+cluster"):
         return _cluster(place, connecting, is_encrypted)
     if url.scheme.endswith("+sentinel"):
-        return _sentinel(place, connecting, is_encrypted)
+        return _sentinel(place, connecting, is_encrypted, tls)
     return _single(place, connecting, is_encrypted)
 
 
@@ -134,7 +135,9 @@ def _single(place: _Place, connecting: dict[str, Any], is_encrypted: bool) -> Se
     return SingleServer(client, owned=[client])
 
 
-def _sentinel(place: _Place, connecting: dict[str, Any], is_encrypted: bool) -> Servers:
+def _sentinel(
+    place: _Place, connecting: dict[str, Any], is_encrypted: bool, tls: dict[str, str]
+) -> Servers:
     if not place.path:
         raise ValueError("the path of a redis+sentinel:// URL must begin with the service's name")
     timeout = connecting["socket_connect_timeout"] / len(place.hosts)  # so that each gets its turn
@@ -145,6 +148,8 @@ def _sentinel(place: _Place, connecting: dict[str, Any], is_encrypted: bool) -> 
             "socket_connect_timeout": timeout,
             "protocol": 2,
             "retry": Retry(NoBackoff(), 0),
+            "ssl": is_encrypted,  # who answers here names the server that gets the password
+            **tls,
         },
     )
     client = sentinel.master_for(

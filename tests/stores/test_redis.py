@@ -774,7 +774,7 @@ def test_without_the_extra_the_error_says_how_to_get_it() -> None:
 
 
 async def test_sentinel_names_the_primary(prefix: str) -> None:
-    with running_server() as primary, running_sentinel(primary) as sentinel:
+    with running_server() as primary, running_sentinel(primary.port) as sentinel:
         store = at(f"redis+sentinel://127.0.0.1:{sentinel.port}/service")(prefix)
         await store.open()
         claim = await create(store)
