@@ -155,6 +155,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Verb]]] = {
 }
 """By what follows the id, and by method."""
 _ALLOW: Final = {rest: ", ".join(verbs) for rest, verbs in ROUTES.items()}
+_METHODS: Final = frozenset(method for verbs in ROUTES.values() for method in verbs)
 
 _LONGEST_END: Final = 128  # characters of a path that the pattern may look at
 _CREDENTIALS: Final = (b"authorization", b"api-key", b"x-api-key")
@@ -194,10 +195,10 @@ def find(method: str, path: str, paths: tuple[str, ...], ids: Ids = IDS) -> Rout
         return None
     if path.rstrip("/") in paths:
         return Route(Verb.CREATE) if method == "POST" else None
-    return _by_id(method, path[-_LONGEST_END:], ids)
+    return _by_id(method if method in _METHODS else "", path[-_LONGEST_END:], ids)
 
 
-@lru_cache(maxsize=1024)  # who polls asks for the same again
+@lru_cache(maxsize=1024)  # who polls asks for the same again; no argument is long
 def _by_id(method: str, end: str, ids: Ids) -> Route | None:
     match = re.search(rf"/responses/({ids.pattern})(/cancel|/input_items)?/?\Z", end)
     if match is None:

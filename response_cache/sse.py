@@ -118,6 +118,7 @@ def _text(value: bytes) -> str:
 
 
 _LF, _CR, _E = b"\n\re"
+_LONGEST_KEPT: Final = 64  # characters of a type: upstreams choose them, and a cache never forgets
 
 
 def frame(type: str, data: bytes) -> bytes:
@@ -131,7 +132,8 @@ def frame(type: str, data: bytes) -> bytes:
     """
     if _LF in data or _CR in data:
         raise ValueError("the data of a frame must be one line")
-    return b"%bdata: %b\n\n" % (_event_line(type), data)
+    line = _event_line(type) if len(type) <= _LONGEST_KEPT else _event_line.__wrapped__(type)
+    return b"%bdata: %b\n\n" % (line, data)
 
 
 @lru_cache(maxsize=256)  # the vocabulary is small, and this is done for each event

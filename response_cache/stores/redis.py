@@ -72,6 +72,7 @@ KEY_PREFIX: Final = "response_cache:"
 TOMBSTONE_TTL: Final = 3600.0
 LOOK: Final = 5.0  # seconds after which who waits looks, in case that a message was lost
 RARELY: Final = 6  # times as long for who holds a claim: each renewal tells whether he still does
+LONGEST_KEPT: Final = 128  # characters of an id whose keys are kept: ours are shorter
 NO_EVENT: Final = 10**9  # who waits for an event numbered above it waits for none
 BLOCK_EVENTS: Final = 1000  # of a closed log, in one entry: what one page of a reader takes
 FEW_ENTRIES: Final = 4  # so many entries are not worth packing again
@@ -384,8 +385,12 @@ class RedisStore:
             logger.info("left as it is: %s", error)
 
 
-@lru_cache(maxsize=1024)  # the same few are asked for again and again
 def _keys(prefix: str, id: str) -> tuple[str, ...]:
+    return (_names if len(id) <= LONGEST_KEPT else _names.__wrapped__)(prefix, id)
+
+
+@lru_cache(maxsize=1024)  # the same few are asked for again and again
+def _names(prefix: str, id: str) -> tuple[str, ...]:
     key = prefix + id.translate(IN_KEYS)
     return (key, *(f"{{{key}}}:{part}" for part in ("meta", "log", "request", "deleted")))
 
