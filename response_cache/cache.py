@@ -60,6 +60,7 @@ logger = logging.getLogger("response_cache")
 
 JOIN_INTERVAL: Final = 0.05  # seconds between looks for the admission of a response to be joined
 DELETE_ATTEMPTS: Final = 3
+_warned_of: Final[set[str]] = set()  # stores
 _SHORT_HEADER: Final = 1024  # bytes of a record's header that is kept as values, too
 LEAST_ALLOWANCE: Final = 0.2  # seconds of a drain for the store to take the end of what still runs
 
@@ -165,6 +166,7 @@ class ResponseCache:
 
     async def __aenter__(self) -> ResponseCache:
         await self.store.open()
+        self._warn_of_no_secret()
         self._tasks = await anyio.create_task_group().__aenter__()
         self._tasks.start_soon(self._pulse)
         return self
@@ -453,6 +455,18 @@ class ResponseCache:
                     late,
                     self.options.lease,
                 )
+
+    def _warn_of_no_secret(self) -> None:
+        """Say it once for each store that outlives this process: others may come to read it."""
+        name = repr(self.store)
+        if self.store.id_tag or self.options.secret.get_secret_value() or name in _warned_of:
+            return
+        _warned_of.add(name)
+        logger.warning(
+            "no secret is set: whoever can read %s can find out by trial whose credentials and"
+            " which Idempotency-Keys its responses belong to (option secret)",
+            name,
+        )
 
     def _explain(self, id: str) -> None:
         if self.form.ids.is_elsewhere(id, self.store.id_tag):

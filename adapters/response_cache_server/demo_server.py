@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -32,7 +34,8 @@ async def running_sidecar(*flags: str) -> AsyncIterator[str]:
         DemoServerFailed: it did not come up in time. What it says itself is on the standard error.
     """
     command = [sys.executable, "-m", "response_cache_server", "serve", "--port", "0", *flags]
-    async with await anyio.open_process(command, stderr=None) as process:
+    env = {"RESPONSE_CACHE_SECRET": secrets.token_hex(16), **os.environ}
+    async with await anyio.open_process(command, stderr=None, env=env) as process:
         try:
             yield await _address(process)
         finally:

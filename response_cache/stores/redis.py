@@ -41,7 +41,7 @@ except ImportError as error:
     raise ImportError("RedisStore needs redis: pip install 'response-cache[redis]'") from error
 
 from response_cache.stores.redis_commit import GroupCommit
-from response_cache.stores.redis_errors import TROUBLE, Doing, said, translated
+from response_cache.stores.redis_errors import TROUBLE, Doing, cause, said, translated
 from response_cache.stores.redis_listener import Wakeups
 from response_cache.stores.redis_news import News, Position
 from response_cache.stores.redis_scripts import (
@@ -117,6 +117,9 @@ class RedisStore:
         self._compacting: set[asyncio.Task[None]] = set()
         self._wakeups = Wakeups(self.servers, timeout=socket_timeout)
 
+    def __repr__(self) -> str:
+        return f"RedisStore({self.servers!r}, key_prefix={self._prefix!r})"
+
     async def open(self) -> None:
         """See ``Store.open``. Connects, so that a wrong address or password is told at once.
 
@@ -132,7 +135,7 @@ class RedisStore:
             async with asyncio.timeout(2 * self._timeout):
                 await self.servers.open()
         except TROUBLE as error:
-            raise translated(error, ("open the store",)) from error
+            raise translated(error, ("open the store",)) from cause(error)
 
     async def aclose(self) -> None:
         """See ``Store.aclose``."""
@@ -340,7 +343,7 @@ class RedisStore:
         try:
             node = self.servers.node_of(keys[0])
         except TROUBLE as error:
-            raise translated(error, doing) from error
+            raise translated(error, doing) from cause(error)
         commit = self._commits.get(node)
         if commit is None:
             commit = self._commits[node] = self._new_commit()

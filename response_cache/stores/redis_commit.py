@@ -22,7 +22,7 @@ from typing import Any, Final
 from redis.exceptions import NoScriptError
 
 from response_cache.stores.redis_asking import GiveUp, Send
-from response_cache.stores.redis_errors import TROUBLE, Doing, translated
+from response_cache.stores.redis_errors import TROUBLE, Doing, cause, translated
 from response_cache.stores.redis_scripts import Argument, Command, Script
 
 __all__ = ("GroupCommit",)
@@ -47,7 +47,7 @@ class _Asked:
             return
         if isinstance(error, TROUBLE):
             told = translated(error, self.doing)
-            told.__cause__ = error
+            told.__cause__ = cause(error)
             self.reply.set_exception(told)
         else:
             self.reply.set_exception(error)

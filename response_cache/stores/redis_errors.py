@@ -9,7 +9,7 @@ from redis import exceptions
 
 from response_cache.errors import StoreFull, StoreUnavailable
 
-__all__ = ("TROUBLE", "Doing", "said", "translated")
+__all__ = ("TROUBLE", "Doing", "cause", "said", "translated")
 
 Doing: TypeAlias = tuple[str, *tuple[str | int, ...]]
 """What an error says that we were doing: words and the values in them, mostly for nobody."""
@@ -47,6 +47,7 @@ CODES: Final[Mapping[str, str]] = {
 }
 
 _FULL: Final = "OOM command not allowed"  # wrapped as well
+_REPEATED: Final = "with args beginning with"  # what a server says of a command that it lacks
 
 
 def translated(error: BaseException, doing: Doing) -> StoreUnavailable:
@@ -54,6 +55,16 @@ def translated(error: BaseException, doing: Doing) -> StoreUnavailable:
     if isinstance(error, exceptions.OutOfMemoryError) or _FULL in str(error):
         return StoreFull(f"cannot {said(doing)}: the Redis server has reached maxmemory")
     return StoreUnavailable(f"cannot {said(doing)}: Redis does not serve us: {_reason(error)}")
+
+
+def cause(error: BaseException) -> BaseException:
+    """*error*, or its kind alone where it repeats what it was asked: a password, or content."""
+    link: BaseException | None = error
+    while link is not None:
+        if _REPEATED in str(link):
+            return type(error)("a command that it does not know")
+        link = link.__cause__ or link.__context__
+    return error
 
 
 def said(doing: Doing) -> str:
@@ -72,4 +83,4 @@ def _reason(error: BaseException) -> str:
             return reason
     if isinstance(error, exceptions.ResponseError):
         return text.partition(" ")[0]  # its code: the rest may name what it was asked
-    return f"{type(error).__name__}: {text}"
+    return f"{type(error).__name__}: {text}" if cause(error) is error else type(error).__name__

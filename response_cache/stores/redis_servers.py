@@ -15,7 +15,8 @@ from typing import Any, Final, Protocol
 
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.sentinel import SentinelConnectionPool
 
 from response_cache.errors import StoreUnavailable
 from response_cache.stores.redis_asking import Asking, GiveUp, Then, replies_to
@@ -28,6 +29,7 @@ SOCKET_TIMEOUT: Final = 1.25  # with the longest back-off of a recorder less tha
 MAX_CONNECTIONS: Final = 8
 SCAN: Final = 1000  # keys that a server looks at for one reply
 
+_PLACE: Final = ("path", "host", "port", "db")
 _MISROUTED: Final = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -87,6 +89,9 @@ class SingleServer:
         self._pipes = Pipes(self._connection)
         self._asking = Asking()
         _require_bytes(client.connection_pool.connection_kwargs)
+
+    def __repr__(self) -> str:
+        return f"SingleServer({_place(self._client.connection_pool)})"
 
     async def open(self) -> None:
         """See ``Servers.open``."""
@@ -170,6 +175,10 @@ class Cluster:
         self._is_stale = False
         _require_bytes(client.connection_kwargs)
 
+    def __repr__(self) -> str:
+        nodes = sorted(self._client.nodes_manager.startup_nodes)
+        return f"Cluster({', '.join(nodes)})"
+
     async def open(self) -> None:
         """See ``Servers.open``."""
         await self._client.initialize()
@@ -225,6 +234,14 @@ class Cluster:
         """See ``Servers.refresh``."""
         await self._client.nodes_manager.initialize()
         self._is_stale = False
+
+
+def _place(pool: ConnectionPool) -> str:
+    """Where *pool* connects to, without the credentials."""
+    if isinstance(pool, SentinelConnectionPool):
+        return f"service={pool.service_name!r}"
+    given = pool.connection_kwargs
+    return ", ".join(f"{name}={given[name]!r}" for name in _PLACE if given.get(name) is not None)
 
 
 def _require_bytes(connecting: Mapping[str, Any]) -> None:

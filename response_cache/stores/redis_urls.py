@@ -11,7 +11,7 @@ are for the servers; Sentinels get none. No message repeats a part of the URL.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote
 
@@ -68,8 +68,8 @@ class _Place:
     """What a URL says of where the servers are."""
 
     hosts: tuple[tuple[str, int], ...]
-    username: str | None
-    password: str | None
+    username: str | None = field(repr=False)
+    password: str | None = field(repr=False)
     path: tuple[str, ...]
 
     @classmethod

@@ -77,6 +77,9 @@ class SQLiteStore:
         self._watch = Watch()
         self._opened: Threads | None = None
 
+    def __repr__(self) -> str:
+        return f"SQLiteStore({str(self._file.path)!r})"
+
     async def open(self) -> None:
         """Make the file or bring it up to date, and start the threads.
 

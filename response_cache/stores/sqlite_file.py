@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
+import stat
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,11 +19,17 @@ from response_cache.stores.sqlite_schema import APPLICATION_ID, FORMAT, MIGRATIO
 
 __all__ = ("DatabaseFile", "Synchronous")
 
+logger = logging.getLogger("response_cache.stores.sqlite")
+
 Synchronous = Literal["NORMAL", "FULL"]
 
 OWNER_ONLY: Final = 0o600  # there are other people's prompts in it
+OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
+BESIDE: Final = ("-wal", "-shm")  # what SQLite puts beside a file that is in use
 WAL_BYTES: Final = 16 * 2**20  # to which the log of writes shrinks again after a peak
 PAUSE: Final = 0.01  # between two tries of what SQLite does not wait for by itself
+
+_warned_of: Final[set[Path]] = set()
 
 # One at a time in a process: closing any descriptor of a file ends all POSIX locks that the process
 # holds on it, so no other thread may have it open while it is being made.
@@ -51,6 +59,7 @@ class DatabaseFile:
                 self._recognise(connection)
                 self._begin_wal(connection)
                 self._migrate(connection)
+                self._warn_of_other_readers()
 
     def connect(self) -> sqlite3.Connection:
         """A connection to a file that is there; transactions by hand.
@@ -85,6 +94,23 @@ class DatabaseFile:
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY))
         except FileExistsError:
             return
+
+    def _warn_of_other_readers(self) -> None:
+        """Say once in a process that others than the owner of the files can read them."""
+        if os.name == "nt" or self.path in _warned_of:  # access is told by other means there
+            return
+        for file in (self.path, *(self.path.with_name(self.path.name + end) for end in BESIDE)):
+            mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0
+            if mode & OTHERS:
+                _warned_of.add(self.path)
+                logger.warning(
+                    "%s has mode %04o: others than its owner can read the prompts and answers in"
+                    " it; %04o is enough",
+                    file,
+                    mode,
+                    OWNER_ONLY,
+                )
+                return
 
     def _recognise(self, connection: sqlite3.Connection) -> None:
         """Refuse what is not ours to write to."""
