@@ -27,7 +27,7 @@ async def test_a_silent_response_outlives_its_ttl_and_once_over_it_does_not(
 
 async def silent_then_over(store_url: str, lengths: Lengths) -> None:
     ttl, stream_ttl = lengths.ttl, lengths.ttl / 2
-    lease = ttl / 4  # a longer one would keep what is open for longer than its ttl
+    lease = ttl / 4  # so that several heartbeats come in the silence
     options = {**lengths.options, "lease": lease, "ttl": ttl, "stream_ttl": stream_ttl}
     async with replicas(1, store_url, **options) as (here, (a,)):
         id, call = await a.site.begin()
