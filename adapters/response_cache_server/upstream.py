@@ -33,7 +33,7 @@ from response_cache_server.asgi import (
     send_json,
     until_disconnect,
 )
-from response_cache_server.target import resource_path
+from response_cache_server.target import BadPath, resource_path
 from response_cache_server.upstream_events import MODEL, Event, answer, events, is_delta
 from response_cache_server.upstream_order import Order, read_order
 
@@ -83,6 +83,9 @@ class BuiltInUpstream:
             else:
                 await send_json(send, 200, _look_up(scope))
                 return
+        except BadPath as error:
+            await send_error(send, 400, str(error))
+            return
         except APIError as error:
             allow = [(b"allow", b"POST")] if isinstance(error, MethodNotAllowed) else []
             await send_error(

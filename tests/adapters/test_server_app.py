@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.responses import ResponseCreatedEvent
 
 from response_cache_server import Settings, Sidecar, build_app
@@ -152,3 +152,18 @@ async def test_the_official_client_creates_polls_resumes_cancels_and_deletes() -
                 model="m", input="hello", background=True, metadata={"delay": "3600"}
             )
             assert (await openai.responses.cancel(endless.id)).status == "cancelled"
+
+
+@pytest.mark.parametrize("path", ["/openai", "/openai/deployments/gpt-4.1"])
+async def test_azures_client_is_answered_in_the_foreground(path: str) -> None:
+    async with sidecar() as (inner, _), sidecar(upstream=f"{inner.base_url}/v1") as (outer, _):
+        azure = AsyncAzureOpenAI(
+            base_url=f"{outer.base_url}{path}",  # as it makes it of azure_endpoint and deployment
+            api_version="2025-04-01-preview",
+            api_key="test",
+            http_client=DefaultAsyncHttpxClient(trust_env=False),
+        )
+        async with azure:
+            metadata = {"words": "3", "pace": "0"}
+            response = await azure.responses.create(model="m", input="hello", metadata=metadata)
+    assert response.status == "completed"

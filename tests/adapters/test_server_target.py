@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
+
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from response_cache_server.target import BadPath, parse_base_url, target_url
@@ -85,6 +90,167 @@ def test_whatever_is_asked_stays_below_the_base_url(rest: bytes, query: bytes) -
     assert url.raw_path.startswith(b"/v1/")
 
 
+AZURE = httpx.URL("https://name.openai.azure.com/openai")
+
+
+@pytest.mark.parametrize("base", ["https://api.example.com/v1", "https://host/openai/v1"])
+@pytest.mark.parametrize("prefix", ["/openai", "/openai/deployments/gpt-4.1", "/openai/v1"])
+def test_paths_of_azures_clients_stand_for_the_resource(prefix: str, base: str) -> None:
+    url = httpx.URL(base)
+    assert to(f"{prefix}/responses", "api-version=1", base=url) == f"{base}/responses?api-version=1"
+    assert to(f"{prefix}/responses/r_1/cancel", base=url) == f"{base}/responses/r_1/cancel"
+
+
+def test_a_deployment_stays_where_the_base_url_is_azures() -> None:
+    base = str(AZURE)
+    assert to("/openai/responses", base=AZURE) == f"{base}/responses"
+    assert to("/openai/deployments/a/responses", base=AZURE) == f"{base}/deployments/a/responses"
+    slash = httpx.URL(f"{base}/?api-version=preview")
+    assert to("/openai/deployments/a%2Fb/responses", base=slash) == (
+        f"{base}/deployments/a%2Fb/responses?api-version=preview"
+    )
+
+
+@pytest.mark.parametrize(
+    "path", ["/openai/deployments", "/openai/deployments/", "/openai/deployments//x"]
+)
+def test_a_deployment_without_a_name_is_no_prefix(path: str) -> None:
+    assert to(path) == "https://api.example.com/v1" + path.removeprefix("/openai")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/..%2f..%2fadmin", "/v1/x%2f..%2f..%2fadmin", "/v1/%2e%2e%2f%2e%2e%2fadmin"),
+        *("/v1/..%5c..%5cadmin", "/v1/..\\..\\admin", "/v1/x\\..", "/v1/%2e%2e\\admin"),
+        *("/v1/%252e%252e/admin", "/v1/%25252e%25252e%25252fadmin", "/v1/.%2e/admin"),
+        *("/v1/%%32%65%%32%65/admin", "/v1/%2%65./admin", "/v1/%u002e%u002e/admin"),
+        *("/v1/..;/admin", "/v1/..;x=1/admin", "/v1/..%3bx/admin", "/v1/.%2e%253b/admin"),
+        *("/v1/..%3Fx", "/v1/..%23x", "/v1/..%20/admin", "/v1/.;a;b/x"),
+        *("/v1/%c0%ae%c0%ae/admin", "/v1/..%c0%af..%c0%afadmin", "/v1/..%c1%9cadmin"),
+        *("/v1/%e0%80%ae%e0%80%ae/x", "/v1/%f0%80%80%ae./x", "/v1/%25c0%25ae./x"),
+        *("/v1/%ef%bc%8e%ef%bc%8e/x", "/v1/%e2%80%a5/x", "/v1/..%ef%bc%8fadmin", "/v1/%uff0e./x"),
+        *("/v1/..%00/admin", "/v1/a%00b", "/v1/.%09./x", "/v1/%0d%0ax", "/v1/%2500"),
+    ],
+)
+def test_nothing_that_a_server_might_read_as_upwards_passes(path: str) -> None:
+    with pytest.raises(BadPath):
+        to(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/models/org%2Fmodel", "/models/gpt-4.1", "/models/a%2F.b", "/models/...", "/files/a..b"),
+        *(
+            "/models/a%5Cb",
+            "/files/%C3%A9t%C3%A9.txt",
+            "/files/100%25",
+            "/x/.well-known",
+            "/x;a=..",
+        ),
+        *("/files/%E2%80%A6", "//x", "/x//y", "/", "/models/%252F"),
+    ],
+)
+def test_what_leads_nowhere_else_is_sent_as_it_came(path: str) -> None:
+    assert to(f"/v1{path}") == f"https://api.example.com/v1{path}"
+
+
+@pytest.mark.parametrize("path", ["*", "http://elsewhere/v1/responses", "elsewhere:443", "v1/x"])
+def test_a_target_in_another_form_is_refused(path: str) -> None:
+    with pytest.raises(BadPath, match="begin with"):
+        to(path)
+
+
+def test_a_path_that_only_begins_like_the_mount_point_is_refused() -> None:
+    with pytest.raises(BadPath, match="begin with"):
+        to("/gateway.evil/x", root_path="/gateway")
+
+
+@pytest.mark.parametrize("unit", ["%25", "%252e", "../", "%2e%2e%2f", "%c0%ae", ";", "%u002e", "é"])
+def test_a_long_path_costs_a_look_for_each_decoding_and_no_more(unit: str) -> None:
+    raw = ("/v1/" + unit * 20_000).encode()
+    seen = 0
+
+    def count(frame: object, event: str, arg: object) -> None:
+        nonlocal seen
+        seen += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        target_url(BASE, {"path": "", "raw_path": raw})
+    except BadPath:
+        pass
+    finally:
+        sys.setprofile(None)
+    assert seen < 40 * len(raw)
+
+
+DOTS = (".", "%2e", "%2E", "%252e", "%c0%ae", "%u002e", "%25%32%65", "%ef%bc%8e")
+SLASHES = ("/", "\\", "%2f", "%5c", "%252f", "%c0%af", "%25255c", "%u2215")
+REST = ("a", ";", ";x=1", "%3b", "%00", "%20", "admin", "%25", "%", "v1", "%32%65", "?")
+PATHS = st.lists(st.sampled_from((*DOTS, *SLASHES, *REST)), max_size=12).map("".join)
+
+
+def _percent(path: bytes) -> bytes:
+    return unquote_to_bytes(path)
+
+
+def _lenient(path: bytes) -> bytes:
+    """As decoders did that took overlong UTF-8 and the escapes of IIS."""
+    path = re.sub(rb"%u([0-9a-fA-F]{4})", lambda m: chr(int(m[1], 16)).encode(), path)
+    text = _percent(path).replace(b"\xc0\xae", b".").replace(b"\xc0\xaf", b"/")
+    return text.replace("．".encode(), b".").replace("∕".encode(), b"/")
+
+
+def _nginx(path: bytes) -> bytes:
+    return _percent(path)
+
+
+def _iis(path: bytes) -> bytes:
+    return _lenient(path).replace(b"\\", b"/")
+
+
+def _tomcat(path: bytes) -> bytes:
+    """Parameters go before a segment is decoded; backslashes become slashes after it."""
+    segments = [segment.partition(b";")[0] for segment in path.split(b"/")]
+    return _percent(b"/".join(segments)).replace(b"\\", b"/")
+
+
+def _twice(decode: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    return lambda path: decode(decode(path))
+
+
+DECODERS = (_nginx, _iis, _tomcat, _twice(_nginx), _twice(_iis), _twice(_tomcat), _lenient)
+
+
+def _resolved(path: bytes) -> list[bytes] | None:
+    """The segments that are left; None when it leads above the root."""
+    left: list[bytes] = []
+    for segment in path.split(b"\0")[0].split(b"/"):
+        if segment == b".." and not left:
+            return None
+        if segment == b"..":
+            left.pop()
+        elif segment not in (b"", b"."):
+            left.append(segment)
+    return left
+
+
+@given(PATHS)
+@settings(max_examples=500)
+def test_no_server_that_is_known_reads_a_path_as_one_outside(rest: str) -> None:
+    scope = {"path": "", "raw_path": f"/v1/{rest}".encode(), "query_string": b""}
+    try:
+        sent = target_url(httpx.URL("http://up/public/v1"), scope).raw_path.partition(b"?")[0]
+    except BadPath:
+        return
+    for decode in DECODERS:
+        segments = _resolved(decode(sent))
+        assert segments is not None, decode
+        assert segments[:2] == [b"public", b"v1"], decode
+
+
 @pytest.mark.parametrize(
     "url", ["", "api.example.com/v1", "ftp://host/v1", "https://", "http://h:x/v1", "http://h/#f"]
 )
@@ -93,7 +259,16 @@ def test_what_is_no_base_url_is_refused(url: str) -> None:
         parse_base_url(url)
 
 
-def test_the_refusal_of_a_base_url_repeats_no_credentials() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://me:secret@host:port/v1", "https://me:secret/more@host/v1", "//:secret@host"),
+        *("https://me:secret?@host/v1", "ftp://me:secret@host", "https://host/#secret"),
+        *("https://me:\x00secret@host/v1", "https://host/v1?key=secret#x"),
+    ],
+)
+def test_the_refusal_of_a_base_url_repeats_nothing_of_it(url: str) -> None:
     with pytest.raises(ValueError) as refusal:
-        parse_base_url("https://me:secret@host:port/v1")
+        parse_base_url(url)
     assert "secret" not in str(refusal.value)
+    assert refusal.value.__cause__ is None

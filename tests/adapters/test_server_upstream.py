@@ -309,3 +309,8 @@ async def test_what_it_does_not_offer_is_a_404_and_a_wrong_method_a_405() -> Non
     assert (await ask("POST", "/v1/chat/completions")).status == 404
     wrong = await ask("GET", "/v1/responses")
     assert (wrong.status, wrong.headers[b"allow"]) == (405, b"POST")
+
+
+@pytest.mark.parametrize("path", ["/v1/../responses", "*"])
+async def test_a_path_that_is_none_is_a_400(path: str) -> None:
+    assert (await ask("POST", path)).status == 400
