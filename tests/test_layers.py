@@ -62,7 +62,9 @@ ADAPTER_DRIVERS: Final = {
     "response_cache_asgi": {"anyio"},
     "response_cache_litellm": {"anyio", "litellm", "pydantic", "starlette"},
     "response_cache_server": {
+        "aiohappyeyeballs",
         "anyio",
+        "httpcore",
         "httpx",
         "pydantic",
         "pydantic_core",

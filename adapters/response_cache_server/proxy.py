@@ -13,7 +13,6 @@ broken stream and not a short one.
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import AsyncIterator, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
@@ -33,16 +32,13 @@ from response_cache_server.asgi import (
 )
 from response_cache_server.headers import Fields, end_to_end, forwarded, via
 from response_cache_server.target import BadPath, parse_base_url, target_url
+from response_cache_server.transport import transport_to
 
 __all__ = ("ProxyApp", "UpstreamBroken")
 
 logger = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT: Final = 1.0  # seconds that closing an upstream connection may take
-
-KEEP_ALIVE_EXPIRY: Final = 3.0
-"""Seconds an idle connection is kept; below the 5 s after which common servers close theirs, since
-a request that meets such a close is lost and cannot be repeated."""
 
 REFUSALS: Final[Mapping[type[httpx.TransportError], tuple[int, str]]] = {
     httpx.TimeoutException: (504, "The upstream did not answer in time."),
@@ -61,15 +57,23 @@ class ProxyApp:
     """An ASGI app that passes every request on to *base_url* and streams the answer back.
 
     *base_url* has ``/responses`` below it (``https://api.openai.com/v1``). Credentials in it are
-    sent as basic authentication instead of the client's own. A *client* handed in stays open;
-    it decides about time-outs and connections itself, and the options that follow do not apply.
+    sent as basic authentication instead of the client's own.
+
+    A *client* handed in stays open and decides about time-outs, proxies and connections itself; the
+    options about them do not apply. So it is for that client to keep answers apart: one that
+    reuses a connection on which more came than an answer gives it to the next request (``httpx``
+    does, unless its limits say ``max_keepalive_connections=0``). Its log is its own, too:
+    ``httpx`` writes whole addresses, with their queries.
 
     *read_timeout* is the longest silence of the upstream; None, the default, waits for ever,
     because models think for minutes without a word. *forwarded* tells the upstream who asks
     (``X-Forwarded-*``). *trust_env* takes proxies and certificates from the environment.
+    *reuse_connections* lets a connection carry another request once its answer is over and nothing
+    has come after it.
 
     Raises:
-        ValueError: *base_url* is not an absolute http(s) URL.
+        ValueError: *base_url* is no absolute http(s) URL, or a proxy in the environment is none.
+        ImportError: that proxy needs what is not installed.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class ProxyApp:
         write_timeout: float | None = 60.0,
         forwarded: bool = True,
         trust_env: bool = False,
+        reuse_connections: bool = True,
     ) -> None:
         url = parse_base_url(base_url)
         self._auth = httpx.BasicAuth(url.username, url.password) if url.userinfo else None
@@ -91,7 +96,9 @@ class ProxyApp:
             connect=connect_timeout, read=read_timeout, write=write_timeout, pool=None
         )
         self._owns_client = client is None
-        self._client = client or _make_client(timeout, trust_env=trust_env)
+        self._client = client or _make_client(
+            transport_to(self._base_url, reuse=reuse_connections, trust_env=trust_env), timeout
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -228,28 +235,11 @@ async def _refuse(send: Send, error: httpx.TransportError) -> None:
     await send_error(send, status, message)
 
 
-def _make_client(timeout: httpx.Timeout, *, trust_env: bool) -> httpx.AsyncClient:
-    limits = httpx.Limits(max_connections=None, keepalive_expiry=KEEP_ALIVE_EXPIRY)
-    probing = httpx.AsyncHTTPTransport(
-        limits=limits, trust_env=False, socket_options=_keep_alive_probes()
-    )
+def _make_client(transport: httpx.AsyncBaseTransport, timeout: httpx.Timeout) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         timeout=timeout,
-        limits=limits,
-        trust_env=trust_env,
-        # With a transport of our own, httpx would not look for proxies in the environment.
-        transport=None if trust_env else probing,
+        transport=transport,
+        trust_env=False,  # its part is done in the transport
         # One client's cookies are no other client's business.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
     )
-
-
-def _keep_alive_probes() -> list[tuple[int, int, int]]:
-    """Without a read time-out, only the kernel's probes notice that the upstream's host is gone."""
-    wanted = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
-    probes = [
-        (socket.IPPROTO_TCP, int(getattr(socket, name)), value)
-        for name, value in wanted
-        if hasattr(socket, name)
-    ]
-    return [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *probes]
