@@ -85,6 +85,8 @@ def _upstream(settings: Settings) -> App:
         read_timeout=settings.read_timeout,
         write_timeout=settings.write_timeout,
         forwarded=settings.forwarded,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
+        reuse_connections=settings.reuse_connections,
         trust_env=settings.trust_env,
     )
 

@@ -72,6 +72,10 @@ def serve(
     read_timeout: Annotated[
         str | None, typer.Option(help="Longest silence of the upstream [default: no limit]")
     ] = None,
+    forwarded_allow_ips: Annotated[
+        str | None,
+        typer.Option(help="Peers whose X-Forwarded-* count, or '*' [default: 127.0.0.1,::1]"),
+    ] = None,
 ) -> None:
     """Put the cache in front of an upstream and serve it.
 
@@ -91,6 +95,7 @@ def serve(
                 "log_level": log_level,
                 "drain_timeout": drain_timeout,
                 "read_timeout": read_timeout,
+                "forwarded_allow_ips": forwarded_allow_ips,
             }
         )
         run(settings)

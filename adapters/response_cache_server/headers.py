@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from response_cache_server.asgi import Scope
 
-__all__ = ("Fields", "end_to_end", "forwarded", "via")
+__all__ = ("Fields", "end_to_end", "forwarded", "via", "without_claims")
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -44,6 +44,18 @@ def _named_in_connection(fields: Sequence[tuple[bytes, bytes]]) -> frozenset[byt
 def via(version: str) -> tuple[bytes, bytes]:
     """The field that says that this proxy stands on the way (7.6.3)."""
     return b"via", f"{version} {PSEUDONYM}".encode()
+
+
+def without_claims(fields: Fields) -> Fields:
+    """*fields* less those that say for whom somebody asks: ``X-Forwarded-*``, ``Forwarded``.
+
+    Servers of CGI's kind cannot tell ``_`` from ``-`` (RFC 3875, 4.1.18), so both are looked for.
+    """
+    return [field for field in fields if not _is_claim(field[0].replace(b"_", b"-"))]
+
+
+def _is_claim(name: bytes) -> bool:
+    return name == b"forwarded" or name.startswith(b"x-forwarded-")  # RFC 7239, section 4
 
 
 def forwarded(scope: Scope, fields: Fields) -> Fields:

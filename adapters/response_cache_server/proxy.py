@@ -30,7 +30,8 @@ from response_cache_server.asgi import (
     send_error,
     until_disconnect,
 )
-from response_cache_server.headers import Fields, end_to_end, forwarded, via
+from response_cache_server.headers import Fields, end_to_end, forwarded, via, without_claims
+from response_cache_server.peers import BELIEVED, Believed
 from response_cache_server.target import BadPath, parse_base_url, target_url
 from response_cache_server.transport import transport_to
 
@@ -67,12 +68,13 @@ class ProxyApp:
 
     *read_timeout* is the longest silence of the upstream; None, the default, waits for ever,
     because models think for minutes without a word. *forwarded* tells the upstream who asks
-    (``X-Forwarded-*``). *trust_env* takes proxies and certificates from the environment.
-    *reuse_connections* lets a connection carry another request once its answer is over and nothing
-    has come after it.
+    (``X-Forwarded-*``). What clients say about that passes only from peers that
+    *forwarded_allow_ips* names (see ``peers``). *reuse_connections* lets a connection carry
+    another request once its answer is over and nothing has come after it. *trust_env* takes proxies
+    and certificates from the environment.
 
     Raises:
-        ValueError: *base_url* is no absolute http(s) URL, or a proxy in the environment is none.
+        ValueError: *base_url*, *forwarded_allow_ips* or a proxy in the environment is not valid.
         ImportError: that proxy needs what is not installed.
     """
 
@@ -85,6 +87,7 @@ class ProxyApp:
         read_timeout: float | None = None,
         write_timeout: float | None = 60.0,
         forwarded: bool = True,
+        forwarded_allow_ips: str = BELIEVED,
         trust_env: bool = False,
         reuse_connections: bool = True,
     ) -> None:
@@ -92,6 +95,7 @@ class ProxyApp:
         self._auth = httpx.BasicAuth(url.username, url.password) if url.userinfo else None
         self._base_url = url.copy_with(userinfo=b"")  # httpx writes addresses into its log
         self._forwarded = forwarded
+        self._believed = Believed(forwarded_allow_ips)
         timeout = httpx.Timeout(
             connect=connect_timeout, read=read_timeout, write=write_timeout, pool=None
         )
@@ -129,6 +133,8 @@ class ProxyApp:
 
     def _request_fields(self, scope: Scope, body: _RequestBody) -> Fields:
         fields = end_to_end(scope["headers"], without=(b"host", b"content-length", b"expect"))
+        if not self._believed.includes(scope):
+            fields = without_claims(fields)
         if self._forwarded:
             fields = forwarded(scope, fields)
         length = next((v for k, v in scope["headers"] if k.lower() == b"content-length"), None)

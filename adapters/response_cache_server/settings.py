@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from response_cache import Options
+from response_cache_server.peers import BELIEVED, Believed
 from response_cache_server.target import parse_base_url
 
 __all__ = ("LITELLM", "PREFIX", "BadSettings", "LogLevel", "Settings", "load_settings")
@@ -58,6 +59,11 @@ class Settings(Options, BaseSettings):
     """How long the upstream may refuse to take a piece of the request."""
     forwarded: bool = True
     """Whether the upstream is told who asks (``X-Forwarded-For``, ``-Proto``, ``-Host``)."""
+    forwarded_allow_ips: str = BELIEVED
+    """Peers whose own ``X-Forwarded-*`` and ``Forwarded`` are believed and passed on: a comma list
+    of addresses and networks, or ``*``."""
+    reuse_connections: bool = True
+    """Whether a connection to the upstream may carry another request after its answer."""
     trust_env: bool = False
     """Whether proxies and certificates for the upstream come from the environment."""
 
@@ -66,6 +72,12 @@ class Settings(Options, BaseSettings):
     def _is_base_url(cls, value: str | None) -> str | None:
         if value not in (None, LITELLM):
             parse_base_url(value)
+        return value
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _names_peers(cls, value: str) -> str:
+        Believed(value)
         return value
 
     @field_validator("paths", mode="before")

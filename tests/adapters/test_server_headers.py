@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from response_cache_server.asgi import Scope
-from response_cache_server.headers import HOP_BY_HOP, end_to_end, forwarded
+from response_cache_server.headers import HOP_BY_HOP, end_to_end, forwarded, without_claims
 
 
 def test_hop_by_hop_fields_and_those_that_connection_names_are_removed() -> None:
@@ -40,3 +40,16 @@ def test_the_client_is_added_to_the_chain_of_addresses() -> None:
 def test_a_client_without_an_address_is_not_made_up() -> None:
     scope: Scope = {"client": None, "scheme": "http", "headers": []}
     assert forwarded(scope, []) == [(b"x-forwarded-proto", b"http")]
+
+
+def test_what_a_client_says_of_itself_is_dropped_in_every_spelling() -> None:
+    fields = [
+        (b"x-forwarded-for", b"1"),
+        (b"x-forwarded-user", b"root"),
+        (b"x_forwarded_for", b"2"),
+        (b"x-forwarded_host", b"3"),
+        (b"forwarded", b"for=4"),
+        (b"x-forwarder", b"kept"),
+        (b"forwarded-to", b"kept"),
+    ]
+    assert [name for name, _ in without_claims(fields)] == [b"x-forwarder", b"forwarded-to"]

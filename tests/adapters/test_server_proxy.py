@@ -29,7 +29,10 @@ def anyio_backend() -> str:
 @asynccontextmanager
 async def proxied(upstream: App, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a proxy in front of *upstream*."""
-    async with serving(upstream) as base, client_of(f"{base}/v1", **options) as client:
+    async with (
+        serving(upstream, proxy_headers=False) as base,
+        client_of(f"{base}/v1", **options) as client,
+    ):
         yield client
 
 
@@ -37,7 +40,7 @@ async def proxied(upstream: App, **options: Any) -> AsyncIterator[httpx.AsyncCli
 async def client_of(base_url: str, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     proxy = ProxyApp(base_url, **options)
     async with (
-        serving(proxy, lifespan="on") as url,
+        serving(proxy, lifespan="on", proxy_headers=False) as url,
         httpx.AsyncClient(base_url=url, timeout=DEADLINE, trust_env=False) as client,
     ):
         yield client
@@ -113,6 +116,50 @@ async def test_the_upstream_is_not_told_who_asks_when_it_shall_not_be() -> None:
     async with proxied(echo, forwarded=False) as client:
         headers = dict((await client.get("/v1/models")).json()["headers"])
     assert not [name for name in headers if name.startswith("x-forwarded-")]
+
+
+CLAIMS = {
+    "X-Forwarded-For": "203.0.113.9",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "elsewhere",
+    "X-Forwarded-User": "root",
+    "Forwarded": "for=203.0.113.9",
+}
+
+
+async def test_a_peer_that_is_named_is_believed() -> None:
+    async with proxied(echo) as client:
+        headers = dict((await client.get("/v1/x", headers=CLAIMS)).json()["headers"])
+    assert headers["x-forwarded-for"] == "203.0.113.9, 127.0.0.1"
+    assert headers["x-forwarded-proto"] == "https"
+    assert headers["x-forwarded-host"] == "elsewhere"
+    assert headers["x-forwarded-user"] == "root"
+    assert headers["forwarded"] == "for=203.0.113.9"
+
+
+@pytest.mark.parametrize("forwarded", [True, False])
+async def test_what_another_peer_says_of_itself_is_dropped(forwarded: bool) -> None:
+    async with proxied(echo, forwarded_allow_ips="10.0.0.0/8", forwarded=forwarded) as client:
+        headers = dict((await client.get("/v1/x", headers=CLAIMS)).json()["headers"])
+        front = client.base_url.netloc.decode()
+    ours = {"x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "http", "x-forwarded-host": front}
+    told = {name: value for name, value in headers.items() if "forwarded" in name}
+    assert told == (ours if forwarded else {})
+
+
+async def test_without_reuse_each_request_has_a_connection_of_its_own() -> None:
+    ports: list[int] = []
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        ports.append(scope["client"][1])
+        await send_json(send, 200, {})
+
+    for reuse in (True, False):
+        async with proxied(upstream, reuse_connections=reuse) as client:
+            for _ in range(3):
+                await client.get("/v1/x")
+    assert len(set(ports[:3])) == 1
+    assert len(set(ports[3:])) == 3
 
 
 async def test_the_request_has_no_fields_but_those_of_the_client_and_of_the_way() -> None:

@@ -88,6 +88,7 @@ def test_the_service_link_of_kubernetes_is_no_port(monkeypatch: pytest.MonkeyPat
         ("ttl", "0"),
         ("drain_timeout", "soon"),
         ("read_timeout", "0"),
+        ("forwarded_allow_ips", "localhost"),
     ],
 )
 def test_what_is_wrong_is_named_as_it_was_given(

@@ -1,0 +1,57 @@
+"""Which peers are believed when they say for whom they ask, as ``--forwarded-allow-ips`` says.
+
+The meaning is that of uvicorn's setting of this name (https://www.uvicorn.org/settings/#http): a
+comma list of addresses and networks, or ``*`` for everybody. A peer without an address, at a Unix
+socket, is believed only with ``*``. What is neither an address nor a network is refused here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+from response_cache_server.asgi import Scope
+
+__all__ = ("BELIEVED", "Believed")
+
+BELIEVED = "127.0.0.1,::1"
+"""The default: proxies on the same machine."""
+
+
+class Believed:
+    """The peers that *allowed* names.
+
+    Raises:
+        ValueError: a part of it is neither an address nor a network.
+    """
+
+    def __init__(self, allowed: str) -> None:
+        self._everybody = allowed.strip() == "*"
+        parts = [] if self._everybody else [part.strip() for part in allowed.split(",")]
+        self._networks = [_network(part) for part in parts if part]
+        self._includes = lru_cache(maxsize=1024)(self._look_up)
+
+    def includes(self, scope: Scope) -> bool:
+        """Whether the peer that sent this request is believed."""
+        if self._everybody:
+            return True
+        client = scope.get("client")
+        return client is not None and self._includes(str(client[0]))
+
+    def _look_up(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        # On a socket for both versions, IPv4 comes as ::ffff:0:0/96 (RFC 4291, section 2.5.5.2).
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self._networks)
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(
+            f"must be a comma list of addresses and networks, or '*' alone: {error}"
+        ) from None
