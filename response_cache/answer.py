@@ -129,7 +129,7 @@ class Answer:
     @property
     def is_refusal(self) -> bool:
         """Whether the status says that the upstream will not answer."""
-        return self.status is not None and self.status >= 300
+        return self.status is not None and not 200 <= self.status < 300
 
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Status line and headers have come."""

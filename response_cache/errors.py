@@ -12,6 +12,7 @@
     │   ├── RequestTooLarge             413
     │   ├── IdempotencyConflict         422
     │   ├── TooManyRequests             429
+    │   ├── BadUpstream                 502
     │   └── Unavailable                 503
     └── StoreError                      what a store answers to its callers
         ├── AlreadyExists               the id belongs to another incarnation
@@ -34,6 +35,7 @@ from typing import ClassVar
 __all__ = (
     "APIError",
     "AlreadyExists",
+    "BadUpstream",
     "Closed",
     "Deleted",
     "Fenced",
@@ -151,6 +153,14 @@ class TooManyRequests(APIError):
     status_code = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
+
+
+class BadUpstream(APIError):
+    """The upstream's answer is none that could be passed on."""
+
+    status_code = 502
+    type = "server_error"
+    code = "server_error"
 
 
 class Unavailable(APIError):

@@ -26,6 +26,7 @@ from response_cache.cache import ResponseCache, body_of
 from response_cache.codec import JsonObject, dump
 from response_cache.errors import (
     APIError,
+    BadUpstream,
     InvalidRequest,
     MethodNotAllowed,
     NotRecorded,
@@ -467,6 +468,10 @@ def _relayed(refusal: Refusal) -> Body:
         for name, value in refusal.headers
         if name not in _HOP_BY_HOP and name != b"content-length"
     )
+    if not 200 <= refusal.status <= 599:  # no server could send it
+        return error_reply(BadUpstream(f"The upstream answered with status {refusal.status}."))
+    if refusal.status == 304:  # it has no body, and needs no length (RFC 9110, 15.4.5)
+        return Body(304, headers, b"")
     length = (b"content-length", b"%d" % len(refusal.body))
     return Body(refusal.status, (*headers, length), refusal.body)
 

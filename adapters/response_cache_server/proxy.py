@@ -39,13 +39,16 @@ __all__ = ("ProxyApp", "UpstreamBroken")
 
 logger = logging.getLogger(__name__)
 
+BODILESS: Final = (204, 304)
+"""Statuses whose answers have no body, and go out without a length (RFC 9110, 8.6 and 15)."""
+
 CLOSE_TIMEOUT: Final = 1.0  # seconds that closing an upstream connection may take
 
 REFUSALS: Final[Mapping[type[httpx.TransportError], tuple[int, str]]] = {
     httpx.TimeoutException: (504, "The upstream did not answer in time."),
     httpx.LocalProtocolError: (400, "The request cannot be passed on: it is not valid HTTP."),
     httpx.ConnectError: (502, "The upstream could not be reached."),
-    httpx.TransportError: (502, "The upstream closed the connection without an answer."),
+    httpx.TransportError: (502, "The upstream gave no answer that is valid HTTP."),
 }
 """What a client is told when there is no answer; the first row that fits."""
 
@@ -151,7 +154,7 @@ class ProxyApp:
                 request, stream=True, auth=self._auth, follow_redirects=False
             )
         except httpx.TransportError as error:
-            logger.warning("no answer from the upstream: %s: %s", type(error).__name__, error)
+            logger.warning("no answer from the upstream: %s", _told(error))
             await _refuse(send, error)
             return
         body.end()
@@ -223,17 +226,33 @@ class _RequestBody(httpx.AsyncByteStream):
 
 
 async def _relay(response: httpx.Response, send: Send) -> None:
+    status = response.status_code
+    if not 200 <= status <= 599:  # no server could send it on, and no client would understand it
+        logger.warning("the upstream answered with status %d", status)
+        await send_error(send, 502, f"The upstream answered with status {status}, which is none.")
+        return
     # The server that runs this app writes a Date of its own, and would send two.
-    fields = end_to_end(response.headers.raw, without=(b"date",))
+    has_body = status not in BODILESS
+    dropped = (b"date",) if has_body else (b"date", b"content-length")
+    fields = end_to_end(response.headers.raw, without=dropped)
     fields.append(via(response.http_version.removeprefix("HTTP/")))
-    await send({"type": "http.response.start", "status": response.status_code, "headers": fields})
+    await send({"type": "http.response.start", "status": status, "headers": fields})
     try:
         async for chunk in response.aiter_raw():
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if has_body:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except httpx.TransportError as error:
-        logger.warning("the upstream broke off: %s: %s", type(error).__name__, error)
-        raise UpstreamBroken("The upstream broke off its answer.") from error
+        logger.warning("the upstream broke off: %s", _told(error))
+        # Without its cause: whoever logs it would log what the upstream sent.
+        raise UpstreamBroken("The upstream broke off its answer.") from None
     await send({"type": "http.response.body", "body": b""})
+
+
+def _told(error: httpx.TransportError) -> str:
+    """What a log may say of *error*. Only the system's own words: a parser quotes what it read,
+    and that may be a header with a key."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, httpx.NetworkError) else name
 
 
 async def _refuse(send: Send, error: httpx.TransportError) -> None:

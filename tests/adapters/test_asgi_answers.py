@@ -482,3 +482,28 @@ async def test_a_stream_without_pauses_does_not_hold_up_others() -> None:
         tasks.cancel_scope.cancel()
     assert text_of(body) == "x" * 1000
     assert others >= 10
+
+
+@pytest.mark.parametrize("status", [0, 99, 100, 101, 199, 600, 999])
+async def test_a_status_that_is_none_is_a_502_and_after_admission_a_failure(status: int) -> None:
+    odd = answering(PLAIN, status=status)
+    async with hosting(odd, admission_wait=60) as middleware:
+        body = {"model": "m", "background": True}
+        call = await request(middleware, "POST", "/v1/responses", json=body)
+    assert call.status == 502
+    assert call.json["error"]["type"] == "server_error"
+    waiting, gate = late(odd)
+    async with hosting(waiting, admission_wait=0.01) as middleware:
+        id = await create(middleware)
+        gate.set()
+        found = await ended(middleware, id)
+    assert (found["status"], found["error"]["code"]) == ("failed", "server_error")
+
+
+async def test_a_refusal_that_has_no_body_goes_out_without_a_length() -> None:
+    headers = ((b"etag", b"a"), (b"content-length", b"99"))
+    async with hosting(answering(b"", headers=headers, status=304), admission_wait=60) as app:
+        call = await request(app, "POST", "/v1/responses", json={"model": "m", "background": True})
+    assert (call.status, call.body) == (304, b"")
+    assert "content-length" not in call.headers
+    assert call.headers["etag"] == "a"

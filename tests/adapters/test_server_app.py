@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.responses import ResponseCreatedEvent
 
@@ -167,3 +168,30 @@ async def test_azures_client_is_answered_in_the_foreground(path: str) -> None:
             metadata = {"words": "3", "pace": "0"}
             response = await azure.responses.create(model="m", input="hello", metadata=metadata)
     assert response.status == "completed"
+
+
+@pytest.mark.parametrize("status", [b"000", b"99", b"101", b"600", b"999"])
+async def test_a_status_that_is_none_is_a_502_and_the_failure_of_a_response(status: bytes) -> None:
+    gate = anyio.Event()
+
+    async def answer(connection: SocketStream) -> None:
+        async with connection:
+            await connection.receive()
+            await gate.wait()
+            await connection.send(b"HTTP/1.1 " + status + b" Odd\r\nContent-Length: 2\r\n\r\n{}")
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+        upstream = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/v1"
+        async with (
+            sidecar(upstream=upstream, admission_wait=0.01) as (client, _),
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(listener.serve, answer)
+            created = await client.post("/v1/responses", json=background())
+            gate.set()
+            response = await ended(client, created.json()["id"])
+            foreground = await client.post("/v1/responses", json={"input": "hello"})
+            group.cancel_scope.cancel()
+    assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
+    assert foreground.status_code == 502
+    assert foreground.json()["error"]["type"] == "server_error"

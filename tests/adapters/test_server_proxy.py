@@ -432,6 +432,83 @@ async def test_an_answer_that_breaks_off_is_broken_for_the_client_too(head: byte
             await reply.aread()
 
 
+def saying(answer: bytes) -> Any:
+    """An upstream that says *answer* to every request, byte for byte, and hangs up."""
+
+    async def upstream(connection: SocketStream) -> None:
+        async with connection:
+            request = b""
+            while b"\r\n\r\n" not in request:
+                request += await connection.receive()
+            await connection.send(answer)
+
+    return upstream
+
+
+@pytest.mark.parametrize(
+    "status", ["0", "00", "000", "99", "099", "101", "600", "999", "1000", "x"]
+)
+async def test_a_status_that_is_none_is_a_502(status: str) -> None:
+    answer = f"HTTP/1.1 {status} Odd\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+    async with raw_upstream(saying(answer)) as base, client_of(base) as client:
+        reply = await client.get("/v1/x")
+    assert reply.status_code == 502
+    assert error_of(reply)["type"] == "server_error"
+
+
+@pytest.mark.parametrize("status", [100, 101, 103, 199, 600, 999])
+async def test_a_status_that_a_client_handed_in_lets_pass_is_a_502(status: int) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(status))
+    async with (
+        httpx.AsyncClient(transport=transport) as handed_in,
+        client_of("http://up/v1", client=handed_in) as client,
+    ):
+        assert (await client.get("/v1/x")).status_code == 502
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 0", "Content-Length: 99", "X: y"])
+@pytest.mark.parametrize("status", [204, 304])
+async def test_an_answer_that_has_no_body_goes_out_without_a_length(
+    status: int, length: str
+) -> None:
+    answer = f"HTTP/1.1 {status} Odd\r\n{length}\r\nETag: a\r\n\r\n".encode()
+    async with raw_upstream(saying(answer)) as base, client_of(base) as client:
+        reply = await client.get("/v1/x")
+    assert (reply.status_code, reply.content, reply.headers["etag"]) == (status, b"", "a")
+    assert "content-length" not in reply.headers
+    assert "transfer-encoding" not in reply.headers
+
+
+async def test_a_body_that_a_client_handed_in_reads_after_a_204_stays_here() -> None:
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(204, stream=httpx.ByteStream(b"surplus"))
+    )
+    async with (
+        httpx.AsyncClient(transport=transport) as handed_in,
+        client_of("http://up/v1", client=handed_in) as client,
+    ):
+        reply = await client.get("/v1/x")
+    assert (reply.status_code, reply.content) == (204, b"")
+
+
+async def test_what_an_upstream_sends_is_not_logged_when_it_is_not_http(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    answers = (b"hush\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhush\r\n")
+    for answer in answers:
+        async with raw_upstream(saying(answer)) as base, client_of(base) as client:
+            try:
+                reply = await client.get("/v1/x")
+            except httpx.RemoteProtocolError:
+                continue
+            assert "hush" not in reply.text
+    assert "upstream" in caplog.text
+    assert "hush" not in "".join(
+        record.getMessage() for record in caplog.records if record.name.startswith("response_cache")
+    )
+
+
 @asynccontextmanager
 async def raw_upstream(handle: Any) -> AsyncIterator[str]:
     """A server that speaks, and breaks, HTTP by hand."""
