@@ -18,6 +18,7 @@ ADAPTERS: Final = ROOT / "adapters"
 ORDER: Final = (
     # Read downwards: a module may import those above it, never those below.
     "errors",
+    "redaction",
     "options",
     "lifecycle",
     "codec",

@@ -129,10 +129,18 @@ class ProxyApp:
         body = _RequestBody(receive)
         if not await body.begin():
             return
-        request = httpx.Request(
-            scope["method"], url, headers=self._request_fields(scope, body), stream=body
-        )
+        request = self._request(scope["method"], url, self._request_fields(scope, body), body)
         await race(lambda: self._forward(request, body, send), body.client_gone)
+
+    def _request(
+        self, method: str, url: httpx.URL, fields: Fields, body: _RequestBody
+    ) -> httpx.Request:
+        """The request, without its query where our own transport adds it: httpx logs addresses."""
+        if not self._owns_client:
+            return httpx.Request(method, url, headers=fields, stream=body)
+        shown = url.copy_with(query=None) if url.query else url
+        target = {"target": url.raw_path}
+        return httpx.Request(method, shown, headers=fields, stream=body, extensions=target)
 
     def _request_fields(self, scope: Scope, body: _RequestBody) -> Fields:
         fields = end_to_end(scope["headers"], without=(b"host", b"content-length", b"expect"))

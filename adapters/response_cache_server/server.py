@@ -10,17 +10,18 @@ deadline. A second signal ends the process at once, as if it had crashed.
 from __future__ import annotations
 
 import copy
+import logging
 import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 import anyio
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
+from response_cache.redaction import redacted
 from response_cache_server.app import Sidecar, build_app
 from response_cache_server.asgi import race
 from response_cache_server.settings import BadSettings, Settings
@@ -146,8 +147,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _announce(settings: Settings, listener: socket.socket) -> None:
     url = _base_url(listener)
-    upstream = _without_credentials(settings.upstream or "built in")
-    store = _without_credentials(settings.store)
+    upstream = redacted(settings.upstream or "built in")
+    store = redacted(settings.store)
     model = MODEL if settings.upstream is None else "MODEL"
     body = f'{{"model": "{model}", "input": "Tell me a story", "background": true}}'
     key = "" if settings.upstream is None else " -H 'Authorization: Bearer KEY'"
@@ -164,14 +165,22 @@ def _base_url(listener: socket.socket) -> str:
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
-def _without_credentials(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", "")) if "@" in parts.netloc else url
+class _WithoutKeys(logging.Filter):
+    """Takes the keys out of the addresses that clients ask for, which uvicorn logs whole."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                redacted(value) if isinstance(value, str) and value.startswith("/") else value
+                for value in record.args
+            )
+        return True
 
 
 def _log_config(level: str) -> dict[str, Any]:
     config: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
+    config["filters"] = {"without_keys": {"()": _WithoutKeys}}
+    config["handlers"]["access"]["filters"] = ["without_keys"]
     ours = {"handlers": ["default"], "level": level, "propagate": False}
     for name in ("response_cache", "response_cache_asgi", "response_cache_server"):
         config["loggers"][name] = ours

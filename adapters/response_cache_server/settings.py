@@ -7,12 +7,13 @@ capitals behind ``RESPONSE_CACHE_``. Times are seconds, sizes are bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from response_cache import Options
+from response_cache.redaction import redacted
 from response_cache_server.peers import BELIEVED, Believed
 from response_cache_server.target import parse_base_url
 
@@ -29,6 +30,18 @@ class BadSettings(ValueError):
     """Settings that cannot be; the message is one line and repeats no values."""
 
 
+class SecretURL(str):
+    """A URL that ``repr`` shows without its password and keys; ``str`` is the URL itself."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(redacted(str(self)))
+
+
+URL: TypeAlias = Annotated[str, AfterValidator(SecretURL)]
+
+
 class Settings(Options, BaseSettings):
     """Where the sidecar listens, what stands behind it, and every option of the cache."""
 
@@ -39,10 +52,10 @@ class Settings(Options, BaseSettings):
         hide_input_in_errors=True,  # URLs carry passwords
     )
 
-    upstream: str | None = None
+    upstream: URL | None = None
     """Base URL that has ``/responses`` below it; ``litellm`` for LiteLLM's SDK in this process;
     None for the built-in upstream."""
-    store: str = "memory://"
+    store: URL = "memory://"
     """Where responses are kept: ``memory://``, ``sqlite:///file``, ``redis://host``."""
     host: str = Field("127.0.0.1", min_length=1)
     """Address to listen on."""
