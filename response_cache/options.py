@@ -5,13 +5,16 @@ Times are seconds, sizes are bytes.
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 __all__ = ("DialectName", "Options")
 
 DialectName = Literal["openai", "litellm"]
+
+_ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#@,A-Z]+")  # RFC 6454 6.2
 
 
 class Options(BaseModel):
@@ -30,6 +33,8 @@ class Options(BaseModel):
     """The form of ids and objects: the official one, or that of LiteLLM's first polling."""
     secret: SecretStr = SecretStr("")
     """Key of the digests that stand for owners and idempotency keys; the same in each replica."""
+    cors_origins: tuple[str, ...] | None = None
+    """Origins whose pages may read replies, or ``*``; None: whom the app lets, empty: nobody."""
 
     # How long things are kept
     ttl: float = Field(default=3600.0, gt=0)
@@ -92,6 +97,22 @@ class Options(BaseModel):
     """Silence of the upstream."""
     drain_timeout: float = Field(default=30.0, ge=0)
     """What running responses get to end by themselves when the process is to stop."""
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _in_one_text(cls, value: object) -> object:
+        return [origin.strip() for origin in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _as_browsers_send_them(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for origin in value or ():
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} must be '*', 'null' or an origin as browsers send it, "
+                    "such as https://app.example:8443"
+                )
+        return value
 
     @model_validator(mode="after")
     def _paths_are_of_responses(self) -> Options:

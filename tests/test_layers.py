@@ -56,6 +56,7 @@ ORDER: Final = (
     "cache",
     "queries",
     "http",
+    "cors",
 )
 STORES_MAY_IMPORT: Final = {"store", "errors", "options", "packing", "stores"}
 WITHOUT_EXTRAS: Final = {"anyio", "cachetools", "pydantic", "pydantic_core"}

@@ -20,9 +20,12 @@ from response_cache import (
     answer_early,
     error_reply,
 )
+from response_cache.cors import Cors, dressed
 from response_cache.errors import APIError
 from response_cache.http import ABOUT_THE_BODY, Verb
+from response_cache.identity import Ids
 from response_cache_asgi.host import Host
+from response_cache_asgi.preflight import PreflightOf
 from response_cache_asgi.streams import Streams
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
 from response_cache_asgi.upstream import WrappedApp
@@ -40,14 +43,16 @@ def path_below_root(scope: Scope) -> str:
 class Exchange:
     """Takes a request that is ours from its first byte to its reply's last."""
 
-    def __init__(self, app: ASGIApp, host: Host, *, max_request_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, host: Host, cors: Cors, *, max_request_bytes: int) -> None:
         self._app = app
         self._host = host
+        self._cors = cors
         self._limit = max_request_bytes
 
     async def answer(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request about a response of ours (every verb but create)."""
         request = _request(scope)
+        theirs, send = self._sends(request, route.id, scope, send)
         try:
             hosted = self._host.open_here or await self._host.hosted()
         except APIError as error:  # there is no open cache
@@ -61,7 +66,7 @@ class Exchange:
         if isinstance(reply, Body):
             await _send_body(reply, send)
         elif isinstance(reply, Pass):
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, theirs)
         elif reply is not None:
             await _send_stream(reply, hosted.streams, receive, send)
 
@@ -73,6 +78,7 @@ class Exchange:
             await self._pass_on(Pass(), scope, body, send)  # the client has gone: the app shall see
             return
         request = _request(scope, body.content)
+        theirs, send = self._sends(request, "", scope, send)
         reply: Reply | Pass | None = answer_early(
             request, cut_at=self._limit if body.is_cut else None
         )
@@ -87,13 +93,37 @@ class Exchange:
                 reply = await hosted.face.create(request, WrappedApp(self._app, scope))
         match reply:
             case Pass():
-                await self._pass_on(reply, scope, body, send)
+                await self._pass_on(reply, scope, body, theirs)
             case Body():
                 await _send_body(reply, send)
             case Stream():
                 await _send_stream(reply, streams, receive, send)
             case never:
                 assert_never(never)
+
+    async def answer_preflight(
+        self, scope: Scope, send: Send, paths: tuple[str, ...], ids: Ids
+    ) -> bool:
+        """Answer a browser's preflight where an option says who may read; whether it was one."""
+        reply = self._cors.preflight(_request(scope), paths, ids)
+        if reply is not None:
+            await _send_body(reply, send)
+        return reply is not None
+
+    def _sends(self, request: Request, id: str, scope: Scope, send: Send) -> tuple[Send, Send]:
+        """*send* for the app's reply to *request*, and for ours: with its page's CORS headers."""
+        if not self._cors.concerns(request):
+            return send, send
+        ask = PreflightOf(self._app, scope, request)
+
+        async def dressing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                allowed = await self._cors.allowed(request, id, ask)
+                headers = dressed(message.get("headers", ()), allowed)
+                message = {**message, "headers": list(headers)}
+            await send(message)
+
+        return dressing if self._cors.is_set else send, dressing
 
     async def _pass_on(self, way: Pass, scope: Scope, body: _Body, send: Send) -> None:
         if way.body is None:

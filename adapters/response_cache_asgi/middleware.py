@@ -13,6 +13,7 @@ from response_cache import (
     find,
     store_from_url,
 )
+from response_cache.cors import Cors
 from response_cache.forms import FORMS
 from response_cache.http import Verb
 from response_cache_asgi.exchange import Exchange, path_below_root
@@ -27,8 +28,9 @@ class ResponseCacheMiddleware:
     """Background mode for ``POST /v1/responses`` of the wrapped app, on asyncio and trio.
 
     What is not about a background response goes to *app* untouched. Middleware that must see every
-    request (CORS, request logs) has to stand outside of this one: polls never reach what is inside,
-    and authentication in there sees creates alone (that is what *owner* is for).
+    request (request logs) has to stand outside of this one: polls never reach what is inside, and
+    authentication in there sees creates alone (that is what *owner* is for). CORS may stand on
+    either side: see ``response_cache.cors``.
     """
 
     def __init__(
@@ -58,7 +60,10 @@ class ResponseCacheMiddleware:
         self._ids = FORMS[self.options.dialect].ids
         self._owner = owner
         self._host = Host(self._make_face, drains_on_signals=drain_on_signals)
-        self._exchange = Exchange(app, self._host, max_request_bytes=self.options.max_request_bytes)
+        self._cors = Cors(self.options.cors_origins)
+        self._exchange = Exchange(
+            app, self._host, self._cors, max_request_bytes=self.options.max_request_bytes
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what is ours, pass on what is not."""
@@ -71,6 +76,10 @@ class ResponseCacheMiddleware:
                 else:
                     await self._exchange.answer(route, scope, receive, send)
                 return
+            if self._cors.is_set and scope["method"] == "OPTIONS":
+                paths, ids = self.options.paths, self._ids
+                if await self._exchange.answer_preflight(scope, send, paths, ids):
+                    return
         elif kind == "lifespan":
             await Lifespan(self.app, self._host, receive, send).run(scope)
             return

@@ -28,6 +28,10 @@ KEY_PREFIXES: Final[Mapping[DialectName, str]] = {
     "litellm": "litellm:polling:response:",
 }
 """By dialect: how our keys in the proxy's Redis begin, after its own namespace."""
+CORS: Final = "RESPONSE_CACHE_CORS_ORIGINS"
+NOBODY: Final[
+    tuple[str, ...]
+] = ()  # that is let in by us: the proxy's own CORS is around the cache
 ADMISSION_WAIT: Final = 5.0  # for a proxy that neither calls its hooks nor answers
 
 
@@ -52,7 +56,7 @@ def options_from(environ: Mapping[str, str], **defaults: Any) -> Options:
     Raises:
         ValueError: with the variable that is wrong, and why.
     """
-    ours = {"admission_wait": ADMISSION_WAIT, "stop_grace": STOP_GRACE}
+    ours = {"admission_wait": ADMISSION_WAIT, "stop_grace": STOP_GRACE, "cors_origins": NOBODY}
     given = {**ours, **defaults, **_variables(environ)}
     try:
         return Options(**given)
@@ -65,6 +69,8 @@ def options_from(environ: Mapping[str, str], **defaults: Any) -> Options:
 
 def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    if environ.get(CORS):
+        raise ValueError(f"{CORS}: the proxy's own CORS counts here: LITELLM_CORS_ORIGINS")
     for name in Options.model_fields:
         value = environ.get(PREFIX + name.upper())
         if value:

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
+from functools import partial
 from http import HTTPStatus
-from typing import assert_never
+from typing import Any, assert_never
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from response_cache import Body, Pass, Reply, Request, Route, Stream, answer_early, error_reply
-from response_cache.errors import APIError
+import anyio
+
+from response_cache import (
+    Body,
+    Headers,
+    Pass,
+    Reply,
+    Request,
+    Route,
+    Stream,
+    answer_early,
+    error_reply,
+)
+from response_cache.cors import Cors, dressed
+from response_cache.errors import APIError, Unavailable
 from response_cache.http import Verb
+from response_cache.identity import Ids
 from response_cache_wsgi.body import ReadAhead, put_body
-from response_cache_wsgi.headers import as_native, request_headers
+from response_cache_wsgi.headers import as_bytes, as_native, request_headers
 from response_cache_wsgi.host import Host
 from response_cache_wsgi.pages import Pages
+from response_cache_wsgi.preflight import PreflightOf
 from response_cache_wsgi.upstream import WrappedApp
 
 __all__ = ("Exchange",)
@@ -22,9 +39,19 @@ __all__ = ("Exchange",)
 class Exchange:
     """A request that is ours, from its first byte to what the server iterates over."""
 
-    def __init__(self, app: WSGIApplication, host: Host, *, max_request_bytes: int) -> None:
+    def __init__(
+        self,
+        app: WSGIApplication,
+        host: Host,
+        cors: Cors,
+        *,
+        preflights: threading.BoundedSemaphore,
+        max_request_bytes: int,
+    ) -> None:
         self._app = app
         self._host = host
+        self._cors = cors
+        self._preflights = preflights
         self._limit = max_request_bytes
 
     def run(
@@ -35,6 +62,8 @@ class Exchange:
             reply = self._reply(route, environ)
         except APIError as error:  # there is no open cache
             reply = error_reply(error)
+        if "HTTP_ORIGIN" in environ and (self._cors.is_set or not isinstance(reply, Pass)):
+            start_response = self._dressing(route.id, environ, start_response)
         match reply:
             case Body():
                 start_response(_status_line(reply.status), as_native(reply.headers))
@@ -49,6 +78,46 @@ class Exchange:
                 return self._app(environ, start_response)
             case never:
                 assert_never(never)
+
+    def answer_preflight(
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        paths: tuple[str, ...],
+        ids: Ids,
+    ) -> Iterable[bytes] | None:
+        """Our answer to a browser's preflight where an option says who may read; else None."""
+        reply = self._cors.preflight(_request(environ), paths, ids)
+        if reply is None:
+            return None
+        start_response(_status_line(reply.status), as_native(reply.headers))
+        return ()
+
+    def _dressing(
+        self, id: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> StartResponse:
+        """*start_response* that adds the CORS headers of the request's page."""
+        request = _request(environ)
+        if not self._cors.concerns(request):
+            return start_response
+        allowed = self._allowed(request, id, environ)
+
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            return start_response(status, as_native(dressed(as_bytes(headers), allowed)), *exc_info)
+
+        return start
+
+    def _allowed(self, request: Request, id: str, environ: WSGIEnvironment) -> Headers:
+        known = self._cors.known(request, id)
+        if known is not None:
+            return known
+        ask = PreflightOf(self._app, environ, self._preflights)
+        work = partial(self._cors.allowed, request, id, ask)
+        portal = self._host.open_portal
+        try:
+            return anyio.run(work) if portal is None else portal.call(work())
+        except Unavailable:  # the loop has ended meanwhile
+            return ()
 
     def _reply(self, route: Route, environ: WSGIEnvironment) -> Reply | Pass:
         if route.verb is Verb.CREATE:

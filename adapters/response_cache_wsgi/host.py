@@ -94,6 +94,13 @@ class Host:
             ) from error
         return portal
 
+    @property
+    def open_portal(self) -> Portal[Hosted] | None:
+        """The portal of this process, if it is open."""
+        portal = self._portal
+        is_own = portal is not None and portal.pid == os.getpid() and portal.is_open
+        return portal if is_own else None
+
     def start(self) -> None:
         """Open the portal now, and let signals drain it if this is the main thread."""
         self._hook_signals()
@@ -102,12 +109,12 @@ class Host:
     @property
     def is_draining(self) -> bool:
         """Whether the open cache of this process takes no more work."""
-        portal = self._own()
+        portal = self.open_portal
         return portal is not None and portal.hosted.face.cache.is_draining
 
     def drain(self) -> None:
         """Drain the open cache of this process, if there is one."""
-        portal = self._own()
+        portal = self.open_portal
         if portal is not None:
             portal.call(portal.hosted.drain())
 
@@ -142,12 +149,6 @@ class Host:
                 self._portal.start()
             return self._portal
 
-    def _own(self) -> Portal[Hosted] | None:
-        """The portal of this process, if it is open."""
-        portal = self._portal
-        is_own = portal is not None and portal.pid == os.getpid() and portal.is_open
-        return portal if is_own else None
-
     def _forget(self, portal: Portal[Hosted], error: Exception) -> None:
         """It did not open: let the next request try again."""
         with self._lock:
@@ -181,7 +182,7 @@ class Host:
                 self._signals.enter_context(on_stop_signal(self._drain_soon, soon=_at_once))
 
     def _drain_soon(self) -> None:
-        portal = self._own()
+        portal = self.open_portal
         if portal is not None:
             portal.spawn(portal.hosted.drain())
 

@@ -7,10 +7,12 @@ from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from response_cache import Face, Options, ResponseCache, Store, find, store_from_url
+from response_cache.cors import Cors
 from response_cache.forms import FORMS
 from response_cache_wsgi.exchange import Exchange
 from response_cache_wsgi.host import Host
 from response_cache_wsgi.owners import AnyOwnerOf, async_owner_of
+from response_cache_wsgi.preflight import places
 
 __all__ = ("ResponseCacheMiddleware",)
 
@@ -49,6 +51,8 @@ class ResponseCacheMiddleware:
         self.options = Options(**{"max_running": MAX_RUNNING, **options})
         self._owner = None if owner is None else async_owner_of(owner)
         self._ids = FORMS[self.options.dialect].ids
+        self._cors = Cors(self.options.cors_origins)
+        self._preflights = places()
         if isinstance(store, str):
             # Raises now what is wrong with it; each process makes its own.
             store_from_url(store, dialect=self.options.dialect)
@@ -62,12 +66,26 @@ class ResponseCacheMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer what is ours, pass on what is not."""
-        path = environ.get("PATH_INFO", "")
-        route = find(environ["REQUEST_METHOD"], path, self.options.paths, self._ids)
-        if route is None:
-            return self.app(environ, start_response)
-        exchange = Exchange(self.app, self._host, max_request_bytes=self.options.max_request_bytes)
-        return exchange.run(route, environ, start_response)
+        path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
+        route = find(method, path, self.options.paths, self._ids)
+        if route is not None:
+            return self._exchange().run(route, environ, start_response)
+        if self._cors.is_set and method == "OPTIONS":
+            answer = self._exchange().answer_preflight(
+                environ, start_response, self.options.paths, self._ids
+            )
+            if answer is not None:
+                return answer
+        return self.app(environ, start_response)
+
+    def _exchange(self) -> Exchange:
+        return Exchange(
+            self.app,
+            self._host,
+            self._cors,
+            preflights=self._preflights,
+            max_request_bytes=self.options.max_request_bytes,
+        )
 
     @property
     def is_draining(self) -> bool:

@@ -24,7 +24,7 @@ from response_cache_wsgi.body import put_body
 from response_cache_wsgi.handover import ToLoop
 from response_cache_wsgi.headers import variable
 
-__all__ = ("WrappedApp",)
+__all__ = ("WrappedApp", "in_a_thread")
 
 logger = logging.getLogger("response_cache.wsgi")
 
@@ -89,16 +89,18 @@ class WrappedApp:
 
     def _run_environ(self, body: bytes) -> WSGIEnvironment:
         hidden = {variable(header) for header in ABOUT_THE_CLIENT}
-        environ = {
-            key: value
-            for key, value in self._environ.items()
-            if key not in hidden and not key.startswith(_OF_SERVERS)
-        }
-        put_body(environ, body)
-        environ["wsgi.multithread"] = True
-        environ["wsgi.input_terminated"] = True
-        environ["wsgi.file_wrapper"] = FileWrapper  # the server's own may only suit the server
-        return environ
+        environ = {key: value for key, value in self._environ.items() if key not in hidden}
+        return in_a_thread(environ, body)
+
+
+def in_a_thread(environ: WSGIEnvironment, body: bytes) -> WSGIEnvironment:
+    """A copy of *environ* for a call of the app in a thread of ours, with another body."""
+    environ = {key: value for key, value in environ.items() if not key.startswith(_OF_SERVERS)}
+    put_body(environ, body)
+    environ["wsgi.multithread"] = True
+    environ["wsgi.input_terminated"] = True
+    environ["wsgi.file_wrapper"] = FileWrapper  # the server's own may only suit the server
+    return environ
 
 
 async def _feed(answer: Answer, parts: ToLoop[Part]) -> None:

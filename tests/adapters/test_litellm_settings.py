@@ -103,6 +103,12 @@ def test_a_wrong_variable_is_named_and_its_value_is_not(name: str, value: str) -
     assert "\n" not in str(refusal.value)
 
 
+def test_who_may_read_in_a_browser_is_the_proxys_own_setting() -> None:
+    assert options_from({}).cors_origins == ()
+    with pytest.raises(ValueError, match=r"RESPONSE_CACHE_CORS_ORIGINS: .*LITELLM_CORS_ORIGINS"):
+        check({"RESPONSE_CACHE_CORS_ORIGINS": "*"})
+
+
 def test_a_path_that_is_none_of_responses_is_refused() -> None:
     with pytest.raises(ValueError, match="paths: '/x' must"):
         check({"RESPONSE_CACHE_PATHS": "/x"})

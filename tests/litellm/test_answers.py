@@ -104,6 +104,7 @@ def test_browsers_may_ask_from_anywhere(ann: Client) -> None:
     assert preflight.status_code == 200
     theirs = ann.http.get("/v1/models", headers=asked).headers
     ours = ann.http.get(f"/v1/responses/{id}", headers=asked).headers
+    assert ours.get_list("access-control-allow-origin") == ["*"]
     for name in ("access-control-allow-origin", "x-content-type-options", "x-frame-options"):
         assert ours[name] == theirs[name]
 
