@@ -366,7 +366,8 @@ class Face:
         owner = await self._owner_of(request)
         if isinstance(owner, Body | Pass):
             return owner
-        parsed, key = create_request(body), _idempotency_key(request)
+        parsed = create_request(body, is_checked=self._options.check_requests)
+        key = _idempotency_key(request)
         outcome = await self.cache.create(parsed, data, upstream, owner=owner, key=key)
         if isinstance(outcome, Refusal):
             return _relayed(outcome)

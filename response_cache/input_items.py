@@ -70,6 +70,8 @@ def input_items(body: JsonObject, response_id: str) -> list[JsonObject]:
 def _entries(given: Any) -> Iterator[tuple[int, JsonObject]]:
     if isinstance(given, str):
         yield 0, {"role": "user", "content": given}
+    elif isinstance(given, dict):  # where the wrapped app takes one item for a list of one
+        yield 0, given
     elif isinstance(given, list):
         yield from ((index, entry) for index, entry in enumerate(given) if isinstance(entry, dict))
 

@@ -35,6 +35,8 @@ class Options(BaseModel):
     """Key of the digests that stand for owners and idempotency keys; the same in each replica."""
     cors_origins: tuple[str, ...] | None = None
     """Origins whose pages may read replies, or ``*``; None: whom the app lets, empty: nobody."""
+    check_requests: bool = True
+    """Whether input and metadata must be as OpenAI has them; false where the app judges them."""
 
     # How long things are kept
     ttl: float = Field(default=3600.0, gt=0)

@@ -41,7 +41,7 @@ class CreateRequest:
     background: bool
     stream: bool
     store: bool
-    metadata: dict[str, str] = field(repr=False)
+    metadata: JsonObject = field(repr=False)
     previous_response_id: str | None
 
     @property
@@ -60,6 +60,7 @@ class CreateRequest:
 _MAX_METADATA_PAIRS: Final = 16
 _MAX_METADATA_KEY: Final = 64  # characters
 _MAX_METADATA_VALUE: Final = 512  # characters
+_LONGEST_TEXT: Final = 64 * 2**10  # characters of metadata as text, where a host takes that
 
 
 class _Shape(NamedTuple):
@@ -82,6 +83,10 @@ _SHAPES: Final[Mapping[str, _Shape]] = {
 # fmt: on
 
 
+_DECIDE: Final = ("background", "stream")
+"""What a reply depends on, whoever judges the rest."""
+
+
 def parse_create(data: bytes) -> CreateRequest:
     """Read the body of a create request.
 
@@ -92,23 +97,26 @@ def parse_create(data: bytes) -> CreateRequest:
     return create_request(json_object(data))
 
 
-def create_request(body: JsonObject) -> CreateRequest:
+def create_request(body: JsonObject, *, is_checked: bool = True) -> CreateRequest:
     """The same for a body that is read already.
+
+    Unless it *is checked*, the wrapped app alone judges all but what a reply depends on.
 
     Raises:
         InvalidRequest: a field that we read has the wrong shape; ``param`` names it.
     """
-    for name, shape in _SHAPES.items():
-        _check_shape(name, body.get(name), shape)
-    metadata = body.get("metadata") or {}
-    _check_metadata(metadata)
+    for name in _SHAPES if is_checked else _DECIDE:
+        _check_shape(name, body.get(name), _SHAPES[name])
+    if is_checked:
+        _check_metadata(body.get("metadata") or {})
+    previous = body.get("previous_response_id")
     return CreateRequest(
         body=body,
         background=body.get("background") is True,
         stream=body.get("stream") is True,
         store=body.get("store") is not False,
-        metadata=metadata,
-        previous_response_id=body.get("previous_response_id"),
+        metadata=_object(body.get("metadata"), {}),
+        previous_response_id=previous if isinstance(previous, str) else None,
     )
 
 
@@ -165,6 +173,16 @@ def _merged(given: Any, default: JsonObject) -> JsonObject:
     return default | {key: value for key, value in given.items() if value is not None}
 
 
+def _object(given: Any, default: JsonObject) -> JsonObject:
+    """An object as it came, also one that came as JSON text: some hosts take that, too."""
+    if isinstance(given, str) and len(given) <= _LONGEST_TEXT:
+        try:
+            given = codec.load(given.encode("utf-8", "surrogatepass"))
+        except ValueError:
+            return default
+    return given if isinstance(given, dict) else default
+
+
 def _tools(given: Any, default: list[Any]) -> list[Any]:
     return [_tool(tool) for tool in given] if isinstance(given, list) else default
 
@@ -219,7 +237,7 @@ _QUEUED: Final[Mapping[str, _Row]] = {
     "truncation":             _Row(_echoed, "disabled"),
     "usage":                  _Row(_fixed,  None),
     "user":                   _Row(_echoed, None),
-    "metadata":               _Row(_echoed, {}),
+    "metadata":               _Row(_object, {}),
 }
 # fmt: on
 

@@ -18,6 +18,7 @@ from response_cache import codec
 from response_cache.errors import InvalidRequest, RequestTooLarge
 from response_cache.requests import (
     CreateRequest,
+    create_request,
     decode_body,
     parse_create,
     queued_response,
@@ -140,6 +141,55 @@ def test_a_field_of_another_type_is_refused_by_name(name: str, wrong: object) ->
 )
 def test_metadata_outside_its_bounds_is_refused(metadata: dict[str, object]) -> None:
     assert refused(json.dumps({"metadata": metadata}).encode()).param == "metadata"
+
+
+JUDGED_BY_THE_APP: list[dict[str, Any]] = [
+    {"metadata": {"tags": ["team:search"], "spend_logs_metadata": {"project": "x"}}},
+    {"metadata": {"trace_id": "t" * 600, "k" * 100: None, "n": 1}},
+    {"metadata": {f"key {n}": "v" for n in range(40)}},
+    {"metadata": [1]},
+    {"metadata": 5},
+    {"input": {"role": "user", "content": "hi"}},
+    {"input": 5},
+    {"model": 5},
+    {"store": "no"},
+    {"previous_response_id": 5},
+]
+
+
+@pytest.mark.parametrize("body", JUDGED_BY_THE_APP)
+def test_where_the_app_judges_a_request_goes_on_as_it_came(body: dict[str, Any]) -> None:
+    request = create_request({**body, "background": True}, is_checked=False)
+    sent = json.loads(upstream_body(request, previous_response_id=None))
+    assert sent == {**body, "stream": True}
+    echoed = queued_response(request, id="resp_1", created_at=1)["metadata"]
+    given = body.get("metadata")
+    assert echoed == request.metadata == (given if isinstance(given, dict) else {})
+
+
+# fmt: off
+TEXTS: list[tuple[str, dict[str, Any]]] = [
+    ('{"tags": ["a"]}',             {"tags": ["a"]}),
+    ("no json",                     {}),
+    ("[1]",                         {}),
+    ("\ud83d",                     {}),
+    ('{"a": "%s"}' % ("x" * 2**17), {}),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("text", "shown"), TEXTS, ids=range(len(TEXTS)))
+def test_metadata_as_text_is_shown_as_the_object_in_it(text: str, shown: dict[str, Any]) -> None:
+    request = create_request({"background": True, "metadata": text}, is_checked=False)
+    assert queued_response(request, id="resp_1", created_at=1)["metadata"] == shown
+    assert json.loads(upstream_body(request, previous_response_id=None))["metadata"] == text
+
+
+@pytest.mark.parametrize("name", ["background", "stream"])
+def test_what_a_reply_depends_on_is_judged_everywhere(name: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        create_request({name: "true"}, is_checked=False)
+    assert caught.value.param == name
 
 
 def test_metadata_at_its_bounds_is_taken() -> None:

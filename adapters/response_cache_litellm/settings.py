@@ -56,7 +56,12 @@ def options_from(environ: Mapping[str, str], **defaults: Any) -> Options:
     Raises:
         ValueError: with the variable that is wrong, and why.
     """
-    ours = {"admission_wait": ADMISSION_WAIT, "stop_grace": STOP_GRACE, "cors_origins": NOBODY}
+    ours = {
+        "admission_wait": ADMISSION_WAIT,
+        "stop_grace": STOP_GRACE,
+        "cors_origins": NOBODY,
+        "check_requests": False,  # the proxy judges its own requests
+    }
     given = {**ours, **defaults, **_variables(environ)}
     try:
         return Options(**given)

@@ -107,8 +107,11 @@ class Settings(Options, BaseSettings):
         return value
 
     def options(self) -> dict[str, Any]:
-        """The fields of ``Options`` alone."""
-        return {name: getattr(self, name) for name in Options.model_fields}
+        """The fields of ``Options`` alone; LiteLLM judges its own requests unless told else."""
+        options = {name: getattr(self, name) for name in Options.model_fields}
+        if self.upstream == LITELLM and "check_requests" not in self.model_fields_set:
+            options["check_requests"] = False
+        return options
 
 
 def load_settings(flags: Mapping[str, Any]) -> Settings:

@@ -114,6 +114,11 @@ def test_a_path_that_is_none_of_responses_is_refused() -> None:
         check({"RESPONSE_CACHE_PATHS": "/x"})
 
 
+def test_the_proxy_judges_its_own_requests() -> None:
+    assert options_from({}).check_requests is False
+    assert options_from({"RESPONSE_CACHE_CHECK_REQUESTS": "true"}).check_requests is True
+
+
 def test_our_hook_is_appended_once() -> None:
     environ = {"LITELLM_WORKER_STARTUP_HOOKS": "a:b, c:d"}
     for _ in range(2):

@@ -29,6 +29,13 @@ def test_nothing_said_means_defaults() -> None:
     assert settings.options() == Options().model_dump()
 
 
+def test_litellm_judges_its_own_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings({"upstream": "litellm"}).options()["check_requests"] is False
+    assert load_settings({"upstream": "http://h/v1"}).options()["check_requests"] is True
+    monkeypatch.setenv(f"{PREFIX}CHECK_REQUESTS", "true")
+    assert load_settings({"upstream": "litellm"}).options()["check_requests"] is True
+
+
 def test_every_option_of_the_cache_can_be_set_by_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

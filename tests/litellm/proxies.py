@@ -65,9 +65,19 @@ class Ledger(CustomLogger):
     async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type):
         if "forbidden" in str(data.get("input")):
             raise HTTPException(status_code=400, detail={"error": "a guardrail says no"})
+        self.write({"hook": data.get("metadata"), "input": data.get("input")})
 
     async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
         line = {"call": kwargs.get("litellm_call_id"), "cost": kwargs.get("response_cost")}
+        told = kwargs.get("standard_logging_object") or {}
+        metadata = told.get("metadata") or {}
+        line["tags"] = told.get("request_tags")
+        line["spend"] = metadata.get("spend_logs_metadata")
+        line["trace"] = told.get("trace_id")
+        line["sent"] = metadata.get("requester_metadata")
+        self.write(line)
+
+    def write(self, line):
         with open(os.environ["LEDGER"], "a") as file:
             file.write(json.dumps(line) + "\\n")
 
@@ -128,7 +138,16 @@ class Proxy:
 
     @property
     def ledger(self) -> list[dict[str, Any]]:
-        """What LiteLLM's own callback was told."""
+        """What LiteLLM's own callback was told of requests that have ended."""
+        return [line for line in self._lines if "call" in line]
+
+    @property
+    def hooked(self) -> list[dict[str, Any]]:
+        """What LiteLLM's own callback was told of requests before their call."""
+        return [line for line in self._lines if "hook" in line]
+
+    @property
+    def _lines(self) -> list[dict[str, Any]]:
         file = self.directory / "ledger"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
