@@ -6,13 +6,18 @@ READY := $(VENV)/.ready
 
 LITELLM := .venv-litellm
 LITELLM_READY := $(LITELLM)/.ready
+# The lower end of the range in pyproject.toml.
+LITELLM_OLDEST := 1.106.0
+OLDEST := .venv-litellm-oldest
+OLDEST_READY := $(OLDEST)/.ready
 
-.PHONY: help demo test test-litellm test-litellm-alone soak fuzz check format bench bench-litellm clean
+.PHONY: help demo test test-litellm test-litellm-oldest test-litellm-alone soak fuzz check format bench bench-litellm clean
 
 help:
 	@echo "make demo    run the main job: sidecar, background response, resume, cancel, delete"
 	@echo "make test    run all tests"
 	@echo "make test-litellm   run the tests with a real LiteLLM proxy, in an environment of their own"
+	@echo "make test-litellm-oldest   the same with the oldest LiteLLM that is supported"
 	@echo "make soak    run the tests of faults at their full lengths"
 	@echo "make fuzz    run the fuzzers for ten minutes each"
 	@echo "make check   format, lint and type checks"
@@ -43,6 +48,16 @@ $(LITELLM_READY): pyproject.toml
 
 test-litellm: $(LITELLM_READY)
 	$(LITELLM)/bin/python -m pytest tests/litellm
+
+$(OLDEST_READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --upgrade 'pip>=24'
+	$(OLDEST)/bin/python -m pip install --quiet --editable '.[litellm-test]' 'litellm[proxy]==$(LITELLM_OLDEST)'
+	@touch $(OLDEST_READY)
+
+test-litellm-oldest: $(OLDEST_READY)
+	$(OLDEST)/bin/python -m pytest tests/litellm
 
 # What LiteLLM does without us, under the same configuration: most of these tests fail, and say how.
 test-litellm-alone: $(LITELLM_READY)
@@ -75,4 +90,4 @@ bench-litellm: $(READY) $(LITELLM_READY)
 	$(LITELLM)/bin/python -m benchmarks.litellm_plot build/litellm.json docs/litellm-benchmark.svg
 
 clean:
-	rm -rf $(VENV) $(LITELLM) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LITELLM) $(OLDEST) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

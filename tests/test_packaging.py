@@ -95,6 +95,15 @@ def _is_for_older_pythons(requirement: str) -> bool:
     return match is not None and sys.version_info >= (int(match[1]), int(match[2]))
 
 
+def test_the_oldest_litellm_is_the_one_that_is_tested_and_named() -> None:
+    (lowest,) = re.findall(r"litellm\[proxy\]>=([\d.]+)", (ROOT / "pyproject.toml").read_text())
+    (oldest,) = re.findall(
+        r"^LITELLM_OLDEST := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    assert oldest == f"{lowest}.0"
+    assert f"Tested with LiteLLM {oldest} and " in (ROOT / "docs" / "litellm.md").read_text()
+
+
 def test_no_file_names_a_package_registry_or_a_machine() -> None:
     tracked = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],

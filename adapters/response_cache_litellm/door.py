@@ -55,7 +55,7 @@ class Door:
         paths: tuple[str, ...],
         dialect: DialectName = "openai",
     ) -> None:
-        """*make_cache* is called at the first request that is ours: the proxy has settings then.
+        """*make_cache* is called when the proxy has started: it has its settings then.
 
         *dress* puts around the cache what gives the proxy's own replies their headers. *paths* are
         those on which a POST creates a response, and *dialect* tells how ids look.
@@ -71,11 +71,13 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what is about background responses; leave the rest to the proxy."""
         if scope["type"] == "lifespan":
-            await self._proxy(scope, self._draining(receive), send)
-        elif scope["type"] == "http" and self._is_ours(scope):
+            await self._proxy(scope, self._draining(receive), self._started(send))
+            return
+        inside = self._inside()
+        if scope["type"] == "http" and self._is_ours(scope):
             visit = current_visit.set(Visit(scope, send))
             try:
-                await self._inside()(scope, receive, send)
+                await inside(scope, receive, send)
             finally:
                 current_visit.reset(visit)
         else:
@@ -114,6 +116,19 @@ class Door:
         current_run.set(run)  # for the rest of this task, which is the run's
         leaving = Leaving(run.answer, receive, send_on)
         await self._proxy({**scope, "headers": headers}, leaving.receive, leaving.send)
+
+    def _started(self, send: Send) -> Send:
+        """*send* of a lifespan: the cache is made as soon as the proxy has started.
+
+        Only ``proxy_app`` stands here so early; else the first request makes it, of any kind.
+        """
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self._inside()
+            await send(message)
+
+        return sent
 
     def _draining(self, receive: Receive) -> Receive:
         """*receive* of a lifespan: running responses end before the proxy shuts down."""

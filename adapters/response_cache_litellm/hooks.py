@@ -60,6 +60,8 @@ def _log_cost(run: Run, kwargs: Mapping[str, Any]) -> None:
     if isinstance(cost, int | float):
         run.answer.note("cost", cost)
         logger.info("%s: cost %g", run.answer.id, cost)
+    else:
+        logger.info("%s: cost unknown to LiteLLM", run.answer.id)
 
 
 HOOKS: Final = Hooks()

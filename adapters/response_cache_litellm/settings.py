@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from response_cache import Options, store_from_url
 from response_cache.options import DialectName
 from response_cache_litellm.leaving import STOP_GRACE
+from response_cache_litellm.log import log_level
 from response_cache_litellm.redis_url import redis_url
 
 __all__ = ("KEY_PREFIXES", "PREFIX", "STORE", "check", "options_from", "store_url")
@@ -43,6 +44,7 @@ def check(environ: Mapping[str, str]) -> None:
         ImportError: the store's driver is not installed.
     """
     options_from(environ)
+    log_level(environ)
     if environ.get(STORE):
         try:
             store_from_url(environ[STORE])

@@ -11,6 +11,7 @@ from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp
 from response_cache_litellm.door import Door
 from response_cache_litellm.dressing import create_paths, dressed
+from response_cache_litellm.log import set_up_log, without_secrets
 from response_cache_litellm.settings import check, options_from, store_url
 
 __all__ = ("HOOK", "install")
@@ -28,6 +29,7 @@ def install() -> None:
         ValueError: a variable of ours has a value that cannot be.
     """
     check(os.environ)
+    set_up_log(os.environ)
     import litellm
     from litellm.proxy import proxy_server
 
@@ -81,4 +83,10 @@ def _make_cache(app: ASGIApp, *, paths: tuple[str, ...]) -> ResponseCacheMiddlew
     secret = options.secret.get_secret_value()
     owner = Identity(secret=secret, policy=current_policy, providers=current_providers)
     given = {name: getattr(options, name) for name in options.model_fields_set}
-    return ResponseCacheMiddleware(app, store, owner=owner, **given)
+    cache = ResponseCacheMiddleware(app, store, owner=owner, **given)
+    logger.info(
+        "background responses are kept in %s; running ones get %g s at the end",
+        without_secrets(store),
+        options.drain_timeout,
+    )
+    return cache

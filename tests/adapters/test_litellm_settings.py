@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from starlette.middleware import Middleware
 from response_cache import store_from_url
 from response_cache_litellm.command import prepare
 from response_cache_litellm.dressing import create_paths
+from response_cache_litellm.log import set_up_log, without_secrets
 from response_cache_litellm.redis_url import redis_url
 from response_cache_litellm.settings import check, options_from, store_url
 from response_cache_litellm.usage import usage_in
@@ -95,7 +98,10 @@ def test_variables_outrank_the_proxys_settings() -> None:
     assert options.paths == ("/a/responses", "/b/responses")
 
 
-@pytest.mark.parametrize(("name", "value"), [("LEASE", "soon"), ("STORE", "ftp://u:secret@h")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("LEASE", "soon"), ("STORE", "ftp://u:secret@h"), ("LOG_LEVEL", "secret")],
+)
 def test_a_wrong_variable_is_named_and_its_value_is_not(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"RESPONSE_CACHE_{name}: ") as refusal:
         check({f"RESPONSE_CACHE_{name}": value})
@@ -117,6 +123,73 @@ def test_a_path_that_is_none_of_responses_is_refused() -> None:
 def test_the_proxy_judges_its_own_requests() -> None:
     assert options_from({}).check_requests is False
     assert options_from({"RESPONSE_CACHE_CHECK_REQUESTS": "true"}).check_requests is True
+
+
+# fmt: off
+STORES = [
+    ("memory://",                                            "memory://"),
+    ("sqlite:////var/lib/kept.db",                           "sqlite:////var/lib/kept.db"),
+    ("redis://h:6379/1?key_prefix=a%3A&password=secret",     "redis://h:6379/1"),
+    ("rediss://u:secret@h:6379",                             "rediss://h:6379"),
+    ("rediss://:se@cret@h",                                  "rediss://h"),
+    ("redis+cluster://:secret@10.0.0.1:7000,10.0.0.2:7001",  "redis+cluster://10.0.0.1:7000,10.0.0.2:7001"),
+    ("redis+sentinel://u:secret@h:1/s",                      "redis+sentinel://h:1/s"),
+    ("redis://[::1]:6379",                                   "redis://[::1]:6379"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("url", "shown"), STORES)
+def test_where_responses_are_kept_is_said_without_passwords(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown
+
+
+@contextmanager
+def bare_log() -> Iterator[logging.Logger]:
+    """Our logger, in a process that has set up neither it nor the root's (pytest has)."""
+    ours, root = logging.getLogger("response_cache"), logging.getLogger()
+    before = ours.level, ours.handlers[:], root.handlers[:]
+    ours.setLevel(logging.NOTSET)
+    ours.handlers[:], root.handlers[:] = [], []
+    try:
+        yield ours
+    finally:
+        ours.setLevel(before[0])
+        ours.handlers[:], root.handlers[:] = before[1], before[2]
+
+
+def test_our_lines_are_seen_where_no_log_is_set_up(capsys: pytest.CaptureFixture[str]) -> None:
+    with bare_log():
+        for _ in range(2):
+            set_up_log({})
+        logging.getLogger("response_cache.litellm").info("a line")
+    assert capsys.readouterr().err == "INFO: response_cache.litellm: a line\n"
+
+
+def test_the_variable_sets_the_level(capsys: pytest.CaptureFixture[str]) -> None:
+    with bare_log() as ours:
+        set_up_log({"RESPONSE_CACHE_LOG_LEVEL": "error"})
+        ours.warning("no line")
+        ours.error("a line")
+    assert capsys.readouterr().err == "ERROR: response_cache: a line\n"
+
+
+def test_a_log_that_the_host_has_set_up_is_the_hosts(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line is written once, and by its handlers."""
+    lines: list[str] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    with bare_log() as ours:
+        logging.getLogger().addHandler(Kept())
+        set_up_log({})
+        assert ours.level == logging.NOTSET
+        set_up_log({"RESPONSE_CACHE_LOG_LEVEL": "info"})
+        ours.info("a line")
+    assert lines == ["a line"]
+    assert capsys.readouterr().err == ""
 
 
 def test_our_hook_is_appended_once() -> None:
