@@ -1,48 +1,32 @@
 """What lets a page of another origin read our replies: the CORS protocol of browsers.
 
 Polls, cancels and most creates never reach the wrapped app, so what gives the app's replies their
-CORS headers (https://fetch.spec.whatwg.org/#http-cors-protocol) gives none to ours. What the app
-allows an origin is told by its answer to a preflight: one is asked for here, in the name of no
-client, and its answer is remembered for a while. Where ``Options.cors_origins`` says who may read,
-nobody is asked.
+CORS headers (https://fetch.spec.whatwg.org/#http-cors-protocol) gives none to ours. They get those
+that the app allows, as it tells by its answer to a preflight of ours. Where
+``Options.cors_origins`` says who may read, nobody is asked.
 
 A browser's own preflights are ``OPTIONS`` requests, and the app's unless the option is set.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Final
-
-import anyio
-from anyio.lowlevel import RunVar
-from cachetools import TTLCache
 
 from response_cache.answer import Headers
 from response_cache.http import Body, Request, Verb, find
 from response_cache.identity import Ids
+from response_cache.preflights import ALLOW_ORIGIN, Ask, Preflight, Preflights
 
-__all__ = ("Ask", "Cors", "Preflight", "dressed")
+__all__ = ("Cors", "dressed")
 
-logger = logging.getLogger("response_cache.cors")
-
-REMEMBERED: Final = 60.0  # seconds for which an app's *yes* holds
-REFUSED: Final = 10.0  # seconds for which its *no*, its failure or its silence holds
-ANSWER: Final = 2.0  # seconds that it gets to answer a preflight
-PATIENCE: Final = 3.0  # seconds that a reply waits for the answer, also where many are asked for
-AT_ONCE: Final = 8  # preflights of ours in one event loop; more wait for their turn
-MOST: Final = 1024  # answers of each kind, *yes* and *no*, that are remembered
-LONGEST: Final = 1024  # characters of an origin, a method and a path together
 MAX_AGE: Final = 600  # seconds for which a browser may keep our answer to its preflight
 
 _ORIGIN: Final = frozenset((b"origin",))
-_ALLOW_ORIGIN: Final = b"access-control-allow-origin"
-_ALLOW_CREDENTIALS: Final = b"access-control-allow-credentials"
+_FOR_ALL: Final = (ALLOW_ORIGIN, b"*")
 _EXPOSED: Final[Headers] = (
     (
         b"access-control-expose-headers",
@@ -54,30 +38,7 @@ _EXPOSED: Final[Headers] = (
 _PREFLIGHT: Final[Headers] = (
     (b"vary", b"origin, access-control-request-method, access-control-request-headers"),
 )
-_VISIBLE: Final = re.compile(r"[!-~]+")  # an origin, and no list of several
 _FIELD_NAMES: Final = re.compile(r"[\w!#$%&'*+.^`|~, -]{1,4096}", re.ASCII)  # RFC 9110 5.6.2
-_UNKNOWN_ROUTE: Final = frozenset((404, 405))
-
-
-@dataclass(frozen=True, slots=True)
-class Preflight:
-    """A question to the wrapped app: may a page of *origin* send *method* to *path*?"""
-
-    origin: str
-    method: str
-    path: str  # below the root path
-
-
-Ask = Callable[[Preflight], Awaitable[tuple[int, Headers] | None]]
-"""How an adapter asks the app: status and headers of its answer, None for no answer at all."""
-
-
-@dataclass(slots=True)
-class _Asking:
-    """The preflights that are being asked in one event loop."""
-
-    turns: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(AT_ONCE))
-    ends: dict[Preflight, anyio.Event] = field(default_factory=dict)
 
 
 class Cors:
@@ -88,14 +49,10 @@ class Cors:
     ) -> None:
         """*origins* are those that may, None for what the wrapped app says.
 
-        *timer* gives seconds, for how long an answer is remembered.
+        *timer* gives seconds, for how long the app's answers hold.
         """
         self._origins = None if origins is None else frozenset(origins)
-        self._lock = threading.Lock()
-        # Apart, so that no flood of origins that may not read displaces one that may.
-        self._yes: TTLCache[Preflight, Headers] = TTLCache(MOST, REMEMBERED, timer)
-        self._no: TTLCache[Preflight, Headers] = TTLCache(MOST, REFUSED, timer)
-        self._asking: RunVar[_Asking] = RunVar("response_cache preflights")
+        self._preflights = Preflights(timer=timer)
 
     @property
     def is_set(self) -> bool:
@@ -110,18 +67,17 @@ class Cors:
         """What ``allowed`` gives, where it need not ask; else None."""
         if self._origins is not None:
             return self._listed(request.header(b"origin"))
-        asked = _asked_by(request)
-        return () if asked is None else self._remembered(_kind(asked, id))
+        return self._preflights.known(_asked_by(request), id)
 
     async def allowed(self, request: Request, id: str, ask: Ask) -> Headers:
         """The headers that the reply to *request*, about our *id* or "", shall have.
 
-        None of them where the origin may not read. Takes ``PATIENCE`` at most and raises nothing.
+        None of them where the origin may not read. Takes three seconds at most and raises nothing.
         """
-        known, asked = self.known(request, id), _asked_by(request)
-        if known is not None or asked is None:
-            return known or ()
-        return await self._told(asked, id, ask)
+        known = self.known(request, id)
+        if known is not None:
+            return known
+        return await self._preflights.told(_asked_by(request), id, ask)
 
     def preflight(self, request: Request, paths: tuple[str, ...], ids: Ids) -> Body | None:
         """Our answer to a browser's preflight for a route of ours, None where it is the app's.
@@ -151,52 +107,8 @@ class Cors:
     def _listed(self, origin: str) -> Headers:
         listed = self._origins or frozenset()
         if "*" in listed:
-            return ((_ALLOW_ORIGIN, b"*"),)
-        return ((_ALLOW_ORIGIN, origin.encode()),) if origin in listed else ()
-
-    async def _told(self, asked: Preflight, id: str, ask: Ask) -> Headers:
-        """What the app says, from memory or by one preflight, however many replies need it."""
-        kind = _kind(asked, id)
-        ends = self._asking_here().ends
-        with anyio.move_on_after(PATIENCE):
-            while (known := self._remembered(kind)) is None:
-                if kind in ends:
-                    await ends[kind].wait()  # who asks may be cancelled: then somebody else does
-                else:
-                    return await self._ask(kind, asked, id, ask)
-            return known
-        return ()
-
-    async def _ask(self, kind: Preflight, asked: Preflight, id: str, ask: Ask) -> Headers:
-        asking = self._asking_here()
-        allowed: Headers = ()
-        asking.ends[kind] = end = anyio.Event()
-        try:
-            async with asking.turns:
-                with anyio.move_on_after(ANSWER):
-                    allowed = await _answer(asked, id, ask)
-                self._remember(kind, allowed)
-        finally:
-            del asking.ends[kind]
-            end.set()
-        return allowed
-
-    def _asking_here(self) -> _Asking:
-        asking = self._asking.get(None)
-        if asking is None:
-            self._asking.set(asking := _Asking())
-        return asking
-
-    def _remembered(self, kind: Preflight) -> Headers | None:
-        with self._lock:
-            for_all = self._yes.get(_of_any_origin(kind))
-            return for_all or self._yes.get(kind) or self._no.get(kind)
-
-    def _remember(self, kind: Preflight, allowed: Headers) -> None:
-        is_for_all = (_ALLOW_ORIGIN, b"*") in allowed
-        with self._lock:
-            answers = self._yes if allowed else self._no
-            answers[_of_any_origin(kind) if is_for_all else kind] = allowed
+            return (_FOR_ALL,)
+        return ((ALLOW_ORIGIN, origin.encode()),) if origin in listed else ()
 
 
 def dressed(headers: Iterable[tuple[bytes, bytes]], allowed: Headers) -> Headers:
@@ -206,60 +118,26 @@ def dressed(headers: Iterable[tuple[bytes, bytes]], allowed: Headers) -> Headers
     see beside the body is said to all: middleware outside may allow what the app does not.
     """
     headers = tuple(headers)
-    if any(name.lower() == _ALLOW_ORIGIN for name, _ in headers):
+    names = [name.lower() for name, _ in headers]
+    if ALLOW_ORIGIN in names:
         return headers
-    is_for_all = (_ALLOW_ORIGIN, b"*") in allowed
-    # Also a *no* is for one origin alone.
-    return (*(headers if is_for_all else _varied(headers)), *allowed, *_EXPOSED)
+    if _FOR_ALL not in allowed:  # also a *no* is for one origin alone
+        vary = tuple(
+            value for name, (_, value) in zip(names, headers, strict=True) if name == b"vary"
+        )
+        others = (pair for name, pair in zip(names, headers, strict=True) if name != b"vary")
+        headers = (*others, (b"vary", _with_origin(vary)))
+    return (*headers, *allowed, *_EXPOSED)
 
 
-def _varied(headers: Headers) -> Headers:
-    """*headers* with one ``Vary`` that names ``Origin`` (RFC 9110 12.5.5)."""
-    fields = [value for name, value in headers if name.lower() == b"vary"]
-    names = b", ".join(fields)
-    if {b"origin", b"*"} & {name.strip().lower() for name in names.split(b",")}:
-        return headers
-    others = (pair for pair in headers if pair[0].lower() != b"vary")
-    return (*others, (b"vary", b", ".join((*fields, b"origin"))))
+@lru_cache(maxsize=128)
+def _with_origin(fields: tuple[bytes, ...]) -> bytes:
+    """One ``Vary`` of several, with ``Origin`` in it (RFC 9110 12.5.5)."""
+    value = b", ".join(fields)
+    names = {name.strip().lower() for name in value.split(b",")}
+    return value if names & {b"origin", b"*"} else b", ".join((*fields, b"origin"))
 
 
-def _asked_by(request: Request) -> Preflight | None:
-    """The preflight for *request*; None where that would be more than a browser asks."""
+def _asked_by(request: Request) -> Preflight:
     method = "GET" if request.method == "HEAD" else request.method
-    asked = Preflight(request.header(b"origin"), method, request.path)
-    is_short = len(asked.origin) + len(method) + len(asked.path) <= LONGEST
-    return asked if is_short and _VISIBLE.fullmatch(asked.origin) else None
-
-
-def _kind(asked: Preflight, id: str) -> Preflight:
-    """What *asked* has in common with those for other responses."""
-    return replace(asked, path=asked.path.replace(id, "")) if id else asked
-
-
-def _of_any_origin(kind: Preflight) -> Preflight:
-    """Under this a ``*`` is kept: it was said of all, so a million origins are one question."""
-    return replace(kind, origin="*")
-
-
-async def _answer(asked: Preflight, id: str, ask: Ask) -> Headers:
-    """What the app allows, asked for the route itself, else for the creates that it knows."""
-    try:
-        head = await ask(asked)
-        if head is not None and head[0] in _UNKNOWN_ROUTE and id:
-            path = asked.path[: asked.path.rindex("/" + id)]
-            head = await ask(replace(asked, method="POST", path=path))
-    except Exception as error:  # noqa: BLE001 - whatever an app raises, it says no
-        logger.info("the app answered no preflight: %s", type(error).__name__)
-        return ()
-    return () if head is None else _allowed_by(*head, asked.origin.encode())
-
-
-def _allowed_by(status: int, headers: Headers, origin: bytes) -> Headers:
-    """What of a preflight's answer goes for our replies, too (Fetch, "CORS check")."""
-    origins = [value for name, value in headers if name.lower() == _ALLOW_ORIGIN]
-    if not 200 <= status < 300 or origins not in ([b"*"], [origin]):
-        return ()
-    kept = [(_ALLOW_ORIGIN, origins[0])]
-    if b"true" in [value for name, value in headers if name.lower() == _ALLOW_CREDENTIALS]:
-        kept.append((_ALLOW_CREDENTIALS, b"true"))
-    return tuple(kept)
+    return Preflight(request.header(b"origin"), method, request.path)

@@ -9,8 +9,9 @@ import anyio
 import pytest
 
 from response_cache import Body, Headers, Options, Request
-from response_cache.cors import AT_ONCE, MOST, REFUSED, REMEMBERED, Cors, Preflight, dressed
+from response_cache.cors import Cors, dressed
 from response_cache.identity import IDS
+from response_cache.preflights import AT_ONCE, MOST, REFUSED, REMEMBERED, Preflight
 
 PAGE = "https://page.example"
 ID = "resp_rc" + "0" * 48
@@ -148,6 +149,7 @@ UNASKED = [
     asking(origin="https://" + "a" * 2000),
     asking(path="/" + "a" * 2000 + f"/responses/{ID}"),
     asking(origin="https://ü.example"),
+    asking(origin="*"),
 ]
 # fmt: on
 
@@ -210,7 +212,7 @@ async def test_many_origins_are_asked_about_a_few_at_a_time() -> None:
 async def test_a_silent_app_delays_a_reply_for_a_bounded_time_and_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("response_cache.cors.ANSWER", 0.05)
+    monkeypatch.setattr("response_cache.preflights.ANSWER", 0.05)
     cors, app = Cors(None), App(is_open=False)
     with anyio.fail_after(20):
         for _ in range(10):
@@ -223,7 +225,7 @@ async def test_a_flood_of_origins_fills_no_memory_and_displaces_no_page() -> Non
     await allowed(cors, asking(), app)
     for number in range(3 * MOST):
         await allowed(cors, asking(origin=f"https://{number}.example"), no)
-    assert len(cors._no) == MOST
+    assert len(cors._preflights._no) == MOST
     await allowed(cors, asking(), app)
     assert len(app.asked) == 1
 
@@ -340,6 +342,7 @@ VARY: list[tuple[Headers, Headers]] = [
     (((b"vary", b"accept"),),                 ((b"vary", b"accept, origin"),)),
     (((b"vary", b"a"), (b"Vary", b"b")),      ((b"vary", b"a, b, origin"),)),
     (((b"vary", b"Accept, Origin"),),         ((b"vary", b"Accept, Origin"),)),
+    (((b"vary", b"a"), (b"vary", b"origin")), ((b"vary", b"a, origin"),)),
     (((b"vary", b"*"),),                      ((b"vary", b"*"),)),
 ]
 # fmt: on

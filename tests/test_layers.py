@@ -56,6 +56,7 @@ ORDER: Final = (
     "cache",
     "queries",
     "http",
+    "preflights",
     "cors",
 )
 STORES_MAY_IMPORT: Final = {"store", "errors", "options", "packing", "stores"}

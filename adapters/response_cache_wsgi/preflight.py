@@ -12,7 +12,7 @@ from typing import Final
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from response_cache import Headers
-from response_cache.cors import Preflight
+from response_cache.preflights import Preflight
 from response_cache_wsgi.app_call import AppCall, Head, Part
 from response_cache_wsgi.handover import ToLoop
 from response_cache_wsgi.upstream import in_a_thread
