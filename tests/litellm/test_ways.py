@@ -139,6 +139,25 @@ def test_every_provider_stands_behind_one_door(door: Client) -> None:
     assert text_of(bridged) == WORD * 3
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"tags": ["a"], "spend_logs_metadata": {"project": "x"}},
+        {"trace_id": "t" * 600},
+        {f"key {n}": "v" for n in range(40)},
+    ],
+)
+def test_behind_the_door_metadata_is_for_litellm_to_judge(
+    door: Client, metadata: dict[str, object]
+) -> None:
+    request = {"model": "deepseek/chat", "input": json.dumps({"words": 2, "pace": 0})}
+    foreground = {**request, "metadata": metadata, "stream": True}
+    assert door.http.post("/v1/responses", json=foreground).status_code == 200
+    done = door.end(door.create(**request, metadata=metadata))
+    assert done["status"] == "completed", done
+    assert done["metadata"] == metadata
+
+
 def test_behind_the_door_a_cancel_stops_the_provider(door: Client, provider: Provider) -> None:
     id = door.create("door cancel", model="openai/gpt-4o", metadata=ENDLESS)
     door.until_text(id)
