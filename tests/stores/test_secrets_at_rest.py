@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import anyio
 import pytest
+from pydantic import SecretStr
 
 from response_cache import ResponseCache
 from response_cache.errors import StoreUnavailable
@@ -70,8 +71,8 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
         ("memory", Options(), 0),
         ("sqlite", Options(), 1),
         ("redis", Options(), 1),
-        ("sqlite", Options(secret="s"), 0),
-        ("redis", Options(secret="s"), 0),
+        ("sqlite", Options(secret=SecretStr("s")), 0),
+        ("redis", Options(secret=SecretStr("s")), 0),
     ],
 )
 async def test_no_secret_is_warned_of_once_where_others_may_read_the_store(
