@@ -110,6 +110,7 @@ class Answer:
         self.status: int | None = None
         self.has_ended = False  # the body is complete
         self.stopped = anyio.Event()
+        self.left = anyio.Event()  # the app shall see its client go: stopped, or it has everything
         self._is_stopped = False  # the same, where it is asked for each chunk
 
     @property
@@ -149,6 +150,7 @@ class Answer:
         self._is_stopped = True
         self._plain_until = -1
         self.stopped.set()
+        self.left.set()
 
     def require_wanted(self) -> None:
         """Raise ``UpstreamStopped`` when the rest is not wanted."""

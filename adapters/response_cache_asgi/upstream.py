@@ -1,8 +1,9 @@
 """The wrapped app as an upstream: called once more for each background response.
 
-The call gets its own copy of the scope, the body once, and then a client that stays: ``receive``
-blocks until the response is stopped. What the app sends becomes the answer. It may run on after
-its body, for background tasks and clean-up.
+The call gets its own copy of the scope, the body once, and then a client that stays until it has
+the whole answer: ``receive`` blocks until the app has sent its last body message, or the response
+is stopped (https://asgi.readthedocs.io/en/latest/specs/www.html#disconnect-receive-event). What the
+app sends becomes the answer. It may run on after its body, for background tasks and clean-up.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class WrappedApp:
             if not is_read:
                 is_read = True
                 return {"type": "http.request", "body": body, "more_body": False}
-            if not answer.stopped.is_set():  # frameworks ask in a cancelled scope, so do not wait
-                await answer.stopped.wait()
+            if not answer.left.is_set():  # frameworks ask in a cancelled scope, so do not wait
+                await answer.left.wait()
             return {"type": "http.disconnect"}
 
         async def send(message: Message) -> None:
@@ -47,6 +48,7 @@ class WrappedApp:
                 await answer.write(message.get("body", b""))
                 if not message.get("more_body", False):
                     answer.finish()
+                    answer.left.set()
             elif kind == "http.response.start":
                 answer.require_wanted()
                 answer.start(message["status"], message.get("headers", ()))

@@ -277,6 +277,65 @@ async def test_the_client_is_there_until_the_response_is_cancelled(reads_body: b
         await eventually(lambda: seen[-1])
 
 
+async def test_the_client_is_gone_once_it_has_everything() -> None:
+    received: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        """One that returns when its client goes, as Litestar's streams do."""
+        assert scope["type"] == "http"
+        await read_body(receive)
+
+        async def listen() -> None:
+            received.append((await receive())["type"])
+
+        before = len(received)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen)
+            await start(send, EVENT_STREAM)
+            await piece(send, sse(*STORY))
+            for _ in range(20):
+                await anyio.lowlevel.checkpoint()
+            assert len(received) == before
+            await piece(send, b"", more=False)
+        received.append((await receive())["type"])
+
+    async with hosting(app, max_running=1) as middleware:
+        ids = [await create(middleware) for _ in range(2)]
+        for id in ids:
+            assert (await ended(middleware, id))["status"] == "completed"
+    assert received == ["http.disconnect"] * 4
+
+
+@pytest.mark.parametrize("spec_version", ["2.0", "2.4"])
+async def test_what_follows_the_body_runs_to_its_end_though_the_client_is_gone(
+    spec_version: str,
+) -> None:
+    api, gate, done = FastAPI(), anyio.Event(), list[str]()
+
+    async def bill() -> None:
+        await gate.wait()
+        done.append("billed")
+
+    @api.middleware("http")
+    async def log(request: Request, call_next: Any) -> Any:
+        return await call_next(request)
+
+    @api.post("/v1/responses")
+    async def respond(tasks: BackgroundTasks) -> StreamingResponse:
+        async def tell() -> AsyncIterator[bytes]:
+            yield sse(*STORY)
+
+        tasks.add_task(bill)
+        return StreamingResponse(tell(), media_type="text/event-stream", background=tasks)
+
+    asgi = {"version": "3.0", "spec_version": spec_version}
+    async with hosting(api) as app:
+        call = await request(app, "POST", "/v1/responses", json=BACKGROUND, asgi=asgi)
+        assert (await ended(app, call.json["id"]))["status"] == "completed"
+        gate.set()
+        await eventually(lambda: done == ["billed"])
+
+
 async def swallows_disconnects(scope: Scope, receive: Receive, send: Send) -> None:
     while True:
         with suppress(OSError):
