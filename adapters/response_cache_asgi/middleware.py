@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 from response_cache import (
     Face,
@@ -33,10 +33,34 @@ class ResponseCacheMiddleware:
     either side: see ``response_cache.cors``.
     """
 
+    # Frameworks hand *app* over by position or by name. One signature for both would have two
+    # places for a keyword ``app``, which the types of Starlette's ``add_middleware`` refuse.
+    @overload
     def __init__(
         self,
         app: ASGIApp,
         /,
+        store: Store | str = ...,
+        *,
+        owner: OwnerOf | None = ...,
+        drain_on_signals: bool = ...,
+        **options: Any,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        app: ASGIApp,
+        store: Store | str = ...,
+        owner: OwnerOf | None = ...,
+        drain_on_signals: bool = ...,
+        **options: Any,
+    ) -> None: ...
+
+    def __init__(  # type: ignore[misc] # there is no option named app
+        self,
+        app: ASGIApp,
         store: Store | str = "memory://",
         *,
         owner: OwnerOf | None = None,
@@ -93,8 +117,9 @@ class ResponseCacheMiddleware:
     async def drain(self) -> None:
         """Take no more background work and bring the running work to an end.
 
-        Takes at most ``drain_timeout`` and a moment for open streams to send their last words. What
-        is drained is the work of the event loop that this is called in.
+        Takes at most ``drain_timeout`` and a moment for open streams to send their last words; what
+        has not ended then is broken off. What is drained is the work of the event loop that this is
+        called in.
         """
         await self._host.drain()
 

@@ -29,7 +29,6 @@ class ResponseCacheMiddleware:
     def __init__(
         self,
         app: WSGIApplication,
-        /,
         store: Store | str = "memory://",
         *,
         owner: AnyOwnerOf | None = None,
@@ -106,7 +105,8 @@ class ResponseCacheMiddleware:
     def drain(self) -> None:
         """Take no more background work in this process and bring the running work to an end.
 
-        Takes at most ``drain_timeout`` and a moment for open streams to send their last words.
+        Takes at most ``drain_timeout`` and a moment for open streams to send their last words; what
+        has not ended then is broken off.
         """
         self._host.drain()
 

@@ -278,6 +278,11 @@ async def test_it_can_be_in_the_middleware_list_of_a_starlette_app() -> None:
         assert (await ended(app, await create(app)))["status"] == "completed"
 
 
+async def test_it_can_be_given_the_app_by_name() -> None:
+    app = ResponseCacheMiddleware(app=Starlette(routes=[Route("/v1/responses", tell_route)]))
+    assert (await request(app, "GET", f"/v1/responses/resp_rc{0:048}")).status == 404
+
+
 async def test_it_can_wrap_a_mounted_app_which_gets_no_lifespan() -> None:
     inner = Starlette(routes=[Route("/responses", tell_route, methods=["POST"])])
     app = Starlette(routes=[Mount("/api/v1", ResponseCacheMiddleware(inner))])
