@@ -268,17 +268,25 @@ class ResponseCache:
         """The events numbered above *after*, then live ones until the end, as SSE frames.
 
         ``b""`` comes in place of frames after each ``keep_alive`` seconds of silence. Close the
-        generator when the reader has gone.
+        generator when the reader has gone. It returns only when the log is complete and delivered;
+        where it cannot be, it raises ``StreamBroken``: then break the connection.
 
         Raises:
             NotStreamable: the log has expired, though the response has not.
+            Unavailable: also when there are ``max_streams`` open, or the process drains.
         """
         page = await self.retrieve(id, owner, after=after, limit=PAGE_EVENTS)
         if page.log_expired:
             raise NotStreamable(TOO_OLD)
         if self.is_draining and not page.closed and id not in self._jobs:
             raise shutting_down()
+        self.require_stream_room()
         return self._tails.follow(page)
+
+    def require_stream_room(self) -> None:
+        """Raise ``Unavailable`` when as many streams are open in this process as may be."""
+        if self._tails.open >= self.options.max_streams:
+            raise Unavailable("Too many streams are open here.", retry_after=RETRY_AFTER)
 
     async def cancel(self, id: str, owner: Owner) -> bytes:
         """End the response as cancelled and stop its upstream; the Response object as it is then.
@@ -303,7 +311,7 @@ class ResponseCache:
         raise NotCancellable(NOT_CANCELLABLE[Status(page.status)], param="response_id")
 
     async def delete(self, id: str, owner: Owner) -> None:
-        """Erase the response; a running upstream is stopped and open streams end."""
+        """Erase the response; a running upstream is stopped and open streams break."""
         await self.retrieve(id, owner, after=FAR)
         for attempt in range(1, DELETE_ATTEMPTS + 1):
             try:
@@ -358,9 +366,10 @@ class ResponseCache:
         """Take no more work and see the running work to an end, in *within* seconds.
 
         Running responses may end by themselves for most of that time (``drain_timeout`` when not
-        given); what is left then ends ``failed``. Readers of responses that other processes
-        record are sent away at once, the others after the last event. May be called again, and then
-        gets no more time than is left.
+        given); what is left then ends ``failed``. As long are readers served of responses that
+        other processes record; those that are left then are broken off, so that they resume
+        elsewhere. Returns as soon as there is nothing left to wait for. May be called again, and
+        then gets no more time than is left.
         """
         now = anyio.current_time()
         within = self.options.drain_timeout if within is None else within
@@ -369,14 +378,15 @@ class ResponseCache:
         self.is_draining = self._jobs.is_draining = True
         for scope in tuple(self._waits):
             scope.cancel()
-        self._tails.end_all(but=self._jobs)
         allowance = min(within / 2, max(LEAST_ALLOWANCE, min(1.0, within / 10)))
         with anyio.move_on_after(within - allowance):
             await self._jobs.finished()
+            await self._tails.settled()
+        self._tails.break_all(but=self._jobs)
         with anyio.move_on_after(allowance):
             await self._jobs.fail_all()
             await self._tails.settled()
-        self._tails.end_all()
+        self._tails.break_all()
 
     async def _start(
         self,

@@ -2,6 +2,7 @@
 
     ResponseCacheError
     ├── InvalidTransition               a move that the lifecycle table does not have
+    ├── StreamBroken                    a stream that stops before the end of its log
     ├── APIError                        what a client is told; status and code are class attributes
     │   ├── InvalidRequest              400
     │   │   ├── NotCancellable          400
@@ -30,6 +31,7 @@ Messages name the response, its state and what was tried; never content, never c
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 __all__ = (
@@ -54,6 +56,7 @@ __all__ = (
     "StoreError",
     "StoreFull",
     "StoreUnavailable",
+    "StreamBroken",
     "TooManyRequests",
     "Unavailable",
 )
@@ -70,6 +73,19 @@ class InvalidTransition(ResponseCacheError):
         super().__init__(f"a response that is {status} cannot {trigger}")
         self.status = status
         self.trigger = trigger
+
+
+class StreamBroken(ResponseCacheError, ConnectionResetError):
+    """A stream stops before the end of its log: its reader must see a broken connection.
+
+    A proper end of the body would be taken for the end of the response. This is a
+    ``ConnectionResetError`` because most servers take that one for what it is, without a traceback.
+    """
+
+    @classmethod
+    def of(cls, id: str, why: str) -> StreamBroken:
+        """The one wording, for logs; *why* is half a sentence."""
+        return cls(errno.ECONNRESET, f"the stream of {id} was broken off: {why}")
 
 
 class APIError(ResponseCacheError):

@@ -107,7 +107,11 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A reply that goes on. Close *chunks* when the client has gone."""
+    """A reply that goes on. Close *chunks* when the client has gone.
+
+    When they raise ``StreamBroken``, or anything else, or are given up, break the connection: only
+    where they end by themselves may the body end in order (chunked: RFC 9112 section 8).
+    """
 
     status: int
     headers: Headers
@@ -368,6 +372,8 @@ class Face:
             return owner
         parsed = create_request(body, is_checked=self._options.check_requests)
         key = _idempotency_key(request)
+        if parsed.stream:
+            self.cache.require_stream_room()  # before the job is made
         outcome = await self.cache.create(parsed, data, upstream, owner=owner, key=key)
         if isinstance(outcome, Refusal):
             return _relayed(outcome)
@@ -454,7 +460,7 @@ class Face:
 
 
 async def _spoken(chunks: AsyncGenerator[bytes], done: bytes) -> AsyncGenerator[bytes]:
-    """*chunks* with a comment in each silence, and the marker that ends it."""
+    """*chunks* with a comment in each silence, and the marker of a whole one's end."""
     async with aclosing(chunks):
         async for chunk in chunks:
             yield chunk or KEEP_ALIVE

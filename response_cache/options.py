@@ -93,6 +93,8 @@ class Options(BaseModel):
     """Responses whose upstream is running, in this process."""
     max_waiting: int = Field(default=1000, ge=0)
     """Responses that wait for one of those places; above it 429."""
+    max_streams: int = Field(default=10_000, ge=1)
+    """Streams of background responses that are open in this process; above it 503."""
     max_duration: float = Field(default=24 * 3600.0, gt=0)
     """From the call of the upstream to its terminal event."""
     idle_timeout: float = Field(default=1800.0, gt=0)

@@ -21,6 +21,7 @@ from response_cache.errors import (
     NotFound,
     NotStreamable,
     PreviousResponseNotFound,
+    StreamBroken,
     TooManyRequests,
     Unavailable,
 )
@@ -462,16 +463,79 @@ async def test_what_does_not_end_in_time_ends_failed(shared: FaultyStore, within
         assert status_of(await world.other.retrieve(id, ALICE)) == "failed"
 
 
-async def test_draining_sends_away_who_reads_what_others_record(shared: FaultyStore) -> None:
+async def test_draining_serves_who_reads_what_others_record_until_its_end(
+    shared: FaultyStore,
+) -> None:
+    async with World(shared).running() as world:
+        upstream = ScriptedAnswer()
+        id = await world.accepted(upstream)
+        reader = Reader(world.other, id, owner=ALICE)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reader.run)
+            await anyio.sleep(1)
+            tasks.start_soon(drained, world.other, 20.0, 10.5)
+            await anyio.sleep(10)
+            with pytest.raises(Unavailable):
+                await world.other.stream(id, ALICE)
+            finish(upstream)
+        assert (reader.events[-1]["type"], reader.breaks) == ("response.completed", 0)
+
+
+async def test_draining_breaks_off_who_reads_what_others_record_shortly_before_the_time_is_over(
+    shared: FaultyStore,
+) -> None:
     async with World(shared).running() as world:
         id = await world.accepted(ScriptedAnswer())
         stream = await world.other.stream(id, ALICE)
         async with aclosing(stream), anyio.create_task_group() as tasks:
-            tasks.start_soon(world.other.drain, 5.0)
-            with anyio.fail_after(1):
-                assert len([chunk async for chunk in stream]) == 1
+            tasks.start_soon(drained, world.other, 20.0, 20.0)
+            began = anyio.current_time()
+            assert await anext(stream)
+            with pytest.raises(StreamBroken, match="shutting down"):
+                await exhausted(stream)
+            assert 18.5 <= anyio.current_time() - began <= 20.0
         with pytest.raises(Unavailable):
             await world.other.stream(id, ALICE)
+
+
+async def test_draining_with_nobody_to_wait_for_takes_no_time(shared: FaultyStore) -> None:
+    async with World(shared).running() as world:
+        id = await world.accepted(ScriptedAnswer())
+        stream = await world.other.stream(id, ALICE)
+        await anext(stream)
+        await stream.aclose()
+        await drained(world.other, 20.0, 0.1)
+
+
+async def exhausted(stream: AsyncGenerator[bytes]) -> None:
+    async for _ in stream:
+        pass
+
+
+async def drained(cache: ResponseCache, within: float, at_most: float) -> None:
+    began = anyio.current_time()
+    await cache.drain(within)
+    assert anyio.current_time() - began <= at_most
+
+
+async def test_no_more_streams_are_opened_than_may_be(shared: FaultyStore) -> None:
+    async with ResponseCache(shared.truth, Options(max_streams=2)) as cache:
+        created = await cache.create(
+            create_request(BODY), dump(BODY), ScriptedAnswer(), owner=ALICE
+        )
+        assert isinstance(created, Created)
+        first, second = [await cache.stream(created.id, ALICE) for _ in range(2)]
+        await anext(first)
+        with pytest.raises(Unavailable) as refused:
+            await cache.stream(created.id, ALICE)
+        assert refused.value.retry_after == 1
+        await cache.retrieve(created.id, ALICE)
+        await first.aclose()
+        third = await cache.stream(created.id, ALICE)
+        del second
+        cache.require_stream_room()
+        await third.aclose()
+        await cache.cancel(created.id, ALICE)
 
 
 async def test_an_error_in_the_context_is_raised_as_it_is(shared: FaultyStore) -> None:

@@ -11,13 +11,22 @@ import anyio.lowlevel
 import pytest
 
 from response_cache import tails as tails_module
+from response_cache.errors import StreamBroken
 from response_cache.options import Options
 from response_cache.orphans import Orphans
 from response_cache.reading import Reading
 from response_cache.sse import frame
 from response_cache.store import Claim, Page
 from response_cache.stores.memory import MemoryStore
-from response_cache.tails import PAGE_EVENTS, Tails
+from response_cache.tails import (
+    DELETED,
+    EXPIRED,
+    PAGE_EVENTS,
+    SHORTER,
+    SHUTTING_DOWN,
+    STOPPED,
+    Tails,
+)
 from response_cache.testing.simulator import Connection, FaultyStore
 from response_cache.testing.virtual_time import virtual_backend
 
@@ -124,7 +133,8 @@ class Follower:
         self.may_read.set()
         self.got = b""
         self.silences = 0
-        self.is_over = False
+        self.is_over = False  # it ended, and in order
+        self.broken = ""  # why it did not
 
     async def run(self) -> None:
         with self._scope:
@@ -134,6 +144,8 @@ class Follower:
                     self.silences += not chunk
                     await self.may_read.wait()
                 self.is_over = True
+            except StreamBroken as error:
+                self.broken = str(error).partition(": ")[2]
             finally:
                 with anyio.CancelScope(shield=True):
                     await self._stream.aclose()
@@ -261,24 +273,25 @@ async def test_readers_of_a_closed_log_share_what_one_of_them_has_read() -> None
         assert reads == [9, 0, 0]  # but for the page, and what the slow one has read already
 
 
-async def test_readers_end_when_the_response_is_deleted() -> None:
+async def test_readers_break_off_when_the_response_is_deleted() -> None:
     async with Following().hosting() as following:
         followers = [following.follow(await following.page()) for _ in range(3)]
         await quiet()
         await following.store.delete("resp_rc1")
         await anyio.sleep(2)
-        assert all(follower.is_over for follower in followers)
+        assert {follower.broken for follower in followers} == {DELETED}
+        assert not any(follower.is_over for follower in followers)
         assert following.running == 0
 
 
-async def test_readers_end_when_the_id_was_created_anew() -> None:
+async def test_readers_break_off_when_the_id_was_created_anew() -> None:
     async with Following().hosting() as following:
         follower = following.follow(await following.page())
         await quiet()
         await following.shared.lose()
         await following.create("second")
         await anyio.sleep(2)
-        assert follower.is_over
+        assert (follower.is_over, follower.broken) == (False, DELETED)
 
 
 async def test_readers_go_on_when_a_lost_record_comes_back() -> None:
@@ -313,7 +326,7 @@ async def test_readers_wait_while_the_store_is_away() -> None:
         assert follower.is_over
 
 
-async def test_a_log_that_expired_while_the_store_was_away_ends_its_readers() -> None:
+async def test_a_log_that_expired_while_the_store_was_away_breaks_its_readers_off() -> None:
     async with Following().hosting() as following:
         follower = following.follow(await following.page())
         await quiet()
@@ -322,8 +335,78 @@ async def test_a_log_that_expired_while_the_store_was_away_ends_its_readers() ->
         await anyio.sleep(101.0)
         following.store.mend()
         await anyio.sleep(2)
-        assert follower.is_over
+        assert (follower.is_over, follower.broken) == (False, EXPIRED)
         assert following.running == 0
+
+
+@pytest.fixture
+def short_tails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tails_module, "TAIL_BYTES", 2000)
+
+
+async def left_behind(following: Following) -> Follower:
+    """A reader that the tail has left behind, of a log that is complete."""
+    reader = following.follow(await following.page())
+    await quiet()
+    reader.may_read = anyio.Event()
+    for _ in range(20):
+        await following.write(5, size=100)
+        await quiet()
+    await following.write(close=True)
+    await quiet()
+    assert 0 < len(reader.got) < 2000
+    return reader
+
+
+@pytest.mark.usefixtures("short_tails")
+async def test_a_slow_reader_whose_log_expires_breaks_off() -> None:
+    async with Following().hosting() as following:
+        page = await following.page()
+        fast = following.follow(page)
+        slow = await left_behind(following)
+        assert fast.is_over
+        await anyio.sleep(101.0)
+        slow.may_read.set()
+        await anyio.sleep(2)
+        assert (slow.is_over, slow.broken) == (False, EXPIRED)
+        assert following.running == 0
+
+
+@pytest.mark.usefixtures("short_tails")
+@pytest.mark.parametrize("how", ["deleted", "made anew"])
+async def test_a_slow_reader_of_what_is_gone_breaks_off(how: str) -> None:
+    async with Following().hosting() as following:
+        slow = await left_behind(following)
+        if how == "deleted":
+            await following.store.delete("resp_rc1")
+        else:
+            await following.shared.lose()
+            following.claim = await following.create("second")
+            await following.write(60, size=100)
+        slow.may_read.set()
+        await anyio.sleep(2)
+        assert (slow.is_over, slow.broken) == (False, DELETED)
+        assert len(slow.got) < 2000
+
+
+@pytest.mark.usefixtures("short_tails")
+@pytest.mark.parametrize("is_slow", [False, True])
+async def test_a_log_that_ends_short_of_what_was_delivered_breaks_its_readers_off(
+    is_slow: bool,
+) -> None:
+    async with Following().hosting() as following:
+        if is_slow:
+            reader = await left_behind(following)
+        else:
+            reader = following.follow(await following.page())
+            await following.write(4)
+            await quiet()
+        await following.shared.lose()
+        following.claim = await following.create()  # all that a dead recorder has left
+        await following.write(1, close=True)
+        reader.may_read.set()
+        await anyio.sleep(2 * OPTIONS.lease)
+        assert (reader.is_over, reader.broken) == (False, SHORTER)
 
 
 async def test_silence_is_told_once_in_keep_alive_seconds() -> None:
@@ -333,16 +416,59 @@ async def test_silence_is_told_once_in_keep_alive_seconds() -> None:
         assert follower.silences == 3
 
 
-async def test_draining_sends_readers_away_but_not_those_of_the_ids_named() -> None:
+async def test_the_end_of_the_process_breaks_readers_off_but_not_those_of_the_ids_named() -> None:
     async with Following().hosting() as following:
         follower = following.follow(await following.page())
         await quiet()
-        following.tails.end_all(but={"resp_rc1"})
+        following.tails.break_all(but={"resp_rc1"})
         await quiet()
-        assert not follower.is_over
-        following.tails.end_all()
+        assert not follower.broken
+        following.tails.break_all()
         await quiet()
+        assert (follower.is_over, follower.broken) == (False, SHUTTING_DOWN)
+        late = following.follow(await following.page())
+        await quiet()
+        assert late.broken == SHUTTING_DOWN
+
+
+async def test_what_is_complete_is_delivered_though_the_process_ends() -> None:
+    async with Following().hosting() as following:
+        follower = following.follow(await following.page())
+        await quiet()
+        follower.may_read = anyio.Event()
+        await following.write(3)
+        await quiet()
+        await following.write(3, close=True)
+        await quiet()
+        following.tails.break_all()
+        follower.may_read.set()
+        await quiet()
+        assert follower.got == b"".join(following.written)
         assert follower.is_over
+
+
+async def test_a_stream_counts_from_when_it_is_handed_out_until_it_ends() -> None:
+    async with Following().hosting() as following:
+        tails, page = following.tails, await following.page()
+        never_begun = tails.follow(page)
+        follower = following.follow(page)
+        await quiet()
+        assert tails.open == 2
+        del never_begun
+        assert tails.open == 1
+        leaving = following.follow(page)
+        await quiet()
+        assert tails.open == 2
+        leaving.leave()
+        await quiet()
+        assert tails.open == 1
+        await following.write(close=True)
+        await quiet()
+        assert tails.open == 0
+        assert follower.is_over
+        follower = following.follow(page)
+        await quiet()
+        assert tails.open == 0
 
 
 async def test_settled_waits_for_the_end_of_what_is_followed() -> None:
@@ -353,6 +479,18 @@ async def test_settled_waits_for_the_end_of_what_is_followed() -> None:
             await following.tails.settled()
         assert waiting.cancelled_caught
         await following.write(close=True)
+        with anyio.fail_after(1):
+            await following.tails.settled()
+
+
+async def test_settled_waits_for_readers_that_are_still_at_their_first_page() -> None:
+    async with Following().hosting() as following:
+        stream = following.tails.follow(await following.page())
+        assert await anext(stream) == following.written[0]
+        with anyio.move_on_after(5) as waiting:
+            await following.tails.settled()
+        assert waiting.cancelled_caught
+        await stream.aclose()
         with anyio.fail_after(1):
             await following.tails.settled()
 
@@ -382,5 +520,5 @@ async def test_readers_do_not_hang_when_their_tail_fails() -> None:
         following.read_through(Broken(following.shared))
         follower = following.follow(page)
         await quiet()
-        assert follower.is_over
+        assert (follower.is_over, follower.broken) == (False, STOPPED)
         assert following.faults == 1

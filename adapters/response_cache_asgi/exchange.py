@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing, asynccontextmanager, suppress
-from typing import assert_never
+from contextlib import aclosing, asynccontextmanager
+from typing import Final, assert_never
 
 import anyio
 
@@ -21,7 +22,7 @@ from response_cache import (
     error_reply,
 )
 from response_cache.cors import Cors, dressed
-from response_cache.errors import APIError
+from response_cache.errors import APIError, StreamBroken
 from response_cache.http import ABOUT_THE_BODY, Verb
 from response_cache.identity import Ids
 from response_cache_asgi.host import Host
@@ -31,6 +32,11 @@ from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
 from response_cache_asgi.upstream import WrappedApp
 
 __all__ = ("Exchange", "path_below_root")
+
+logger = logging.getLogger("response_cache.asgi")
+
+ENDS_WHAT_WE_LEAVE: Final = "starlette.middleware.base.BaseHTTPMiddleware."
+"""Of the name of the task in which such middleware calls what is inside of it."""
 
 
 def path_below_root(scope: Scope) -> str:
@@ -144,17 +150,43 @@ async def _answer_who_waits(
 
 
 async def _send_stream(reply: Stream, streams: Streams, receive: Receive, send: Send) -> None:
+    """Send all of *reply*, or leave its last message out, upon which servers break the connection.
+
+    Raises:
+        StreamBroken: it is broken off, and middleware around us needs to be told.
+    """
+    try:
+        await _carry(reply, streams, receive, send)
+    except StreamBroken as broken:
+        logger.info("%s", broken.strerror)
+        if ENDS_WHAT_WE_LEAVE in (anyio.get_current_task().name or ""):
+            # It copies the reply and would send the last message for us, whether we return or
+            # raise; a message that it does not know makes it fail.
+            await send({"type": "response_cache.broken_off", "why": broken.strerror})
+            raise
+
+
+async def _carry(reply: Stream, streams: Streams, receive: Receive, send: Send) -> None:
+    broken = None
     with streams.sending():
         async with aclosing(reply.chunks), _while_there(receive):
-            await _write(reply, send)
+            broken = await _write(reply, send)
+    if broken is not None:  # raised here, where no task group wraps it
+        raise broken
 
 
-async def _write(reply: Stream, send: Send) -> None:
-    with suppress(OSError):  # how servers tell that the client has gone
+async def _write(reply: Stream, send: Send) -> StreamBroken | None:
+    """Send *reply* until it ends, its client goes or it is broken off; by what, if it is."""
+    try:
         await send(_start(reply.status, reply.headers))
         async for chunk in reply.chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except StreamBroken as broken:
+        return broken
+    except OSError:
+        pass  # how servers tell that the client has gone
+    return None
 
 
 async def _send_body(reply: Body, send: Send) -> None:

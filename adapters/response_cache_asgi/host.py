@@ -27,7 +27,7 @@ __all__ = ("LAST_WORDS", "RETRY_AFTER", "Host", "Hosted")
 
 logger = logging.getLogger("response_cache.asgi")
 
-LAST_WORDS: Final = 0.5  # seconds that streams get to send what they have when the process drains
+LAST_WORDS: Final = 0.5  # seconds that drained streams get to send what they have, then cut off
 RETRY_AFTER: Final = 1.0  # seconds after which a store that could not be opened may be asked again
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import anyio
+
+from response_cache.errors import StreamBroken
 
 __all__ = ("Streams",)
 
@@ -19,7 +22,11 @@ class Streams:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Counts as a stream while the context lasts, and may be ended in it."""
+        """Counts as a stream while the context lasts, and may be cut off in it.
+
+        Raises:
+            StreamBroken: it was.
+        """
         with anyio.CancelScope() as scope:
             self._scopes.add(scope)
             try:
@@ -28,6 +35,8 @@ class Streams:
                 self._scopes.discard(scope)
                 self._ended.set()
                 self._ended = anyio.Event()
+        if scope.cancelled_caught:
+            raise StreamBroken(errno.ECONNRESET, "a stream was cut off: its reader takes too long")
 
     async def end(self, within: float) -> None:
         """Return when all have ended; those that have not after *within* seconds are cut off."""

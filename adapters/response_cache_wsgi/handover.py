@@ -114,9 +114,10 @@ class ToThread:
             self._room.clear()
 
     def end(self, error: BaseException | None = None) -> None:
-        """Nothing more will come, because of *error* if there is one."""
+        """Nothing more will come, because of *error* if there is one. The first word counts."""
         with self._changed:
-            self._error = error
+            if not self._has_ended:
+                self._error = error
             self._has_ended = True
             self._changed.notify()
 

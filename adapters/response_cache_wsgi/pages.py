@@ -1,7 +1,12 @@
-"""The body of a reply that goes on: an iterable for a thread, fed by a task of the loop."""
+"""The body of a reply that goes on: an iterable for a thread, fed by a task of the loop.
+
+Where the stream does not end with the response, the iterable raises ``StreamBroken``, upon which
+servers close the connection without the last chunk.
+"""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
@@ -9,6 +14,7 @@ from functools import partial
 from typing import Final
 from weakref import finalize
 
+from response_cache.errors import StreamBroken
 from response_cache.sse import KEEP_ALIVE
 from response_cache_asgi.streams import Streams
 from response_cache_wsgi.handover import ToThread
@@ -22,7 +28,10 @@ FIRST_PAGE: Final = 0.1
 
 
 class Pages:
-    """Each step gives all that has come since the last one. ``close`` stops the reading."""
+    """Each step gives all that has come since the last one. ``close`` stops the reading.
+
+    Raises ``StreamBroken`` where the reply is broken off, or the loop ends before it.
+    """
 
     def __init__(self, portal: Portal[Hosted], chunks: AsyncGenerator[bytes]) -> None:
         """Read *chunks* in the portal's loop, a little ahead of the server's thread.
@@ -51,6 +60,7 @@ class Pages:
 
     def close(self) -> None:
         """The client has gone, or has everything."""
+        self._handover.end()
         self._stop()
 
 
@@ -63,4 +73,7 @@ async def _read(chunks: AsyncGenerator[bytes], handover: ToThread, streams: Stre
 
 def _end(handover: ToThread, reading: Future[None]) -> None:
     """However it ended, the server's thread must learn of it."""
-    handover.end(None if reading.cancelled() else reading.exception())
+    if reading.cancelled():  # the loop ends: what came is not the whole
+        handover.end(StreamBroken(errno.ECONNRESET, "a stream was cut off: the process ends"))
+    else:
+        handover.end(reading.exception())

@@ -1,7 +1,8 @@
 """An httpx transport to an ASGI app in this process: streams chunk by chunk, and can hang up.
 
 Runs the app's lifespan while the client is open. Closing a reply before its end is a client that
-goes: the app receives ``http.disconnect``, and its ``send`` raises ``OSError`` from then on.
+goes: the app receives ``http.disconnect``, and its ``send`` raises ``OSError`` from then on. An app
+that returns before its last body message is a connection that breaks.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class _Exchange(httpx.AsyncByteStream):
         self._answered = anyio.Event()
         self._gone = anyio.Event()
         self._error: Exception | None = None
+        self._is_whole = False
         self._write, self._read = anyio.create_memory_object_stream[bytes](0)
 
     async def run(self, app: ASGIApp) -> None:
@@ -103,6 +105,8 @@ class _Exchange(httpx.AsyncByteStream):
             pass
         if self._error is not None:
             raise self._error
+        if not self._is_whole:
+            raise httpx.RemoteProtocolError("the app returned before its last body message")
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
@@ -145,6 +149,7 @@ class _Exchange(httpx.AsyncByteStream):
         if chunk and self._request.method != "HEAD":
             await self._deliver(chunk)
         if not message.get("more_body", False):
+            self._is_whole = True
             self._write.close()
             self._gone.set()
 

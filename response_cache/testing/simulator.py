@@ -27,7 +27,14 @@ import anyio.lowlevel
 from response_cache.answer import Answer
 from response_cache.cache import ResponseCache
 from response_cache.codec import JsonObject, dump, load
-from response_cache.errors import NotFound, StoreError, StoreFull, StoreUnavailable, Unavailable
+from response_cache.errors import (
+    NotFound,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    StreamBroken,
+    Unavailable,
+)
 from response_cache.events import TERMINAL
 from response_cache.identity import ANYBODY, Owner
 from response_cache.options import Options
@@ -438,6 +445,7 @@ class Reader:
         self._patience = patience
         self._seen = seen
         self.frames: list[bytes] = []
+        self.breaks = 0  # how often it had to begin again
         self.is_done = False  # the terminal event came, or the response is not there
 
     @property
@@ -450,8 +458,8 @@ class Reader:
         while not self.is_done:
             try:
                 await self._follow()
-            except Unavailable:
-                pass
+            except (StreamBroken, Unavailable):
+                self.breaks += 1
             except NotFound:
                 self._patience -= self.PAUSE
                 self.is_done = self._patience < 0

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,15 +18,17 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from starlette.middleware.base import BaseHTTPMiddleware
 
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.virtual_time import virtual_backend
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.signals import on_stop_signal
-from response_cache_asgi.types import Receive, Scope, Send
+from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
 from tests.adapters.asgi_driver import (
     EVENT_STREAM,
     TOLD,
+    Call,
     calling,
     create,
     ended,
@@ -158,35 +160,89 @@ async def test_a_reader_that_never_reads_does_not_hold_up_the_end() -> None:
     app = ResponseCacheMiddleware(Teller(pause=1000), drain_timeout=10)
     async with living(app):
         id = await create(app)
-        async with calling(app, "GET", f"/v1/responses/{id}?stream=true", held=True) as call:
-            await anyio.sleep(1)
+        async with (
+            calling(app, "GET", f"/v1/responses/{id}?stream=true", held=True) as call,
+            calling(app, "GET", f"/v1/responses/{id}?stream=true") as slow,
+        ):
+            await slow.until_sent(b"Once ")
+            slow.is_held = True
             with within(10 + MOMENT):
                 await app.drain()
                 await call.until_over()
+                await slow.until_over()
     assert (call.sent, call.error) == ([], None)
+    assert (slow.is_complete, slow.error) == (False, None)
+
+
+@asynccontextmanager
+async def reading_elsewhere(
+    teller: Teller, around: Callable[[ASGIApp], ASGIApp] = lambda app: app
+) -> AsyncGenerator[tuple[ResponseCacheMiddleware, str, Call]]:
+    """A process that only reads, of what another one records; *around* stands before it."""
+    store = MemoryStore()
+    there = ResponseCacheMiddleware(teller, store, drain_timeout=10)
+    here = ResponseCacheMiddleware(TOLD, store, drain_timeout=10)
+    async with living(there), living(here):
+        id = await create(there)
+        async with calling(around(here), "GET", f"/v1/responses/{id}?stream=true") as stream:
+            await stream.until_sent(b"Once ")
+            yield here, id, stream
 
 
 @both
-async def test_readers_of_what_runs_elsewhere_are_sent_away_at_once() -> None:
-    store = MemoryStore()
-    here = ResponseCacheMiddleware(TOLD, store, drain_timeout=10)
-    there = ResponseCacheMiddleware(Teller(pause=5), store, drain_timeout=10)
-    async with living(there), living(here):
-        id = await create(there)
+async def test_readers_of_what_runs_elsewhere_are_served_to_its_end() -> None:
+    async with reading_elsewhere(Teller(pause=5)) as (here, id, stream):
         wait = [(b"prefer", b"wait=30")]
-        async with (
-            calling(here, "GET", f"/v1/responses/{id}?stream=true") as stream,
-            calling(here, "GET", f"/v1/responses/{id}", headers=wait) as poll,
-        ):
-            await stream.until_sent(b"Once ")
-            with within(MOMENT):
+        async with calling(here, "GET", f"/v1/responses/{id}", headers=wait) as poll:
+            await anyio.sleep(1)
+            with within(4.1):
                 await here.drain()
                 await stream.until_over()
-                await poll.until_over()
-        assert stream.is_complete
-        assert stream.events[-1]["type"] == "response.output_text.delta"
-        assert poll.json["status"] == "in_progress"
-        assert (await ended(there, id))["status"] == "completed"
+            assert poll.json["status"] == "in_progress"
+    assert stream.is_complete
+    assert stream.events[-1]["type"] == "response.completed"
+
+
+@both
+async def test_readers_of_what_does_not_end_in_time_are_broken_off(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "response_cache.asgi")
+    async with reading_elsewhere(Teller(pause=100)) as (here, id, stream):
+        begun = anyio.current_time()
+        with within(10):
+            await here.drain()
+        await stream.until_over()
+        assert anyio.current_time() - begun > 8.5
+    assert (stream.is_complete, stream.error) == (False, None)
+    assert f"the stream of {id} was broken off: this process is shutting down" in caplog.messages
+
+
+def copying(app: ASGIApp) -> ASGIApp:
+    """Middleware that copies what it gets, and ends it where the app has ended."""
+
+    async def dispatch(request: Any, call_next: Any) -> Any:
+        return await call_next(request)
+
+    return BaseHTTPMiddleware(app, dispatch)
+
+
+@both
+async def test_middleware_that_copies_replies_does_not_end_what_is_broken_off() -> None:
+    async with reading_elsewhere(Teller(pause=100), copying) as (here, _, stream):
+        await here.drain()
+        await stream.until_over()
+    assert not stream.is_complete
+    assert isinstance(stream.error, AssertionError)  # Starlette's own, about our last message
+    assert "this process is shutting down" in str(stream.error)
+
+
+@both
+async def test_middleware_that_copies_replies_ends_what_ends() -> None:
+    async with reading_elsewhere(Teller(pause=1), copying) as (here, _, stream):
+        await here.drain()
+        await stream.until_over()
+    assert (stream.is_complete, stream.error) == (True, None)
 
 
 @both

@@ -372,22 +372,21 @@ async def test_a_deleted_response_is_found_by_nobody(store: str) -> None:
         await assert_not_found(client, created.id)
 
 
-async def test_delete_stops_a_running_response_and_ends_its_streams(store: str) -> None:
+async def test_delete_stops_a_running_response_and_breaks_its_streams(store: str) -> None:
     script = Script(is_held=True)
     async with served(app_of(script, store=store)) as client:
         stream = await client.responses.create(
             model=MODEL, input="Tell me", background=True, stream=True
         )
-        types = []
-        async for event in stream:
-            types.append(event.type)
-            if event.type == "response.created":
-                id = event.response.id
-            if event.type == "response.output_text.delta" and event.delta == WORDS[HELD - 1]:
-                await client.responses.delete(id)
-        assert types[-1] == "response.output_text.delta"
+        created = await anext(stream)
+        assert created.type == "response.created"
+        while (await anext(stream)).type != "response.output_text.delta":
+            pass
+        await client.responses.delete(created.response.id)
+        with pytest.raises(openai.APIConnectionError):
+            await exhausted(stream)
         await script.stopped.wait()
-        await assert_not_found(client, id)
+        await assert_not_found(client, created.response.id)
 
 
 async def test_the_response_of_another_key_is_found_by_nobody_else(store: str) -> None:
@@ -395,6 +394,12 @@ async def test_the_response_of_another_key_is_found_by_nobody_else(store: str) -
         created = await create(client)
         await assert_not_found(client.with_options(api_key="sk-2"), created.id)
         assert (await ended(client, created.id)).status == "completed"
+
+
+async def exhausted(stream: AsyncIterator[object]) -> None:
+    """Read to the end, or to the error that comes in its place."""
+    async for _ in stream:
+        pass
 
 
 async def assert_not_found(client: AsyncOpenAI, id: str) -> None:

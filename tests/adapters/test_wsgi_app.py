@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextvars
+import errno
 import io
+import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from wsgiref.util import FileWrapper
@@ -18,8 +21,9 @@ import pytest
 
 from benchmarks.sample import frames
 from response_cache import Body, Owner, Request, error_reply
-from response_cache.errors import Unavailable
+from response_cache.errors import StreamBroken, Unavailable
 from response_cache_wsgi import ResponseCacheMiddleware
+from response_cache_wsgi.handover import LIMIT
 from tests.adapters.wsgi_driver import PATIENCE, environ_of, request
 
 EVENTS = frames(3)
@@ -38,7 +42,7 @@ def wrap() -> Iterator[Wrap]:
         return wrapped[-1]
 
     yield make
-    for middleware in wrapped:
+    for middleware in reversed(wrapped):  # as they chained their signal handlers
         middleware.close()
 
 
@@ -522,6 +526,70 @@ def test_silence_on_a_stream_is_filled_with_comments(wrap: Wrap) -> None:
     assert poll(wrapped, id)["status"] == "in_progress"
     app.may_go_on.set()
     request(wrapped, "DELETE", f"/v1/responses/{id}")
+
+
+def test_a_stream_of_what_another_process_records_breaks_off_when_this_one_stops(
+    tmp_path: Path, wrap: Wrap
+) -> None:
+    app, url = Blocking(), f"sqlite:///{tmp_path}/responses.db"
+    there = wrap(app, store=url)
+    here = wrap(a_list, store=url, done_marker=True)
+    id = create(there)
+    assert app.is_blocked.wait(PATIENCE)
+    stream = request(here, "GET", f"/v1/responses/{id}?stream=true")
+    until(lambda: b"response.created" in stream.step())
+    here.drain()
+    with pytest.raises(StreamBroken, match=f"the stream of {id} was broken off") as broken:
+        stream.body()
+    assert broken.value.errno == errno.ECONNRESET  # which servers know
+    app.may_go_on.set()
+    final(there, id)
+
+
+def test_a_reader_that_does_not_read_is_cut_off_in_the_end(wrap: Wrap) -> None:
+    def flooding(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", STREAM)
+        yield EVENTS[0]
+        yield from (b"data: %b\n\n" % json.dumps(flood).encode() for _ in range(20))
+        yield EVENTS[-1]
+
+    flood = {"type": "x.flood", "text": "x" * LIMIT}
+    wrapped = wrap(flooding)
+    id = create(wrapped)
+    stream = request(wrapped, "GET", f"/v1/responses/{id}?stream=true")
+    until(lambda: b"response.created" in stream.step())
+    final(wrapped, id)
+    wrapped.drain()
+    with pytest.raises(StreamBroken):
+        stream.body()
+
+
+def test_a_stream_breaks_off_when_its_response_is_deleted(wrap: Wrap) -> None:
+    app = Blocking()
+    wrapped = wrap(app)
+    id = create(wrapped)
+    assert app.is_blocked.wait(PATIENCE)
+    stream = request(wrapped, "GET", f"/v1/responses/{id}?stream=true")
+    until(lambda: b"response.created" in stream.step())
+    request(wrapped, "DELETE", f"/v1/responses/{id}")
+    with pytest.raises(StreamBroken, match="deleted"):
+        stream.body()
+    app.may_go_on.set()
+
+
+def test_a_stream_that_was_closed_has_ended(wrap: Wrap) -> None:
+    app = Blocking()
+    wrapped = wrap(app)
+    id = create(wrapped)
+    stream = request(wrapped, "GET", f"/v1/responses/{id}?stream=true")
+    stream.close()
+    stream.body()
+    app.may_go_on.set()
+
+
+def test_it_can_be_given_the_app_by_name() -> None:
+    wrapped = ResponseCacheMiddleware(app=a_list, drain_on_signals=False)
+    assert wrapped.app is a_list
 
 
 def test_options_are_checked_when_the_app_is_wrapped() -> None:

@@ -31,6 +31,7 @@ import httpx
 from anyio.from_thread import BlockingPortal
 
 from response_cache import Store
+from response_cache.errors import StreamBroken
 from response_cache.sse import Decoder
 from response_cache.testing import ScriptedUpstream
 from response_cache_wsgi import ResponseCacheMiddleware
@@ -191,8 +192,14 @@ class _Stream(httpx.AsyncByteStream):
         self._threads = threads
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while chunk := await anyio.to_thread.run_sync(self._reply.step, limiter=self._threads):
+        while chunk := await self._step():
             yield chunk
+
+    async def _step(self) -> bytes:
+        try:
+            return await anyio.to_thread.run_sync(self._reply.step, limiter=self._threads)
+        except StreamBroken as broken:  # as real servers do
+            raise httpx.RemoteProtocolError("the body has no end") from broken
 
     async def aclose(self) -> None:
         await anyio.to_thread.run_sync(self._reply.close, limiter=self._threads)

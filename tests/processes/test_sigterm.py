@@ -39,7 +39,24 @@ async def test_what_a_stopped_process_recorded_ends_failed_for_readers_everywher
         assert page.epoch == 1
 
 
-async def test_readers_of_what_lives_elsewhere_are_sent_away_and_resume_there(
+async def test_readers_of_what_lives_elsewhere_are_served_while_there_is_time(
+    store_url: str,
+) -> None:
+    async with replicas(1, store_url, drain_timeout=PATIENCE) as (here, (a,)):
+        id, call = await here.begin()
+        async with a.site.reading(id) as reader:
+            await call.say("Hel")
+            await reader.until("response.output_text.delta")
+            a.tell_to_stop()
+            await until_it_drains(a)
+            await call.say("lo")
+            assert (await reader.until("response.output_text.delta"))["delta"] == "lo"
+            await call.complete()
+            assert (await reader.rest())[-1]["type"] == "response.completed"
+        assert await a.program.ended() == 0
+
+
+async def test_readers_of_what_lives_elsewhere_are_broken_off_in_the_end_and_resume_there(
     store_url: str,
 ) -> None:
     async with replicas(1, store_url, drain_timeout=DRAIN) as (here, (a,)):
@@ -49,7 +66,7 @@ async def test_readers_of_what_lives_elsewhere_are_sent_away_and_resume_there(
             before = [await reader.next() for _ in range(6)]
             a.tell_to_stop()
             with anyio.fail_after(DRAIN + LATER):
-                assert await reader.rest() == []
+                assert await reader.until_broken() == []
                 assert await a.program.ended() == 0
         last = before[-1]["sequence_number"]
         async with here.reading(id, starting_after=last) as reader:

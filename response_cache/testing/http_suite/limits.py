@@ -48,6 +48,22 @@ class Limits(HttpSuite):
         error_of(await site.post(headers={"idempotency-key": "another"}), 429)
         error_of(await site.post(headers=KEY, input="else"), 422)
 
+    @given(max_streams=1)
+    async def test_past_the_open_streams_none_is_opened_and_no_job_made_for_one(
+        self, site: Site
+    ) -> None:
+        id, call = await site.begin()
+        async with site.reading(id) as reader:
+            await reader.next()
+            for refused in (await site.get(id, stream="true"), await site.post(stream=True)):
+                assert error_of(refused, 503)["code"] == "service_unavailable"
+                assert int(refused.headers["retry-after"]) >= 1
+            assert (await site.object(id))["id"] == id
+            await call.complete()
+            assert (await reader.rest())[-1]["type"] == "response.completed"
+        assert (await site.events(id))[-1]["type"] == "response.completed"
+        assert len(site.upstream.calls) == 1
+
     @given(max_events=10)
     async def test_too_many_events_fail_the_response_and_stop_the_upstream(
         self, site: Site

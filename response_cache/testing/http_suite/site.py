@@ -212,6 +212,14 @@ class Reader:
             events.append(event)
         return events
 
+    async def until_broken(self) -> list[JsonObject]:
+        """All events until the connection breaks, which it must: the body has no proper end."""
+        events = []
+        with pytest.raises(httpx.TransportError):  # noqa: PT012 - whichever event comes last
+            while (event := await self._event()) is not None:
+                events.append(event)
+        return events
+
     async def _event(self) -> JsonObject | None:
         while True:
             block = await self.block()
