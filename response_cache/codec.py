@@ -109,11 +109,21 @@ def _null(_constant: str) -> None:
 
 
 def _dump_patiently(value: Any) -> bytes:
-    # Reading back what the standard library wrote turns NaN to null and neighbouring halves of a
-    # surrogate pair to one character. Escapes are the only way to write a lone half.
     try:
-        value = json.loads(json.dumps(value), parse_constant=_null)
-        return json.dumps(value, separators=(",", ":")).encode("ascii")
+        return _in_ascii(value)
+    except ValueError:  # by reading back what the standard library wrote, NaN becomes null
+        return _in_ascii(json.loads(_dumped(value), parse_constant=_null))
+
+
+def _in_ascii(value: Any) -> bytes:
+    # Escapes are the only way to write one half of a surrogate pair. Two neighbouring halves are
+    # written as the one character is that they stand for.
+    return _dumped(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _dumped(value: Any, **how: Any) -> str:
+    try:
+        return json.dumps(value, **how)
     except RecursionError:
         raise ValueError("value nested too deep for JSON") from None
 

@@ -22,6 +22,8 @@ ORDER: Final = (
     "options",
     "lifecycle",
     "codec",
+    "tally",
+    "offload",
     "events",
     "addresses",
     "operations",
