@@ -19,6 +19,11 @@ __all__ = ("Query", "cursor", "entity_tag", "entity_tags", "flag", "is_known", "
 
 Query = Mapping[str, list[str]]
 
+_PREFERENCE: Final = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.?)*+(?:"|\Z))++', re.DOTALL)
+"""One of a list: a comma in a quoted string does not end it, nor begin another."""
+_SECONDS: Final = re.compile(r'([0-9]+)|"([0-9]+)"')
+_MOST_DIGITS: Final = 9
+
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -55,11 +60,21 @@ def cursor(query: Query) -> int:
 
 
 def wait(prefer: str, longest: float) -> int | None:
-    """Whole seconds of ``Prefer: wait`` (RFC 7240 4.3), capped; None when it is not asked for."""
-    if not prefer:
-        return None
-    match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})", prefer, re.IGNORECASE)
-    return min(int(match[1]), math.floor(longest)) if match else None
+    """Whole seconds of ``Prefer: wait`` (RFC 7240 4.3), capped; None when it is not asked for.
+
+    Of several the first counts (RFC 7240 2); what is no number of seconds asks for nothing.
+    """
+    for preference in _PREFERENCE.findall(prefer):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "wait":
+            match = _SECONDS.fullmatch(value.strip())
+            return _at_most(match[1] or match[2], math.floor(longest)) if match else None
+    return None
+
+
+def _at_most(digits: str, most: int) -> int:
+    digits = digits.lstrip("0")
+    return min(int(digits or "0"), most) if len(digits) <= _MOST_DIGITS else most
 
 
 def entity_tag(page: Page) -> str:
