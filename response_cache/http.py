@@ -193,14 +193,24 @@ _EVENT_STREAM: Final[Headers] = (
 def find(method: str, path: str, paths: tuple[str, ...], ids: Ids = IDS) -> Route | None:
     """The route of a request, or None when it is the wrapped app's.
 
-    *paths* are those on which a POST creates, *ids* those of the dialect. Ids that are not ours,
-    and ``OPTIONS``, are not ours.
+    *paths* are those on which a POST creates, ``{name}`` in them any segment; *ids* are those of
+    the dialect. Ids that are not ours, and ``OPTIONS``, are not ours.
     """
     if "/responses" not in path or method == "OPTIONS":
         return None
-    if path.rstrip("/") in paths:
-        return Route(Verb.CREATE) if method == "POST" else None
+    bare = path.rstrip("/")
+    if bare.endswith("/responses"):  # so do all of *paths*, and no path with an id
+        is_create = method == "POST" and (bare in paths or _named(paths).fullmatch(bare))
+        return Route(Verb.CREATE) if is_create else None
     return _by_id(method if method in _METHODS else "", path[-_LONGEST_END:], ids)
+
+
+@lru_cache(maxsize=16)
+def _named(paths: tuple[str, ...]) -> re.Pattern[str]:
+    """What matches those of *paths* in which names stand for segments."""
+    named = (path for path in paths if "{" in path)
+    patterns = (re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)) for path in named)
+    return re.compile("|".join(patterns) or "(?!)")
 
 
 @lru_cache(maxsize=1024)  # who polls asks for the same again; no argument is long

@@ -27,8 +27,14 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     # Routes and identity
-    paths: tuple[str, ...] = ("/v1/responses", "/responses", "/openai/v1/responses")
-    """Paths (below the root path) on which a POST creates a response."""
+    paths: tuple[str, ...] = (
+        "/v1/responses",
+        "/responses",
+        "/openai/v1/responses",
+        "/openai/responses",
+        "/openai/deployments/{name}/responses",
+    )
+    """Paths (below the root path) on which a POST creates a response; ``{name}`` is any segment."""
     dialect: DialectName = "openai"
     """The form of ids and objects: the official one, or that of LiteLLM's first polling."""
     secret: SecretStr = SecretStr("")
@@ -124,4 +130,12 @@ class Options(BaseModel):
             # Below such a path responses are read, too: see the routes in http.py.
             if not (path.startswith("/") and path.endswith("/responses")):
                 raise ValueError(f"paths: {path!r} must begin with '/' and end with '/responses'")
+            if any(map(_is_half_named, path.split("/"))):
+                raise ValueError(f"paths: {path!r} may have braces around whole segments only")
         return self
+
+
+def _is_half_named(segment: str) -> bool:
+    """Whether it has braces, but not those of a name that stands for one segment."""
+    has_braces = "{" in segment or "}" in segment
+    return has_braces and not (segment[0] + segment[-1] == "{}" and segment[1:-1].isidentifier())

@@ -96,6 +96,20 @@ def test_no_test_of_the_suite_hides_another(suite: type) -> None:
         ("POST", "/v1/responses", Route(Verb.CREATE)),
         ("POST", "/responses/", Route(Verb.CREATE)),
         ("POST", "/openai/v1/responses", Route(Verb.CREATE)),
+        ("POST", "/openai/responses", Route(Verb.CREATE)),
+        ("POST", "/openai/deployments/gpt-4.1/responses", Route(Verb.CREATE)),
+        ("POST", "/openai/deployments/gpt-4.1/responses/", Route(Verb.CREATE)),
+        ("POST", "/openai/deployments/{name}/responses", Route(Verb.CREATE)),
+        ("POST", "/openai/deployments/a/b/responses", None),
+        ("POST", "/openai/deployments//responses", None),
+        ("POST", "/openai/deployments/responses", None),
+        ("POST", "/x/openai/deployments/a/responses", None),
+        ("GET", "/openai/deployments/a/responses", None),
+        (
+            "GET",
+            f"/openai/deployments/a/responses/{OURS}",
+            Route(Verb.RETRIEVE, OURS, "GET, HEAD, DELETE"),
+        ),
         ("POST", "/v2/responses", None),
         ("GET", "/v1/responses", None),
         ("GET", f"/v1/responses/{OURS}", Route(Verb.RETRIEVE, OURS, "GET, HEAD, DELETE")),
@@ -117,6 +131,41 @@ def test_a_request_is_ours_by_its_method_and_path(
     method: str, path: str, route: Route | None
 ) -> None:
     assert find(method, path, PATHS) == route
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "is_there"),
+    [
+        ("/{tenant}/responses", "/acme/responses", True),
+        ("/{a}/{b}/responses", "/x/y/responses", True),
+        ("/{a}/{b}/responses", "/x/responses", False),
+        ("/v1.0/{a}/responses", "/v1x0/y/responses", False),
+        ("/{größe}/responses", "/x/responses", True),
+    ],
+)
+def test_a_name_in_a_path_stands_for_one_segment(path: str, asked: str, is_there: bool) -> None:
+    [path] = Options(paths=(path,)).paths
+    assert (find("POST", asked, (path,)) is not None) is is_there
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/{}/responses",
+        "/{a}b/responses",
+        "/a{b/responses",
+        "/}/responses",
+        "/{a b}/responses",
+        "/{1}/responses",
+        "/{{a}}/responses",
+        "/{a/b}/responses",
+        "/{a}",
+        "{a}/responses",
+    ],
+)
+def test_other_braces_in_a_path_are_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="paths"):
+        Options(paths=(path,))
 
 
 def test_a_header_that_comes_twice_is_one_list() -> None:

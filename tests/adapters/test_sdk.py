@@ -17,7 +17,7 @@ import openai
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncAzureOpenAI, AsyncOpenAI, OpenAI
 from openai.types.responses import ResponseInputParam
 
 from response_cache.codec import JsonObject
@@ -228,6 +228,23 @@ async def test_raw_replies_have_a_request_id_and_say_when_to_poll_again(store: s
         done = await raw.retrieve(created.parse().id, extra_headers={"Prefer": "wait=15"})
         assert done.parse().status == "completed"
         assert "openai-poll-after-ms" not in done.headers
+
+
+@pytest.mark.parametrize("model", ["", "gpt-4.1"])
+async def test_the_client_of_azure_finds_its_paths(model: str) -> None:
+    app, script = FastAPI(), Script()
+    for path in ("/openai/responses", "/openai/deployments/{name}/responses"):
+        app.add_api_route(path, script.answer, methods=["POST"])
+    async with serving(ResponseCacheMiddleware(app), lifespan="on") as url:
+        path = f"deployments/{model}/" if model else ""
+        async with AsyncAzureOpenAI(
+            api_key="k", api_version="2025-04-01-preview", base_url=f"{url}/openai/{path}"
+        ) as client:
+            created = await create(client)
+            assert created.status == "queued"
+            assert (await ended(client, created.id)).output_text == TEXT
+            await client.responses.delete(created.id)
+            assert not (await client.responses.create(model=MODEL, input="x")).background
 
 
 # Streaming.
