@@ -22,6 +22,8 @@ from response_cache.errors import (
     NotFound,
     RequestTooLarge,
 )
+from response_cache.offload import Offload
+from response_cache.tally import holds_more
 from response_cache_server.asgi import (
     Receive,
     Scope,
@@ -39,7 +41,8 @@ from response_cache_server.upstream_order import Order, read_order
 
 __all__ = ("BuiltInUpstream",)
 
-MAX_REQUEST_BYTES: Final = 64 * 2**20
+MAX_REQUEST_BYTES: Final = 32 * 2**20
+MAX_REQUEST_VALUES: Final = 200_000
 
 MODEL_OBJECT: Final = {"id": MODEL, "object": "model", "created": 0, "owned_by": "response-cache"}
 
@@ -63,6 +66,7 @@ class BuiltInUpstream:
         self._default = Order(words=words, pace=pace)
         self._sleep = sleep
         self._now = now
+        self._offload = Offload()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -78,7 +82,7 @@ class BuiltInUpstream:
             return
         try:
             if _is_create(scope):
-                request = _parse(body)
+                request = await self._offload.run(len(body), lambda: _parse(body))
                 order = read_order(request, self._default)
             else:
                 await send_json(send, 200, _look_up(scope))
@@ -146,6 +150,8 @@ async def _read_body(receive: Receive) -> bytes | None:
 def _parse(body: bytes) -> dict[str, Any]:
     if len(body) > MAX_REQUEST_BYTES:
         raise RequestTooLarge(f"The request is longer than {MAX_REQUEST_BYTES} bytes.")
+    if holds_more(body, MAX_REQUEST_VALUES):
+        raise RequestTooLarge(f"The request holds more than {MAX_REQUEST_VALUES} JSON values.")
     try:
         request = from_json(body, allow_inf_nan=False)
     except ValueError:

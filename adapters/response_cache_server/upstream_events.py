@@ -148,7 +148,7 @@ class _Answer:
         return self._lifecycle(event_type)
 
     def _usage(self) -> dict[str, Any]:
-        given = len(to_json(self._request.get("input")).split())
+        given = to_json(self._request.get("input")).count(b" ") + 1
         told = sum(self._told.values())
         return {
             "input_tokens": given,

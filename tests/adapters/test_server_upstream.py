@@ -279,6 +279,12 @@ async def test_a_body_that_cannot_be_understood_is_a_400(body: bytes, param: str
     assert error_of(answer)["param"] == param
 
 
+async def test_a_body_that_holds_more_than_can_be_read_in_a_moment_is_a_413() -> None:
+    answer = await ask("POST", "/v1/responses", b'{"input": [%b1]}' % (b"1," * 200_000))
+    assert answer.status == 413
+    assert "200000 JSON values" in error_of(answer)["message"]
+
+
 async def test_a_client_that_leaves_ends_the_answer() -> None:
     answer = await create(words="100000", leaves=True)
     assert not answer.messages or not answer.is_whole
