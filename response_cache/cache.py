@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
@@ -20,7 +21,7 @@ from anyio.abc import TaskGroup
 
 from response_cache.answer import Refusal, Upstream
 from response_cache.closing import close_as
-from response_cache.codec import JsonObject, load
+from response_cache.codec import JsonObject, dump, load
 from response_cache.errors import (
     AlreadyExists,
     Deleted,
@@ -40,10 +41,11 @@ from response_cache.errors import (
 )
 from response_cache.forms import FORMS, OFFICIAL, Form
 from response_cache.identity import Owner
-from response_cache.input_items import Paging, input_items, page_of
+from response_cache.input_items import Paging, page_of
 from response_cache.job import Job
 from response_cache.jobs import RETRY_AFTER, Jobs, shutting_down
 from response_cache.lifecycle import TERMINAL, Status, Trigger
+from response_cache.offload import Offload
 from response_cache.options import Options
 from response_cache.orphans import Orphans
 from response_cache.reading import Reading
@@ -58,13 +60,15 @@ __all__ = ("Created", "ResponseCache", "body_of")
 
 logger = logging.getLogger("response_cache")
 
-JOIN_INTERVAL: Final = 0.05  # seconds between looks for the admission of a response to be joined
+FIRST_LOOK: Final = 0.05  # seconds until a look whether a response to be joined was admitted
+LONGEST_LOOK: Final = 1.0  # seconds between two of them: each pause is twice the one before
 DELETE_ATTEMPTS: Final = 3
 _warned_of: Final[set[str]] = set()  # stores
 _SHORT_HEADER: Final = 1024  # bytes of a record's header that is kept as values, too
 LEAST_ALLOWANCE: Final = 0.2  # seconds of a drain for the store to take the end of what still runs
 
 UNREACHABLE: Final = "The response store cannot be reached at the moment."
+UNANSWERED: Final = "The first request with this Idempotency-Key was not answered yet."
 TOO_OLD: Final = (  # do not fix: the upstream's own wording, whatever stream_ttl says
     "This response can no longer be streamed because it is more than 5 minutes old"
 )
@@ -138,7 +142,8 @@ class ResponseCache:
         self._now = now
         self._waits: set[anyio.CancelScope] = set()  # of polls that wait for a change
         self._tasks: TaskGroup | None = None
-        self._jobs = Jobs(self.store, self.options, now=now, spawn=self._spawn)
+        self.offload = Offload()
+        self._jobs = Jobs(self.store, self.options, self.offload, now=now, spawn=self._spawn)
         self._orphans = Orphans(
             self.store, self.options, now=now, is_ours=self._jobs.records, spawn=self._spawn
         )
@@ -202,36 +207,46 @@ class ResponseCache:
         *,
         owner: Owner,
         key: str | None = None,
+        wait: float = 0.0,
     ) -> Created | Refusal:
         """Record a response, call *upstream* for it, and return when it is admitted or refused.
 
         *raw* is the request's body as received. With an idempotency *key* of an *owner*, the same
-        request joins the response that the first one made. The job goes on whatever becomes of
-        the caller.
+        request joins the response that the first one made. A refusal is waited for as long as
+        ``admission_wait`` says, or for *wait* seconds if that is longer and the process does not
+        drain. The job goes on whatever becomes of the caller.
 
         Raises:
             IdempotencyConflict: the key was used for another body, or its response was deleted.
+            Unavailable: also where the request to be joined is not admitted for so long that it
+                may be repeated.
             PreviousResponseNotFound, InvalidRequest: ``previous_response_id`` cannot be continued.
             TooManyRequests: as many responses run and wait in this process as may.
         """
         is_keyed = key is not None and owner.id is not None
+        patience = max(wait, self.options.admission_wait)
         while True:
             id = self._id_for(owner, key)
             try:
                 with anyio.CancelScope(shield=True):  # the poster may leave: the job starts
-                    job = await self._start(id, request, raw, upstream, owner, is_keyed=is_keyed)
+                    job = await self._start(
+                        id, request, raw, upstream, owner, is_keyed=is_keyed, patience=patience
+                    )
             except AlreadyExists:
-                joined = await self._join(id, request.fingerprint)
+                joined = await self._join(id, request, len(raw), patience)
                 if joined is not None:
                     return joined
             except (TooManyRequests, InvalidRequest):
                 # A repeat takes no room, and needs no previous response any more.
-                joined = await self._join(id, request.fingerprint) if is_keyed else None
+                joined = await self._join(id, request, len(raw), patience) if is_keyed else None
                 if joined is None:
                     raise
                 return joined
             else:
-                await job.decided.wait()
+                if wait > self.options.admission_wait:
+                    await self._decision(job, wait)
+                else:
+                    await job.decided.wait()  # the job itself sees to it
                 return job.refusal or Created(id, job.writer.creation.snapshot)
 
     async def retrieve(
@@ -249,20 +264,22 @@ class ResponseCache:
             raise NotFound.of(id)
         return page
 
+    async def body(self, page: Page) -> bytes:
+        """The same as ``body_of``; what is long is done in a thread."""
+        size = len(page.snapshot or b"") if page.events else 0
+        return await self.offload.run(size, lambda: body_of(page, self.form))
+
     async def change(self, page: Page, within: float) -> None:
         """Return when the response has moved on from *page*, or after *within* seconds.
 
         May return for no reason; it does when the process drains.
         """
         pause = self.options.observation / 2 if page.orphaned else within
-        with anyio.move_on_after(min(within, pause, self.options.lease)) as scope:
-            self._waits.add(scope)
+        with self._waiting(min(within, pause, self.options.lease)):
             try:
                 await self._reading.change(page)
             except StoreUnavailable as error:
                 raise _unavailable(error) from error
-            finally:
-                self._waits.discard(scope)
 
     async def stream(self, id: str, owner: Owner, *, after: int = -1) -> AsyncGenerator[bytes]:
         """The events numbered above *after*, then live ones until the end, as SSE frames.
@@ -325,7 +342,7 @@ class ResponseCache:
                     return
                 raise NotFound.of(id)
 
-    async def input_items(self, id: str, owner: Owner, paging: Paging) -> JsonObject:
+    async def input_items(self, id: str, owner: Owner, paging: Paging) -> bytes:
         """One page of what the response was asked, as the API's list envelope."""
         await self.retrieve(id, owner, after=FAR)
         try:
@@ -334,8 +351,7 @@ class ResponseCache:
             raise _unavailable(error) from error
         if raw is None:
             raise NotFound.of(id)
-        items = input_items(load(raw), id)
-        return page_of(items, after=paging.after, limit=paging.limit, order=paging.order)
+        return await self.offload.run(len(raw), lambda: dump(page_of(load(raw), id, paging)))
 
     async def upstream_id(self, id: str | None, owner: Owner) -> str | None:
         """The upstream's own id of one of our responses; None for an id that is not ours.
@@ -397,20 +413,59 @@ class ResponseCache:
         owner: Owner,
         *,
         is_keyed: bool,
+        patience: float,
     ) -> Job:
         previous = await self.upstream_id(request.previous_response_id, owner)
-        body = upstream_body(request, previous_response_id=previous)
+        body = await self.offload.run(
+            len(raw), lambda: upstream_body(request, previous_response_id=previous)
+        )
         try:
             return await self._jobs.start(
-                id, request, raw, upstream, body, owner_id=owner.id, is_keyed=is_keyed
+                id,
+                request,
+                raw,
+                upstream,
+                body,
+                owner_id=owner.id,
+                is_keyed=is_keyed,
+                admission_wait=patience,
             )
         except Deleted:
             raise IdempotencyConflict("The response of this Idempotency-Key was deleted.") from None
         except (StoreUnavailable, Fenced) as error:
             raise _unavailable(error) from error
 
-    async def _join(self, id: str, fingerprint: str) -> Created | None:
-        """The response that the same request made before; None when it was refused meanwhile."""
+    @contextmanager
+    def _waiting(self, within: float) -> Iterator[None]:
+        """At most *within* seconds, and ended when the process begins to drain."""
+        with anyio.move_on_after(within) as scope:
+            self._waits.add(scope)
+            try:
+                yield
+            finally:
+                self._waits.discard(scope)
+
+    async def _decision(self, job: Job, within: float) -> None:
+        """Return when the upstream has accepted or refused; seen to after *within* seconds."""
+        if not self.is_draining:
+            with self._waiting(within):
+                await job.decided.wait()
+        job.hurry()
+        await job.decided.wait()
+
+    async def _join(
+        self, id: str, request: CreateRequest, size: int, patience: float
+    ) -> Created | None:
+        """The response that the same request made before; None when it was refused meanwhile.
+
+        The first request's admission is waited for, for *patience* seconds where that can end it,
+        and elsewhere for as long as it takes to see that its process is gone.
+        """
+        fingerprint = await self.offload.run(size, lambda: request.fingerprint)
+        now = anyio.current_time()
+        until = now + patience
+        last = max(until, now + self.options.lease + 2 * self.options.observation)
+        pause = FIRST_LOOK
         while True:
             try:
                 page = await self._reading.page(id)
@@ -422,10 +477,20 @@ class ResponseCache:
                 raise IdempotencyConflict(
                     "This Idempotency-Key was used before with another body.", param=None
                 )
-            is_admitted = page.notes and load(page.notes).get("admitted")
-            if is_admitted or page.status != Status.QUEUED:
-                return Created(id, body_of(page, self.form))
-            await self.change(page, JOIN_INTERVAL)
+            job = self._jobs.job_of(page)
+            if _is_admitted(page) or (job is not None and job.is_admitted):
+                return Created(id, await self.body(page))
+            now = anyio.current_time()
+            if now >= last:
+                raise Unavailable(UNANSWERED, retry_after=RETRY_AFTER)
+            if job is None:
+                await self.change(page, min(pause, last - now))
+                pause = min(2 * pause, LONGEST_LOOK)
+                continue
+            await self._decision(job, until - now)
+            if job.refusal is not None:
+                with anyio.move_on_after(last - now):
+                    await job.closed.wait()  # now its record is gone
 
     def _id_for(self, owner: Owner, key: str | None) -> str:
         tag = self.store.id_tag
@@ -485,6 +550,12 @@ class ResponseCache:
                 "shared: use one worker, or a store that all workers reach",
                 id,
             )
+
+
+def _is_admitted(page: Page) -> bool:
+    """Whether somebody was told of the response already, as far as the store knows."""
+    is_noted = bool(page.notes) and load(page.notes or b"").get("admitted") is True
+    return is_noted or page.status != Status.QUEUED
 
 
 def _unavailable(error: Exception) -> Unavailable:

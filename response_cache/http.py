@@ -11,18 +11,25 @@ import math
 import re
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from itertools import count
-from typing import Final
+from typing import Final, overload
 
 import anyio
 
 from response_cache import queries
 from response_cache.answer import Headers, Refusal, Upstream
-from response_cache.cache import ResponseCache, body_of
+from response_cache.bodies import (
+    is_background,
+    may_be_ours,
+    read_body,
+    require_no_background,
+    size_unpacked,
+)
+from response_cache.cache import Created, ResponseCache, body_of
 from response_cache.codec import JsonObject, dump
 from response_cache.errors import (
     APIError,
@@ -34,16 +41,10 @@ from response_cache.errors import (
     Unavailable,
 )
 from response_cache.forms import Form
-from response_cache.identity import ANYBODY, IDS, Ids, Owner, digest, may_name_ours
+from response_cache.identity import ANYBODY, IDS, Ids, Owner, digest
 from response_cache.input_items import parse_paging
 from response_cache.options import Options
-from response_cache.requests import (
-    can_decode,
-    create_request,
-    decode_body,
-    json_object,
-    with_previous_response_id,
-)
+from response_cache.requests import CreateRequest, create_request, with_previous_response_id
 from response_cache.sse import DONE, KEEP_ALIVE
 from response_cache.store import FAR, Page
 
@@ -134,6 +135,26 @@ reaches the client; on other routes that is a mistake (``TypeError``).
 """
 
 
+WhileThere = Callable[[], AbstractAsyncContextManager[None]]
+"""Makes a context that is cancelled, and left without an error, when the client has gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Background work that somebody asks for."""
+
+    request: CreateRequest
+    data: bytes = field(repr=False)  # its text, as received but for its encoding
+    owner: Owner
+    key: str | None = field(repr=False)
+    wait: int | None  # seconds; None: it is answered as soon as it is accepted
+
+    @property
+    def may_last(self) -> bool:
+        """Whether the answer may be waited for longer than for admission."""
+        return self.key is not None or self.wait is not None
+
+
 class Verb(StrEnum):
     """What a route asks for."""
 
@@ -170,7 +191,6 @@ _HOP_BY_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"trailer", b"te")
 )
 _KEY_LENGTH: Final = 255
-_ASKS_FOR_BACKGROUND: Final = re.compile(rb'"background"\s*:\s*true')  # of a body not to be parsed
 
 ABOUT_THE_BODY: Final = frozenset((b"content-length", b"transfer-encoding", b"content-encoding"))
 """Headers of a request that speak of its body: another body, as of a ``Pass``, has its own."""
@@ -222,11 +242,6 @@ def _by_id(method: str, end: str, ids: Ids) -> Route | None:
     return Route(ROUTES[rest].get(method), match[1], _ALLOW[rest])
 
 
-def is_background(data: bytes) -> bool:
-    """Whether a body may ask for background work, told without parsing it."""
-    return b'"background"' in data
-
-
 def answer_early(request: Request, *, cut_at: int | None = None) -> Body | Pass | None:
     """What is answered to a create without a cache; None when it needs one.
 
@@ -234,14 +249,12 @@ def answer_early(request: Request, *, cut_at: int | None = None) -> Body | Pass 
     only the beginning, of that many bytes, of one that is longer than it may be.
     """
     if cut_at is not None:
-        if _ASKS_FOR_BACKGROUND.search(request.body):
-            return error_reply(RequestTooLarge(f"The request is longer than {cut_at} bytes."))
+        try:
+            require_no_background(request.body, f"The request is longer than {cut_at} bytes.")
+        except RequestTooLarge as error:
+            return error_reply(error)
         return Pass()
-    needs_a_look = (
-        is_background(request.body)
-        or may_name_ours(request.body)  # it may continue a response of ours
-        or request.header(b"content-encoding")
-    )
+    needs_a_look = may_be_ours(request.body) or request.header(b"content-encoding")
     return None if needs_a_look else Pass()
 
 
@@ -326,12 +339,33 @@ class Face:
             await reply.chunks.aclose()
         return Body(reply.status, reply.headers, b"")
 
-    async def create(self, request: Request, upstream: Upstream) -> Reply | Pass:
-        """The reply to a create, or its way to the wrapped app when it is foreground work."""
+    @overload
+    async def create(self, request: Request, upstream: Upstream) -> Reply | Pass: ...
+
+    @overload
+    async def create(
+        self, request: Request, upstream: Upstream, *, while_there: WhileThere
+    ) -> Reply | Pass | None: ...
+
+    async def create(
+        self, request: Request, upstream: Upstream, *, while_there: WhileThere | None = None
+    ) -> Reply | Pass | None:
+        """The reply to a create, or its way to the wrapped app when it is foreground work.
+
+        What may last is done *while_there*: None when the client has gone meanwhile. The job goes
+        on.
+        """
         try:
-            return await self._create(request, upstream)
+            asked = await self._asked(request)
         except APIError as error:
             return error_reply(error)
+        if not isinstance(asked, _Asked):
+            return asked
+        if while_there is None or not asked.may_last:
+            return await self._background(asked, upstream)
+        async with while_there():
+            return await self._background(asked, upstream)
+        return None
 
     async def _answer(self, route: Route, request: Request) -> Reply:
         if route.verb is None:
@@ -355,49 +389,87 @@ class Face:
                 return _json(200, dump({"id": id, "object": "response", "deleted": True}))
             case Verb.INPUT_ITEMS:
                 paging = parse_paging(queries.parse(request.query))
-                return _json(200, dump(await cache.input_items(id, owner, paging)))
+                return _json(200, await cache.input_items(id, owner, paging))
             case Verb.CREATE:
                 raise TypeError("a create is answered by Face.create")
 
     # Creating.
 
-    async def _create(self, request: Request, upstream: Upstream) -> Reply | Pass:
-        data, encoding = request.body, request.header(b"content-encoding")
-        if encoding:
-            if not can_decode(encoding):
-                return Pass()  # what we cannot read, the app perhaps can
-            data = decode_body(data, encoding, limit=self._options.max_request_bytes)
-        if not (is_background(data) or may_name_ours(data)):
-            return Pass()
-        body = json_object(data)
-        if body.get("background") is None or body["background"] is False:
-            return await self._foreground(body, request)
-        return await self._background(body, data, request, upstream)
+    async def _asked(self, request: Request) -> _Asked | Body | Pass:
+        """What background work is asked for; else the answer, or the way to the app.
 
-    async def _background(
-        self, body: JsonObject, data: bytes, request: Request, upstream: Upstream
-    ) -> Reply | Pass:
+        Raises:
+            APIError: it is refused.
+        """
+        data, encoding = request.body, request.header(b"content-encoding")
+        size = size_unpacked(data, encoding, self._options)
+        read = await self.cache.offload.run(size, lambda: read_body(data, encoding, self._options))
+        if read is None:
+            return Pass()
+        body, data = read
+        if body.get("background") is None or body["background"] is False:
+            return await self._foreground(body, len(data), request)
         owner = await self._owner_of(request)
         if isinstance(owner, Body | Pass):
             return owner
-        parsed = create_request(body, is_checked=self._options.check_requests)
-        key = _idempotency_key(request)
+        parsed = create_request(
+            body,
+            is_checked=self._options.check_requests,
+            max_input_items=self._options.max_input_items,
+        )
         if parsed.stream:
             self.cache.require_stream_room()  # before the job is made
-        outcome = await self.cache.create(parsed, data, upstream, owner=owner, key=key)
+        key = _idempotency_key(request)
+        wait = None if parsed.stream else self._wait(request)
+        return _Asked(parsed, data, owner, key, wait)
+
+    async def _background(self, asked: _Asked, upstream: Upstream) -> Reply:
+        """The reply to a create once it is accepted, or over if it is to be waited for."""
+        until = 0.0 if asked.wait is None else anyio.current_time() + asked.wait
+        try:
+            outcome = await self.cache.create(
+                asked.request,
+                asked.data,
+                upstream,
+                owner=asked.owner,
+                key=asked.key,
+                wait=asked.wait or 0,
+            )
+        except APIError as error:
+            return error_reply(error)
         if isinstance(outcome, Refusal):
             return _relayed(outcome)
-        if not parsed.stream:
+        if asked.request.stream:
+            return await self._created_stream(outcome.id, asked.owner)
+        if asked.wait is None:
             return _json(200, outcome.body)
+        return await self._created_in_time(outcome, asked.owner, asked.wait, until)
+
+    async def _created_stream(self, id: str, owner: Owner) -> Reply:
         try:
-            return self._stream(await self.cache.stream(outcome.id, owner))
+            return self._stream(await self.cache.stream(id, owner))
         except Unavailable as error:  # the job exists: a retry would make a second one
             reply = error_reply(error)
             return Body(
                 reply.status, (*reply.headers, (b"x-should-retry", b"false")), reply.content
             )
+        except APIError as error:
+            return error_reply(error)
 
-    async def _foreground(self, body: JsonObject, request: Request) -> Body | Pass:
+    async def _created_in_time(
+        self, created: Created, owner: Owner, wait: int, until: float
+    ) -> Body:
+        """The object as a poll shows it, when the response is over or the time is."""
+        applied = _applied(wait)
+        try:
+            await self._long_poll(created.id, owner, frozenset(), until)
+            return await self._whole(await self.cache.retrieve(created.id, owner), applied)
+        except Unavailable:  # the job exists: after an error clients would ask for a second one
+            return _json(200, created.body, applied)
+        except APIError as error:
+            return error_reply(error)
+
+    async def _foreground(self, body: JsonObject, size: int, request: Request) -> Body | Pass:
         """Foreground work is the app's; only a reference to one of our ids is put in its words."""
         previous = body.get("previous_response_id")
         if not isinstance(previous, str) or not self._form.ids.are_ours(previous):
@@ -405,8 +477,14 @@ class Face:
         owner = await self._owner_of(request)
         if isinstance(owner, Body | Pass):
             return owner
-        upstream_id = await self.cache.upstream_id(previous, owner)
-        return Pass(with_previous_response_id(body, upstream_id or previous))
+        known = await self.cache.upstream_id(previous, owner) or previous
+        return Pass(
+            await self.cache.offload.run(size, lambda: with_previous_response_id(body, known))
+        )
+
+    def _wait(self, request: Request) -> int | None:
+        """Seconds that the client wants to wait for the end of the response."""
+        return queries.wait(request.header(b"prefer"), self._options.max_wait)
 
     # Reading.
 
@@ -418,34 +496,34 @@ class Face:
                 return self._stream(await self.cache.stream(id, owner, after=after))
         if request.has_any(_CONDITIONS):
             return await self._retrieve_if(id, owner, request)
-        return self._whole(await self.cache.retrieve(id, owner))
+        page = await self.cache.retrieve(id, owner)
+        return _closed(page, self._form) if page.closed else await self._whole(page)
 
     async def _retrieve_if(self, id: str, owner: Owner, request: Request) -> Reply:
         """A poll that may wait, or know the object already."""
         known = queries.entity_tags(request.header(b"if-none-match"))
-        seconds = queries.wait(request.header(b"prefer"), self._options.max_wait)
-        applied: Headers = ()
+        seconds = self._wait(request)
         if seconds is not None:
-            await self._long_poll(id, owner, known, seconds)
-            applied = ((b"preference-applied", b"wait=%d" % seconds),)
+            await self._long_poll(id, owner, known, anyio.current_time() + seconds)
+        applied = _applied(seconds)
         if known:
             page = await self.cache.retrieve(id, owner, after=FAR)
             if queries.is_known(page, known):
                 return Body(304, (*_COMMON, *self._hints(page), *applied), b"")
-        return self._whole(await self.cache.retrieve(id, owner), applied)
+        return await self._whole(await self.cache.retrieve(id, owner), applied)
 
-    def _whole(self, page: Page, applied: Headers = ()) -> Body:
+    async def _whole(self, page: Page, applied: Headers = ()) -> Body:
         """The object, and in the headers what else there is to say of it."""
         if page.closed and not applied:
             return _closed(page, self._form)
-        return _json(200, body_of(page, self._form), (*self._hints(page), *applied))
+        content = await self.cache.body(page)
+        return _json(200, content, (*self._hints(page), *applied))
 
-    async def _long_poll(self, id: str, owner: Owner, known: frozenset[str], seconds: int) -> None:
+    async def _long_poll(self, id: str, owner: Owner, known: frozenset[str], until: float) -> None:
         """Return at the end of the response, at any change from what is *known*, or in time."""
-        deadline = anyio.current_time() + seconds
         while True:
             page = await self.cache.retrieve(id, owner, after=FAR)
-            left = deadline - anyio.current_time()
+            left = until - anyio.current_time()
             is_news = bool(known) and not queries.is_known(page, known)
             if page.closed or is_news or left <= 0 or self.cache.is_draining:
                 return
@@ -476,6 +554,11 @@ async def _spoken(chunks: AsyncGenerator[bytes], done: bytes) -> AsyncGenerator[
             yield chunk or KEEP_ALIVE
     if done:
         yield done
+
+
+def _applied(seconds: int | None) -> Headers:
+    """What says that a preference was honoured (RFC 7240 3)."""
+    return () if seconds is None else ((b"preference-applied", b"wait=%d" % seconds),)
 
 
 def _relayed(refusal: Refusal) -> Body:

@@ -11,12 +11,12 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from response_cache.codec import JsonObject
 from response_cache.errors import InvalidRequest
 
-__all__ = ("Paging", "input_items", "page_of", "parse_paging")
+__all__ = ("Paging", "page_of", "parse_paging")
 
 
 # fmt: off
@@ -35,7 +35,8 @@ _PREFIXES: Final[Mapping[str, str]] = {
 }
 # fmt: on
 _OTHER_PREFIX: Final = "item_"  # no prefix of these types was ever seen
-_MINTED_DIGITS: Final = 48
+_MADE_DIGITS: Final = 48
+_MADE: Final = re.compile(rf"[a-z]+_[0-9a-f]{{{_MADE_DIGITS}}}")
 
 _WITH_STATUS: Final = frozenset(
     {
@@ -52,19 +53,7 @@ _WITH_STATUS: Final = frozenset(
 """Types whose status a client may leave out and the API fills in."""
 
 
-def input_items(body: JsonObject, response_id: str) -> list[JsonObject]:
-    """The input of a create request as items, in its order.
-
-    *body* is left as it is. Entries that are not objects stand for no item.
-    """
-    taken: set[str] = set()
-    items = []
-    for index, entry in _entries(body.get("input")):
-        item = _filled(entry)
-        item["id"] = _id_of(item, response_id, index, taken)
-        taken.add(item["id"])
-        items.append(item)
-    return items
+# --- Entries of the input ----------------------------------------------------------------------
 
 
 def _entries(given: Any) -> Iterator[tuple[int, JsonObject]]:
@@ -99,13 +88,45 @@ def _text_part(role: Any, text: str) -> JsonObject:
     return {"type": "input_text", "text": text}
 
 
-def _id_of(item: JsonObject, response_id: str, index: int, taken: set[str]) -> str:
-    """The client's own id, unless an earlier item has it: paging would never get past the two."""
-    given = item.get("id")
-    if isinstance(given, str) and given and given not in taken:
-        return given
-    digest = hashlib.sha256(f"{response_id}:{index}".encode()).hexdigest()
-    return _PREFIXES.get(item["type"], _OTHER_PREFIX) + digest[:_MINTED_DIGITS]
+# --- Their ids ---------------------------------------------------------------------------------
+
+
+class _Entry(NamedTuple):
+    """An entry of the input that stands for an item."""
+
+    number: int  # among all entries
+    body: JsonObject
+    id: str | None  # None: it gets one that is made here
+
+
+def _named(entries: Sequence[tuple[int, JsonObject]], response_id: str) -> list[_Entry]:
+    """The entries with the ids that the client gave, as far as one names its item alone.
+
+    An id that an earlier item has is none: paging would never get past the two. So one that looks
+    as if it was made here may not be one of those that are.
+    """
+    is_risky = any(_looks_made(body.get("id")) for _, body in entries)
+    taken: set[str] = set()
+    named = []
+    for number, body in entries:
+        given = body.get("id")
+        is_usable = isinstance(given, str) and given and given not in taken
+        entry = _Entry(number, body, given if is_usable else None)
+        if entry.id is not None or is_risky:
+            taken.add(_id_of(entry, response_id))
+        named.append(entry)
+    return named
+
+
+def _id_of(entry: _Entry, response_id: str) -> str:
+    if entry.id is not None:
+        return entry.id
+    digest = hashlib.sha256(f"{response_id}:{entry.number}".encode()).hexdigest()
+    return _PREFIXES.get(_type_of(entry.body), _OTHER_PREFIX) + digest[:_MADE_DIGITS]
+
+
+def _looks_made(id: object) -> bool:
+    return isinstance(id, str) and _MADE.fullmatch(id) is not None
 
 
 # --- Pages -------------------------------------------------------------------------------------
@@ -155,29 +176,36 @@ def _order(text: str) -> str:
     raise InvalidRequest("'order' must be 'asc' or 'desc'.", param="order")
 
 
-def page_of(
-    items: Sequence[JsonObject], *, after: str | None, limit: int, order: str
-) -> JsonObject:
-    """The list envelope with at most *limit* of *items*, from behind the one called *after*.
+def page_of(body: JsonObject, response_id: str, paging: Paging) -> JsonObject:
+    """The list envelope with a page of the items that a create request's input stands for.
+
+    *body* is left as it is. Entries that are not objects stand for no item. Only the items of the
+    page are filled in: of the others no more than the ids is looked at.
 
     Raises:
-        InvalidRequest: no item has the id *after*.
+        InvalidRequest: no item has the id ``paging.after``.
     """
-    ordered = items if order == "asc" else items[::-1]
-    start = 0 if after is None else _position_behind(ordered, after)
-    data = list(ordered[start : start + limit])
+    ordered = _named(list(_entries(body.get("input"))), response_id)
+    if paging.order == "desc":
+        ordered.reverse()
+    start = 0 if paging.after is None else _position_behind(ordered, paging.after, response_id)
+    page = ordered[start : start + paging.limit]
+    data = [_filled(entry.body) | {"id": _id_of(entry, response_id)} for entry in page]
     return {
         "object": "list",
         "data": data,
         # Clients that validate want strings, also when there is nothing to name.
         "first_id": data[0]["id"] if data else "",
         "last_id": data[-1]["id"] if data else "",
-        "has_more": start + limit < len(ordered),
+        "has_more": start + paging.limit < len(ordered),
     }
 
 
-def _position_behind(ordered: Sequence[JsonObject], id: str) -> int:
-    for position, item in enumerate(ordered):
-        if item["id"] == id:
+def _position_behind(ordered: Sequence[_Entry], id: str, response_id: str) -> int:
+    may_be_made = _looks_made(id)
+    for position, entry in enumerate(ordered):
+        if entry.id == id or (
+            may_be_made and entry.id is None and _id_of(entry, response_id) == id
+        ):
             return position + 1
     raise InvalidRequest("'after' names no input item of this response.", param="after")

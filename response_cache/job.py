@@ -53,11 +53,13 @@ class Job:
         *,
         options: Options,
         places: anyio.CapacityLimiter,
+        admission_wait: float,
         notes_admission: bool,
     ) -> None:
         """*body* is sent to *upstream* once one of the *places* is free.
 
-        With *notes_admission* others can see in the store that the response was admitted.
+        A refusal is waited for *admission_wait* seconds, unless somebody is in a ``hurry``. With
+        *notes_admission* others can see in the store that the response was admitted.
         """
         self._store = store
         self._recorder = recorder
@@ -65,8 +67,10 @@ class Job:
         self._body = body
         self._options = options
         self._places = places
+        self._admission_wait = admission_wait
         self._notes_admission = notes_admission
         self._started_at: float | None = None
+        self._admitting = anyio.CancelScope()
         self._calling = anyio.CancelScope()
         self._guarding = anyio.CancelScope()
         self._ended = anyio.Event()
@@ -102,6 +106,10 @@ class Job:
             self._recorder.note("admitted", True)
             self.writer.write_notes()
 
+    def hurry(self) -> None:
+        """Wait no longer for a refusal, unless one has begun to come in: somebody was told."""
+        self._admitting.cancel()
+
     def fail(self, failure: Failure) -> None:
         """End the response for a reason of ours."""
         self._recorder.end(Trigger.FAIL, failure)
@@ -130,7 +138,8 @@ class Job:
     async def _admit_in_time(self) -> None:
         """Wait for a refusal no longer than a client should; the client itself may have gone."""
         if not self.decided.is_set():
-            with anyio.move_on_after(self._options.admission_wait):
+            self._admitting.deadline = anyio.current_time() + self._admission_wait
+            with self._admitting:
                 await self.decided.wait()
         if self.is_being_refused:
             with anyio.move_on_after(REFUSAL_WAIT):

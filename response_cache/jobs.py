@@ -19,9 +19,10 @@ from response_cache.codec import dump
 from response_cache.errors import TooManyRequests, Unavailable
 from response_cache.forms import FORMS
 from response_cache.job import SHUTTING_DOWN, Job
+from response_cache.offload import Offload
 from response_cache.options import Options
 from response_cache.recorder import Recorder
-from response_cache.requests import CreateRequest, queued_response
+from response_cache.requests import CreateRequest, queued_response, require_short_echo
 from response_cache.store import Page, Store
 from response_cache.writer import Creation, Writer
 
@@ -37,10 +38,17 @@ class Jobs:
     """The responses that are being made in this process, by id."""
 
     def __init__(
-        self, store: Store, options: Options, *, now: Callable[[], float], spawn: Spawn
+        self,
+        store: Store,
+        options: Options,
+        offload: Offload,
+        *,
+        now: Callable[[], float],
+        spawn: Spawn,
     ) -> None:
         self._store = store
         self._options = options
+        self._offload = offload
         self._now = now
         self._spawn = spawn
         self._jobs: dict[str, Job] = {}
@@ -70,16 +78,20 @@ class Jobs:
         *,
         owner_id: str | None,
         is_keyed: bool,
+        admission_wait: float,
     ) -> Job:
         """Insert the record of *request*, received as *raw*, and call *upstream* with *body*.
 
         Raises:
             AlreadyExists, Deleted: the id is not free.
+            InvalidRequest: it would have to repeat too much of *request*.
             TooManyRequests, Unavailable: there is no room for it, or no store.
             StoreError: the record could not be made.
         """
         with self._arriving():
-            creation, recorder = self._creation(id, request, raw, owner_id, is_keyed=is_keyed)
+            creation, recorder = await self._offload.run(
+                len(raw), lambda: self._creation(id, request, raw, owner_id, is_keyed=is_keyed)
+            )
             writer = Writer(self._store, creation, recorder, self._options, self._alarms)
             await writer.create()
         job = Job(
@@ -90,6 +102,7 @@ class Jobs:
             body,
             options=self._options,
             places=self._places,
+            admission_wait=admission_wait,
             notes_admission=is_keyed,
         )
         self._jobs[id] = job
@@ -98,11 +111,16 @@ class Jobs:
 
     def records(self, page: Page) -> bool:
         """Whether a recorder of this process holds the claim that *page* shows."""
+        return self.job_of(page) is not None
+
+    def job_of(self, page: Page) -> Job | None:
+        """The job whose recorder holds the claim that *page* shows, if it is in this process."""
         job = self._jobs.get(page.id)
         if job is None or job.writer.outcome is not None:
-            return False
+            return None
         claim = job.writer.claim
-        return (claim.incarnation, claim.epoch) == (page.incarnation, page.epoch)
+        is_its = (claim.incarnation, claim.epoch) == (page.incarnation, page.epoch)
+        return job if is_its else None
 
     async def finished(self, *ids: str) -> None:
         """Return when these jobs, or else all that run now, have ended, clean-up included."""
@@ -133,6 +151,8 @@ class Jobs:
         )
         queued = queued_response(request, id=id, created_at=created_at)
         form = FORMS[self._options.dialect]
+        snapshot = form.dump(queued)
+        require_short_echo(queued, len(snapshot), most=self._options.max_echo_bytes)
         recorder = Recorder.begin(
             queued, now=self._now, max_events=self._options.max_events, form=form
         )
@@ -142,7 +162,7 @@ class Jobs:
             incarnation=secrets.token_hex(8),
             header=header,
             request=raw,
-            snapshot=form.dump(queued),
+            snapshot=snapshot,
             events=recorder.take(),
             status=recorder.status,
             ttl=ttl,

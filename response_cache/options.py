@@ -91,6 +91,14 @@ class Options(BaseModel):
     # Limits
     max_request_bytes: int = Field(default=32 * 2**20, ge=1)
     """Body of a create; above it 413."""
+    max_inflation: int = Field(default=100, ge=1)
+    """How many times its size a compressed body may unpack to, from 1 MiB on; above it 413."""
+    max_request_values: int = Field(default=200_000, ge=1)
+    """JSON values in the body of a create: what takes long to read; above it 413."""
+    max_input_items: int = Field(default=10_000, ge=1)
+    """Entries of a create's ``input``; above it 400."""
+    max_echo_bytes: int = Field(default=2**20, ge=1)
+    """What a response repeats of its request (all but the input), as JSON; above it 400."""
     max_response_bytes: int = Field(default=256 * 2**20, ge=1)
     """What one upstream may send; above it the response ends ``failed``."""
     max_events: int = Field(default=1_000_000, ge=8)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
+import sys
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -17,20 +17,22 @@ from typing import Any, Final, NamedTuple
 
 from response_cache import codec
 from response_cache.codec import JsonObject
-from response_cache.errors import InvalidRequest, RequestTooLarge
+from response_cache.errors import InvalidRequest
 from response_cache.lifecycle import Status
 
 __all__ = (
     "CreateRequest",
-    "can_decode",
     "create_request",
-    "decode_body",
     "json_object",
     "parse_create",
     "queued_response",
+    "require_short_echo",
     "upstream_body",
     "with_previous_response_id",
 )
+
+
+_PIECE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,10 @@ class CreateRequest:
         """
         # The standard library, because codec.dump cannot sort keys. Nobody reads this text.
         canonical = json.dumps(self.body, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        digest = hashlib.sha256()
+        for start in range(0, len(canonical), _PIECE):  # it may be three times as long as the body
+            digest.update(canonical[start : start + _PIECE].encode())
+        return digest.hexdigest()
 
 
 # --- Reading -----------------------------------------------------------------------------------
@@ -97,8 +102,10 @@ def parse_create(data: bytes) -> CreateRequest:
     return create_request(json_object(data))
 
 
-def create_request(body: JsonObject, *, is_checked: bool = True) -> CreateRequest:
-    """The same for a body that is read already.
+def create_request(
+    body: JsonObject, *, is_checked: bool = True, max_input_items: int = sys.maxsize
+) -> CreateRequest:
+    """The same for a body that is read already, and whose input may have so many entries.
 
     Unless it *is checked*, the wrapped app alone judges all but what a reply depends on.
 
@@ -109,6 +116,11 @@ def create_request(body: JsonObject, *, is_checked: bool = True) -> CreateReques
         _check_shape(name, body.get(name), _SHAPES[name])
     if is_checked:
         _check_metadata(body.get("metadata") or {})
+    given = body.get("input")
+    if isinstance(given, list) and len(given) > max_input_items:
+        raise InvalidRequest(
+            f"Invalid 'input': it may have at most {max_input_items} entries.", param="input"
+        )
     previous = body.get("previous_response_id")
     return CreateRequest(
         body=body,
@@ -267,6 +279,22 @@ def _conversation(given: Any) -> JsonObject:
     return {"conversation": {"id": named}} if isinstance(named, str) else {}
 
 
+def require_short_echo(response: JsonObject, size: int, *, most: int) -> None:
+    """See to it that a queued *response*, *size* bytes as JSON, is not longer than *most*.
+
+    Each poll of a running response and several of its events bring all that it repeats.
+
+    Raises:
+        InvalidRequest: it is longer; ``param`` names the field that takes most of it.
+    """
+    if size > most:
+        longest = max(response, key=lambda name: len(codec.dump(response[name])))
+        raise InvalidRequest(
+            f"Invalid '{longest}': a response repeats at most {most} bytes of its request.",
+            param=longest,
+        )
+
+
 # --- What the upstream is sent -----------------------------------------------------------------
 
 _OURS: Final = frozenset({"background", "background_options"})
@@ -287,49 +315,3 @@ def upstream_body(request: CreateRequest, *, previous_response_id: str | None) -
 def with_previous_response_id(body: JsonObject, id: str) -> bytes:
     """*body* as JSON, continuing the response that the upstream knows as *id*."""
     return codec.dump(body | {"previous_response_id": id})
-
-
-# --- Content encodings -------------------------------------------------------------------------
-
-_WINDOW_BITS: Final[Mapping[str, int]] = {
-    "gzip": 16 + zlib.MAX_WBITS,  # zlib's way to ask for the gzip container
-    "x-gzip": 16 + zlib.MAX_WBITS,
-    "deflate": zlib.MAX_WBITS,
-}
-_LONGEST_NAME: Final = 32  # characters of an unknown encoding that the message repeats
-
-
-def can_decode(content_encoding: str) -> bool:
-    """Whether ``decode_body`` knows this ``Content-Encoding``."""
-    return content_encoding.strip().lower() in ("", "identity", *_WINDOW_BITS)
-
-
-def decode_body(data: bytes, content_encoding: str, *, limit: int) -> bytes:
-    """*data* without its ``Content-Encoding`` (RFC 9110, 8.4); never more than *limit* bytes.
-
-    Raises:
-        InvalidRequest: the encoding is unknown, or *data* is not in it.
-        RequestTooLarge: there are more than *limit* bytes; no more than that were unpacked.
-    """
-    encoding = content_encoding.strip().lower()
-    if encoding not in ("", "identity"):
-        data = _inflate(data, encoding, at_most=limit + 1)
-    if len(data) > limit:
-        raise RequestTooLarge(f"The body of the request is larger than {limit} bytes.")
-    return data
-
-
-def _inflate(data: bytes, encoding: str, *, at_most: int) -> bytes:
-    if encoding not in _WINDOW_BITS:
-        name = encoding[:_LONGEST_NAME]
-        raise InvalidRequest(f"The content encoding '{name}' is not supported.")
-    inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
-    try:
-        inflated = inflater.decompress(data, at_most)
-    except zlib.error as error:
-        raise InvalidRequest(f"The body of the request is not valid {encoding}.") from error
-    # Less than was allowed, and still not at the end: it is cut off. Bytes behind the end would be
-    # ignored by us and perhaps not by others.
-    if len(inflated) < at_most and (not inflater.eof or inflater.unused_data):
-        raise InvalidRequest(f"The body of the request is not valid {encoding}.")
-    return inflated

@@ -421,7 +421,7 @@ async def test_a_previous_response_is_continued_under_the_upstreams_name(
 async def test_input_items_are_there_from_the_start(shared: FaultyStore) -> None:
     async with World(shared).running() as world:
         id = await world.accepted(ScriptedAnswer())
-        page = await world.other.input_items(id, ALICE, FIRST_PAGE)
+        page = load(await world.other.input_items(id, ALICE, FIRST_PAGE))
         assert [item["content"][0]["text"] for item in page["data"]] == ["hi"]
 
 

@@ -50,6 +50,7 @@ from response_cache.testing import (
     virtual_backend,
 )
 from response_cache.testing.http_suite.site import Site, error_of, ok
+from response_cache.testing.upstream import Call
 from response_cache_asgi import ResponseCacheMiddleware
 
 KEYED = {"authorization": "Bearer sk", "idempotency-key": "once"}
@@ -564,3 +565,145 @@ async def test_a_long_poll_does_not_hold_up_a_shutdown(
     error_of(await there.post(), 503)
     error_of(await there.get(id, stream="true"), 503)
     assert (await there.object(id))["status"] == "queued"
+
+
+# --- Clients that wait for a create, and leave --------------------------------------------------
+
+
+class CountingStore(MemoryStore):
+    """A memory store that counts how often it is read."""
+
+    reads = 0
+
+    async def read(self, id: str, **rest: Any) -> Page | None:
+        self.reads += 1
+        return await super().read(id, **rest)
+
+
+async def test_who_has_left_asks_the_store_nothing_more() -> None:
+    store, upstream = CountingStore(clock=anyio.current_time), ScriptedUpstream()
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(serve_in_process(upstream, store=store))
+        options: dict[str, Any] = {"store": store, "admission_wait": 3600.0}
+        there = await stack.enter_async_context(serve_in_process(upstream, **options))
+        first, second = Site(there, upstream), Site(here, upstream)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: first.post(headers=KEYED))
+            await upstream.next_call()
+            for _ in range(20):
+                with anyio.move_on_after(2):  # its client goes
+                    await second.post(headers=KEYED)
+            reads = store.reads
+            await anyio.sleep(1)
+            assert store.reads == reads
+            tasks.cancel_scope.cancel()
+        assert len(upstream.calls) == 1
+
+
+@pytest.mark.parametrize("headers", [{**KEYED, "prefer": "wait=40"}, {"prefer": "wait=40"}])
+async def test_a_job_outlives_the_client_that_waits_for_it(
+    store: MemoryStore, headers: dict[str, str]
+) -> None:
+    upstream = ScriptedUpstream()
+    async with serve_in_process(upstream, store=store) as client:
+        site = Site(client, upstream)
+        with anyio.move_on_after(5):
+            await site.post(headers=headers)
+        call = await upstream.next_call()
+        await anyio.sleep(60)
+        assert not call.is_stopped
+        await call.say("Hello")
+        await call.complete()
+
+
+async def test_repeats_look_ever_more_seldom_for_a_first_one_elsewhere() -> None:
+    store, upstream = CountingStore(clock=anyio.current_time), ScriptedUpstream()
+    async with AsyncExitStack() as stack:
+        options: dict[str, Any] = {"store": store, "admission_wait": 15.0}
+        here = await stack.enter_async_context(serve_in_process(upstream, **options))
+        there = await stack.enter_async_context(serve_in_process(upstream, **options))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: Site(here, upstream).post(headers=KEYED))
+            await upstream.next_call()
+            ok(await Site(there, upstream).post(headers=KEYED))
+        assert store.reads < 30
+
+
+async def test_a_repeat_of_what_is_not_admitted_for_long_may_be_repeated(
+    store: MemoryStore,
+) -> None:
+    upstream = ScriptedUpstream()
+    async with AsyncExitStack() as stack:
+        slow: dict[str, Any] = {"store": store, "admission_wait": 3600.0}
+        here = await stack.enter_async_context(serve_in_process(upstream, **slow))
+        there = await stack.enter_async_context(serve_in_process(upstream, store=store))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: Site(here, upstream).post(headers=KEYED))
+            await upstream.next_call()
+            started = anyio.current_time()
+            reply = await Site(there, upstream).post(headers=KEYED)
+            error_of(reply, 503)
+            assert reply.headers["retry-after"] == "1"
+            assert anyio.current_time() - started == pytest.approx(19, abs=0.5)
+            tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("delay", [0.0, 1.0])
+async def test_a_drain_ends_the_wait_for_a_create(
+    two: tuple[Site, ResponseCacheMiddleware, Site], delay: float
+) -> None:
+    _, other, there = two
+    started = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+
+        async def drain() -> None:
+            call = await there.upstream.next_call()
+            if delay:
+                await call.emit("response.created", response=call.response("in_progress"))
+                await anyio.sleep(delay)
+            began = anyio.current_time()
+            tasks.start_soon(other.drain)
+            await anyio.sleep(5)
+            assert anyio.current_time() - began == pytest.approx(5)
+            await call.say("Hello")
+            await call.complete()
+
+        tasks.start_soon(drain)
+        reply = await there.post(headers={"prefer": "wait=40"})
+        assert anyio.current_time() - started == pytest.approx(delay, abs=0.5)
+    created = ok(reply)
+    assert created["status"] == ("in_progress" if delay else "queued")
+    assert (await two[0].object(created["id"]))["status"] == "completed"
+
+
+async def test_a_store_that_goes_away_while_a_create_waits_makes_nobody_create_again(
+    unsteady: Site, moody: MoodyStore
+) -> None:
+    async def lose_the_store(call: Call) -> None:
+        await call.start()
+        await anyio.sleep(3)
+        moody.trouble = StoreUnavailable("no answer")
+
+    unsteady.upstream.play = lose_the_store
+    reply = await unsteady.post(headers={"prefer": "wait=10"})
+    assert ok(reply)["status"] == "queued"
+    assert reply.headers["preference-applied"] == "wait=10"
+
+
+async def test_a_response_that_is_deleted_while_its_creator_waits_is_gone(
+    store: MemoryStore,
+) -> None:
+    upstream = ScriptedUpstream()
+    async with serve_in_process(upstream, store=store) as client:
+        site = Site(client, upstream)
+        client.headers.update(KEYED)
+        async with anyio.create_task_group() as tasks:
+
+            async def delete() -> None:
+                await anyio.sleep(3)
+                id = ok(await site.post())["id"]
+                await site.delete(id)
+
+            tasks.start_soon(delete)
+            reply = await site.post(headers={"prefer": "wait=40"})
+        error_of(reply, 404)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import sys
 from typing import Any, get_args
 from urllib.parse import parse_qs
 
@@ -15,7 +17,7 @@ from openai.types.responses import ResponseItem
 from pydantic import TypeAdapter
 
 from response_cache.errors import InvalidRequest
-from response_cache.input_items import Paging, input_items, page_of, parse_paging
+from response_cache.input_items import Paging, page_of, parse_paging
 from tests.data import table
 
 ID = "resp_1"
@@ -37,6 +39,14 @@ item_like = st.fixed_dictionaries(
 inputs = st.text() | st.lists(item_like | anything, max_size=12)
 
 
+def input_items(body: dict[str, Any], response_id: str) -> list[dict[str, Any]]:
+    """All of them, as one page."""
+    page = page_of(body, response_id, Paging(limit=sys.maxsize, order="asc", after=None))
+    assert not page["has_more"]
+    items: list[dict[str, Any]] = page["data"]
+    return items
+
+
 def only_item(entry: dict[str, Any]) -> dict[str, Any]:
     [item] = input_items({"input": [entry]}, ID)
     return item
@@ -46,8 +56,8 @@ def without_id(item: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in item.items() if key != "id"}
 
 
-def numbered(count: int) -> list[dict[str, Any]]:
-    return [{"id": f"item_{n}"} for n in range(count)]
+def numbered(count: int) -> dict[str, Any]:
+    return {"input": [{"id": f"item_{n}", "type": "new"} for n in range(count)]}
 
 
 # --- Items -------------------------------------------------------------------------------------
@@ -154,6 +164,32 @@ def test_ids_are_stable_and_unique_and_the_request_is_left_alone(given_input: An
     assert all(isinstance(item["type"], str) for item in items)
 
 
+def made(number: int) -> str:
+    """The digits of an id that the item of this number gets here."""
+    return hashlib.sha256(f"{ID}:{number}".encode()).hexdigest()[:48]
+
+
+risky = st.sampled_from([None, 7, "", "a", "b", *(f"msg_{made(n)}" for n in range(4))])
+
+
+@given(st.lists(risky, max_size=8), st.data())
+def test_ids_are_those_that_naming_each_in_turn_gives(
+    given: list[Any], data: st.DataObject
+) -> None:
+    """One after the other: what an earlier item has, made here or not, names no later one."""
+    names: list[str] = []
+    for number, id in enumerate(given):
+        is_usable = isinstance(id, str) and id and id not in names
+        names.append(id if is_usable else f"msg_{made(number)}")
+    body = {"input": [{"role": "user", "content": "x", "id": id} for id in given]}
+    assert [item["id"] for item in input_items(body, ID)] == names
+    if names:
+        after = data.draw(st.sampled_from(names))
+        page = page_of(body, ID, Paging(limit=2, order="asc", after=after))
+        behind = names.index(after) + 1
+        assert [item["id"] for item in page["data"]] == names[behind : behind + 2]
+
+
 # What clients send, each in the short form that the API allows.
 SENT: list[dict[str, Any]] = [
     {"role": "user", "content": "hi"},
@@ -215,9 +251,9 @@ def test_any_other_order_is_refused_by_name(order: str) -> None:
 
 
 def test_a_page_is_a_list_envelope() -> None:
-    assert page_of(numbered(3), after=None, limit=2, order="asc") == {
+    assert page_of(numbered(3), ID, Paging(limit=2, order="asc", after=None)) == {
         "object": "list",
-        "data": [{"id": "item_0"}, {"id": "item_1"}],
+        "data": [{"id": "item_0", "type": "new"}, {"id": "item_1", "type": "new"}],
         "first_id": "item_0",
         "last_id": "item_1",
         "has_more": True,
@@ -225,14 +261,14 @@ def test_a_page_is_a_list_envelope() -> None:
 
 
 def test_the_descending_order_begins_with_the_last_item() -> None:
-    page = page_of(numbered(3), after="item_2", limit=1, order="desc")
-    assert page["data"] == [{"id": "item_1"}]
+    page = page_of(numbered(3), ID, Paging(limit=1, order="desc", after="item_2"))
+    assert page["data"] == [{"id": "item_1", "type": "new"}]
     assert page["has_more"] is True
 
 
-@pytest.mark.parametrize(("items", "after"), [([], None), (numbered(2), "item_1")])
-def test_an_empty_page_names_nothing(items: list[dict[str, Any]], after: str | None) -> None:
-    assert page_of(items, after=after, limit=5, order="asc") == {
+@pytest.mark.parametrize(("count", "after"), [(0, None), (2, "item_1")])
+def test_an_empty_page_names_nothing(count: int, after: str | None) -> None:
+    assert page_of(numbered(count), ID, Paging(limit=5, order="asc", after=after)) == {
         "object": "list",
         "data": [],
         "first_id": "",
@@ -244,43 +280,69 @@ def test_an_empty_page_names_nothing(items: list[dict[str, Any]], after: str | N
 @pytest.mark.parametrize("after", ["", "item_9", "xyzzy-never-repeat-me"])
 def test_a_page_behind_an_unknown_item_is_refused_by_name(after: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        page_of(numbered(2), after=after, limit=5, order="asc")
+        page_of(numbered(2), ID, Paging(limit=5, order="asc", after=after))
     assert caught.value.param == "after"
     assert "xyzzy" not in caught.value.message
 
 
-def walk(items: list[dict[str, Any]], limit: int, order: str) -> list[str]:
+def walk(body: dict[str, Any], limit: int, order: str) -> list[str]:
     """The ids in the order in which the rules of the official clients meet them."""
     met: list[str] = []
-    page = page_of(items, after=None, limit=limit, order=order)
+    page = page_of(body, ID, Paging(limit=limit, order=order, after=None))
     while page["data"]:
         assert len(page["data"]) <= limit
         met += [item["id"] for item in page["data"]]
         if not page["has_more"]:
             break
-        page = page_of(items, after=page["data"][-1]["id"], limit=limit, order=order)
+        last = page["data"][-1]["id"]
+        page = page_of(body, ID, Paging(limit=limit, order=order, after=last))
     return met
 
 
 @given(inputs, st.integers(1, 100) | st.integers(1, 4), st.sampled_from(["asc", "desc"]))
 def test_walking_the_pages_meets_each_item_once(given_input: Any, limit: int, order: str) -> None:
-    items = input_items({"input": given_input}, ID)
-    ids = [item["id"] for item in items]
-    assert walk(items, limit, order) == (ids if order == "asc" else ids[::-1])
+    body = {"input": given_input}
+    ids = [item["id"] for item in input_items(body, ID)]
+    assert walk(body, limit, order) == (ids if order == "asc" else ids[::-1])
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])
 def test_the_official_client_walks_through_all_pages(order: Any, limit: int) -> None:
-    items = input_items({"input": [{"role": "user", "content": str(n)} for n in range(7)]}, ID)
+    body = {"input": [{"role": "user", "content": str(n)} for n in range(7)]}
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         paging = parse_paging(parse_qs(request.url.query.decode()))
-        page = page_of(items, after=paging.after, limit=paging.limit, order=paging.order)
+        page = page_of(body, ID, paging)
         return httpx2.Response(200, json=page)
 
     with httpx2.Client(transport=httpx2.MockTransport(answer)) as http_client:
         client = OpenAI(api_key="none", base_url="http://test/v1", http_client=http_client)
         met = [item.id for item in client.responses.input_items.list(ID, order=order, limit=limit)]
-    ids = [item["id"] for item in items]
+    ids = [item["id"] for item in input_items(body, ID)]
     assert met == (ids if order == "asc" else ids[::-1])
+
+
+def digests_made_for(body: dict[str, Any], paging: Paging) -> int:
+    """How many ids are made here for one page."""
+    made = 0
+
+    def profile(_frame: object, event: str, function: Any) -> None:
+        nonlocal made
+        made += event == "c_call" and function.__name__ == "openssl_sha256"
+
+    sys.setprofile(profile)
+    try:
+        page_of(body, ID, paging)
+    finally:
+        sys.setprofile(None)
+    return made
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("entry", [{}, {"id": ""}, {"role": "user", "content": "x"}], ids=str)
+def test_a_page_costs_a_page(entry: dict[str, Any], order: str) -> None:
+    body = {"input": [entry] * 10_000}
+    assert digests_made_for(body, Paging(limit=3, order=order, after=None)) == 3
+    named = {"input": [entry] * 10_000 + [{"id": "a"}] + [entry] * 10}
+    assert digests_made_for(named, Paging(limit=1, order=order, after="a")) == 1

@@ -57,6 +57,7 @@ ORDER: Final = (
     "stores",
     "cache",
     "queries",
+    "bodies",
     "http",
     "preflights",
     "cors",

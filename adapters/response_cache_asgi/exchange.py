@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Final, assert_never
 
 import anyio
@@ -96,8 +97,14 @@ class Exchange:
                 reply = error_reply(error)
             else:
                 streams = hosted.streams
-                reply = await hosted.face.create(request, WrappedApp(self._app, scope))
+                reply = await hosted.face.create(
+                    request,
+                    WrappedApp(self._app, scope),
+                    while_there=partial(_while_there, receive),  # all of the body was received
+                )
         match reply:
+            case None:
+                return  # the client has gone
             case Pass():
                 await self._pass_on(reply, scope, body, theirs)
             case Body():

@@ -16,9 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as ProxyRequest
 
 from response_cache import Body, Owner, Pass, Request
+from response_cache.bodies import decode_body
 from response_cache.codec import dump
 from response_cache.identity import digest
-from response_cache.requests import decode_body, json_object
+from response_cache.requests import json_object
 from response_cache_asgi.types import Message, Scope
 from response_cache_litellm.door import current_visit
 from response_cache_litellm.polling import Policy

@@ -230,6 +230,30 @@ async def test_raw_replies_have_a_request_id_and_say_when_to_poll_again(store: s
         assert "openai-poll-after-ms" not in done.headers
 
 
+async def test_a_create_that_is_waited_for_is_the_whole_answer(store: str) -> None:
+    """What frameworks need that create and cannot poll: they take the first reply for the end."""
+    script = Script(is_held=True)
+    async with served(app_of(script, store=store)) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(_release_when_asked, script)
+        response = await create(client, extra_headers={"Prefer": "wait=15"})
+        assert (response.status, response.output_text) == ("completed", TEXT)
+        assert await client.responses.retrieve(response.id) == response
+        assert len(script.requests) == 1
+
+
+async def test_a_refusal_is_raised_from_a_create_that_is_waited_for() -> None:
+    script = Script(refusals=[Refusal(429, "rate_limit_exceeded")])
+    async with served(app_of(script)) as client:
+        with pytest.raises(openai.RateLimitError):
+            await create(client, extra_headers={"Prefer": "wait=15"})
+
+
+async def _release_when_asked(script: Script) -> None:
+    while not script.requests:  # noqa: ASYNC110 - a plain list
+        await anyio.sleep(0.01)
+    script.released.set()
+
+
 @pytest.mark.parametrize("model", ["", "gpt-4.1"])
 async def test_the_client_of_azure_finds_its_paths(model: str) -> None:
     app, script = FastAPI(), Script()

@@ -16,6 +16,7 @@ from response_cache.testing.http_suite.limits import Limits
 from response_cache.testing.http_suite.owners import OwnersByCallback, Owning
 from response_cache.testing.http_suite.paging import Paging
 from response_cache.testing.http_suite.polling import Conditional, LongPolling, Polling
+from response_cache.testing.http_suite.preferring import Preferring
 from response_cache.testing.http_suite.routes import Routes
 from response_cache.testing.http_suite.site import Serve
 from response_cache.testing.http_suite.streaming import Breaking, Resuming, Streaming
@@ -28,6 +29,7 @@ class HttpConformance(
     Refusing,
     Passing,
     Continuing,
+    Preferring,
     Idempotency,
     Polling,
     Conditional,

@@ -215,6 +215,28 @@ class Refusing(HttpSuite):
         )
         assert "500 bytes" in error_of(reply, 413)["message"]
 
+    @given(max_request_values=50)
+    async def test_a_body_that_holds_too_much_is_refused(self, site: Site) -> None:
+        assert "50 JSON values" in error_of(await site.post(x=[0] * 99), 413)["message"]
+        assert site.upstream.calls == []
+
+    @given(max_input_items=5)
+    async def test_input_of_too_many_entries_is_refused(self, site: Site) -> None:
+        await site.create(input=[{}] * 5)
+        error = error_of(await site.post(input=[{}] * 6), 400)
+        assert error == invalid("Invalid 'input': it may have at most 5 entries.", "input")
+
+    @given(max_echo_bytes=5000)
+    @pytest.mark.parametrize("name", ["instructions", "user", "prompt_cache_key"])
+    async def test_more_than_a_response_would_repeat_is_refused(
+        self, site: Site, name: str
+    ) -> None:
+        await site.create(input="x" * 5000)
+        long: JsonObject = {name: "x" * 5000}
+        error = error_of(await site.post(**long), 400)
+        message = f"Invalid '{name}': a response repeats at most 5000 bytes of its request."
+        assert error == invalid(message, name)
+
     async def test_a_body_that_is_not_in_its_encoding_is_refused(self, site: Site) -> None:
         reply = await site.client.post(
             "/responses", content=b'{"background": true}', headers={"content-encoding": "gzip"}
@@ -312,6 +334,17 @@ class Passing(HttpSuite):
         await site.client.post("/responses", content=b"\x8b\x02", headers=headers)
         [call] = site.upstream.calls
         assert (call.body, call.headers["content-encoding"]) == (b"\x8b\x02", "br")
+
+    @given(max_request_values=50, max_input_items=5, max_echo_bytes=5000)
+    @pytest.mark.parametrize("asked", FOREGROUND, ids=str)
+    async def test_what_is_too_much_for_us_is_not_too_much_for_the_app(
+        self, site: Site, asked: JsonObject
+    ) -> None:
+        site.upstream.play = _accept
+        body = {"input": ["background"] * 99, "instructions": "x" * 5000, **asked}
+        reply = await site.client.post("/responses", json=body)
+        assert reply.status_code == 202
+        assert site.upstream.calls[0].json == body
 
     async def test_a_foreground_stream_is_not_held_back(self, site: Site) -> None:
         async def speak(call: Call) -> None:

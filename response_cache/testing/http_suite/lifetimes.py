@@ -201,6 +201,61 @@ class Waiting(HttpSuite):
         assert ok(reply)["status"] == "completed"
         assert anyio.current_time() - started == pytest.approx(15, abs=0.5)
 
+    async def test_a_create_that_is_waited_for_is_answered_at_the_end(self, site: Site) -> None:
+        async def answer(call: Call) -> None:
+            await anyio.sleep(5)
+            await call.say("Hello")
+            await anyio.sleep(5)
+            await call.complete()
+
+        site.upstream.play = answer
+        started = anyio.current_time()
+        reply = await site.post(headers={"prefer": "wait=40"})
+        assert ok(reply)["status"] == "completed"
+        assert anyio.current_time() - started == pytest.approx(10, abs=0.5)
+
+    @given(max_wait=30.0)
+    async def test_and_no_later_than_allowed(self, site: Site) -> None:
+        started = anyio.current_time()
+        reply = await site.post(headers={"prefer": "wait=99"})
+        assert ok(reply)["status"] == "queued"
+        assert reply.headers["preference-applied"] == "wait=30"
+        assert anyio.current_time() - started == pytest.approx(30, abs=0.5)
+
+    async def test_a_refusal_reaches_who_waits_for_it(self, site: Site) -> None:
+        async def refuse(call: Call) -> None:
+            await anyio.sleep(3)
+            await call.reply(429, b"slow down")
+
+        site.upstream.play = refuse
+        reply = await site.post(headers={"prefer": "wait=10"})
+        assert (reply.status_code, reply.content) == (429, b"slow down")
+
+    async def test_past_the_time_it_is_the_failure_of_the_response(self, site: Site) -> None:
+        async def refuse(call: Call) -> None:
+            await anyio.sleep(12)
+            await call.reply(429, {"error": {"message": "slow down"}})
+
+        site.upstream.play = refuse
+        reply = await site.post(headers={"prefer": "wait=10"})
+        final = await site.until_over(ok(reply)["id"])
+        assert final["error"]["message"] == "slow down"
+
+    async def test_who_joins_waits_for_a_refusal_no_longer_than_asked(self, site: Site) -> None:
+        times: list[float] = []
+        started = anyio.current_time()
+
+        async def post(wait: int) -> None:
+            reply = await site.post(headers={**KEY, "prefer": f"wait={wait}"})
+            assert ok(reply)["status"] == "queued"
+            times.append(anyio.current_time() - started)
+
+        async with anyio.create_task_group() as tasks:
+            for wait in (20, 5):
+                tasks.start_soon(post, wait)
+        assert times == [pytest.approx(5, abs=0.5), pytest.approx(20, abs=0.5)]
+        assert len(site.upstream.calls) == 1
+
     async def test_who_comes_second_joins_when_the_first_is_admitted(self, site: Site) -> None:
         started = anyio.current_time()
         times: list[float] = []
