@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Final
 
 from response_cache.answer import Headers
@@ -130,7 +129,6 @@ def dressed(headers: Iterable[tuple[bytes, bytes]], allowed: Headers) -> Headers
     return (*headers, *allowed, *_EXPOSED)
 
 
-@lru_cache(maxsize=128)
 def _with_origin(fields: tuple[bytes, ...]) -> bytes:
     """One ``Vary`` of several, with ``Origin`` in it (RFC 9110 12.5.5)."""
     value = b", ".join(fields)

@@ -43,6 +43,7 @@ FILLED: Final[dict[str, Callable[[str], object] | None]] = {
             ("GET", f"/v1/responses/resp_rc{long}"),
         )
     ],
+    "response_cache/http.py:_named": None,  # paths of the options
     "response_cache/http.py:_closed_headers": None,  # of what the store made
     "response_cache/cache.py:_parsed": lambda long: cache._header(dump({"owner": long})),
     "response_cache/likeness.py:_pattern": lambda long: Likeness.of(delta(long), delta(long), 1),
@@ -52,6 +53,7 @@ FILLED: Final[dict[str, Callable[[str], object] | None]] = {
 
 # Caches that are objects: what they keep is counted in bytes, or has a form of ours.
 OBJECTS: Final[dict[str, str]] = {
+    "response_cache/preflights.py": "TTLCache",  # origins of bounded length
     "response_cache/tails.py": "LRUCache",  # counts bytes
     "response_cache/orphans.py": "LRUCache",  # by ids of records that are there
     "response_cache/stores/memory.py": "TLRUCache TTLCache",  # counts bytes; ids that were deleted
