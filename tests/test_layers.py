@@ -19,6 +19,7 @@ ORDER: Final = (
     # Read downwards: a module may import those above it, never those below.
     "errors",
     "redaction",
+    "sockets",
     "options",
     "lifecycle",
     "codec",
@@ -62,7 +63,7 @@ ORDER: Final = (
     "preflights",
     "cors",
 )
-STORES_MAY_IMPORT: Final = {"store", "errors", "options", "packing", "stores"}
+STORES_MAY_IMPORT: Final = {"store", "errors", "options", "packing", "sockets", "stores"}
 WITHOUT_EXTRAS: Final = {"anyio", "cachetools", "pydantic", "pydantic_core"}
 ADAPTER_DRIVERS: Final = {
     "response_cache_asgi": {"anyio"},

@@ -9,7 +9,6 @@ written, the kernel is asked as well.
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
 import ssl
 from collections import deque
@@ -20,6 +19,8 @@ from typing import Any, Final, cast
 import aiohappyeyeballs
 import anyio
 import httpcore
+
+from response_cache.sockets import is_readable
 
 __all__ = ("Line", "Network")
 
@@ -119,7 +120,7 @@ class Line(asyncio.Protocol, httpcore.AsyncNetworkStream):
         """
         if self._chunks or self._has_ended or self._was_held_up or self._transport.is_closing():
             return False
-        return not _is_readable(self._transport.get_extra_info("socket").fileno())
+        return not is_readable(self._transport.get_extra_info("socket").fileno())
 
     def require_quiet(self) -> None:
         """What is written next begins a request: it must not find anything that came before."""
@@ -236,11 +237,3 @@ async def _within(
             await change
     except TimeoutError:
         raise error from None
-
-
-def _is_readable(fileno: int) -> bool:
-    if hasattr(select, "poll"):
-        asking = select.poll()  # unlike select(), for numbers of any size
-        asking.register(fileno, select.POLLIN)
-        return bool(asking.poll(0))
-    return bool(select.select([fileno], [], [], 0)[0])

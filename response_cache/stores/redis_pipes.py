@@ -19,6 +19,7 @@ import hiredis
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection, DefaultParser
 
+from response_cache.sockets import is_readable
 from response_cache.stores.redis_asking import Asking, GiveUp, Then, replies_to
 from response_cache.stores.redis_scripts import Command
 
@@ -75,9 +76,14 @@ class Pipe(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether it can carry an exchange now."""
+        """Whether it can carry an exchange now.
+
+        Not when something has come that nobody asked for, which would be the next reply.
+        """
         transport = self._transport
-        return self._then is None and transport is not None and not transport.is_closing()
+        if self._then is not None or transport is None or transport.is_closing():
+            return False
+        return not is_readable(transport.get_extra_info("socket").fileno())
 
     def exchange(self, commands: Sequence[Command], then: Then) -> GiveUp:
         """Send *commands*, and *then* hand on their replies, an exception in the place of an error.

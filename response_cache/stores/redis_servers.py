@@ -19,6 +19,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.sentinel import SentinelConnectionPool
 
 from response_cache.errors import StoreUnavailable
+from response_cache.sockets import is_readable
 from response_cache.stores.redis_asking import Asking, GiveUp, Then, replies_to
 from response_cache.stores.redis_pipes import Pipes, packed
 from response_cache.stores.redis_scripts import Command
@@ -120,6 +121,9 @@ class SingleServer:
         connection: AbstractConnection
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # the driver's
         try:
+            if _has_come(connection):  # unasked, and it would be the next reply
+                await connection.disconnect(nowait=True)
+                await connection.connect()  # type: ignore[no-untyped-call]  # the driver's
             # By hand: a pipeline of the driver may repeat itself, and packs in Python.
             await connection.send_packed_command(packed(commands))
             return [await _reply_on(connection) for _ in commands]
@@ -150,6 +154,12 @@ class SingleServer:
 
     async def refresh(self) -> None:
         """There is nothing to find out."""
+
+
+def _has_come(connection: AbstractConnection) -> bool:
+    """Whether something is there that the driver has not seen, which only looks at its own."""
+    writer = connection._writer
+    return writer is not None and is_readable(writer.get_extra_info("socket").fileno())
 
 
 async def _reply_on(connection: AbstractConnection) -> Any:

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import hiredis
 import pytest
 import trustme
 from redis import exceptions
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import Connection
 
 from response_cache.errors import StoreUnavailable
@@ -18,6 +20,7 @@ from response_cache.stores import store_from_url
 from response_cache.stores.redis import RedisStore
 from response_cache.stores.redis_asking import replies_to
 from response_cache.stores.redis_pipes import Pipe, Pipes
+from response_cache.stores.redis_servers import SingleServer
 from tests.stores.servers import Server, running_server
 
 PATIENCE = 20.0
@@ -181,6 +184,77 @@ async def test_what_comes_unasked_breaks_the_pipe() -> None:
     async with pipe_to(b"+OK\r\n+and more\r\n") as pipe:
         assert await replies_to(pipe.exchange, [("SET", "a", "b")]) == [b"OK"]
         await eventually(lambda: not pipe.is_open)
+
+
+class Talkative:
+    """A server that answers the key that is asked for, and says more than that."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.surplus = b""  # with the next answer
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.writers.append(writer)
+        parser = hiredis.Reader()
+        while data := await reader.read(1 << 16):
+            parser.feed(data)
+            while (command := parser.gets()) is not False:
+                if command[0] == b"HELLO":
+                    writer.write(b"%1\r\n$5\r\nproto\r\n:3\r\n")
+                    continue
+                name = command[-1]
+                writer.write(b"$%d\r\n%b\r\n%b" % (len(name), name, self.surplus))
+                self.surplus = b""
+
+    def say(self, words: bytes) -> None:
+        """Say *words* unasked, on every connection; they have arrived when this returns."""
+        for writer in self.writers:
+            writer.write(words)  # at once to the socket, which is of this machine
+
+
+SURPLUS = [b"+stranger\r\n", b"$8\r\nstranger\r\n", b"*1\r\n+stranger\r\n", b":1\r\n", b"$8\r\nstr"]
+
+
+@pytest.mark.parametrize("surplus", SURPLUS)
+@pytest.mark.parametrize("late", ["at once", "seen by the loop", "not seen by the loop"])
+async def test_what_comes_unasked_answers_no_other_command(late: str, surplus: bytes) -> None:
+    talkative = Talkative()
+    async with listening(talkative.serve) as port:
+        pipes = Pipes(lambda: Connection(port=port, protocol=2, driver_info=None))
+        talkative.surplus = surplus if late == "at once" else b""
+        assert await replies_to(pipes.send, [("GET", "first")]) == [b"first"]
+        if late != "at once":
+            talkative.say(surplus)
+        if late == "seen by the loop":
+            await eventually(lambda: not pipes.open)
+        assert await replies_to(pipes.send, [("GET", "a"), ("GET", "b")]) == [b"a", b"b"]
+        assert await replies_to(pipes.send, [("GET", "c")]) == [b"c"]
+        assert talkative.connections == 2
+        await pipes.aclose()
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("surplus", SURPLUS)
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("late", ["at once", "later"])
+async def test_nor_does_it_on_a_client_that_was_handed_in(
+    late: str, protocol: int, surplus: bytes
+) -> None:
+    talkative = Talkative()
+    async with listening(talkative.serve) as port:
+        pool = ConnectionPool(port=port, protocol=protocol, driver_info=None)
+        servers = SingleServer(Redis(connection_pool=pool))
+        talkative.surplus = surplus if late == "at once" else b""
+        assert await replies_to(servers.send, [("GET", "first")]) == [b"first"]
+        if late == "later":
+            talkative.say(surplus)
+        assert await replies_to(servers.send, [("GET", "a"), ("GET", "b")]) == [b"a", b"b"]
+        assert await replies_to(servers.send, [("GET", "c")]) == [b"c"]
+        assert talkative.connections == 2
+        await servers.aclose()
+        await pool.disconnect()
 
 
 async def test_a_server_that_is_no_primary_any_more_is_left() -> None:
