@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 from collections.abc import Iterable
 from typing import Final
 
@@ -78,7 +79,7 @@ def _upstream(settings: Settings) -> App:
     if settings.upstream is None:
         return BuiltInUpstream()
     if settings.upstream == LITELLM:
-        return _litellm()
+        return _litellm(reuse_connections=settings.reuse_connections)
     return ProxyApp(
         settings.upstream,
         connect_timeout=settings.connect_timeout,
@@ -91,9 +92,11 @@ def _upstream(settings: Settings) -> App:
     )
 
 
-def _litellm() -> App:
+def _litellm(*, reuse_connections: bool) -> App:
     if importlib.util.find_spec("litellm") is None:
         raise ImportError("LiteLLM is not installed: pip install 'response-cache[litellm]'")
+    if not reuse_connections:
+        os.environ["AIOHTTP_KEEPALIVE_TIMEOUT"] = "0"  # LiteLLM reads it when it is imported
     from response_cache_litellm import litellm_app
 
     return litellm_app()
