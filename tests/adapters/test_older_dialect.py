@@ -165,6 +165,16 @@ def over_asgi() -> Ask:
     return ask
 
 
+_OPENED: list[WSGIMiddleware] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_open() -> Iterator[None]:
+    yield
+    while _OPENED:
+        _OPENED.pop().close()
+
+
 def over_wsgi() -> Ask:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
@@ -176,6 +186,7 @@ def over_wsgi() -> Ask:
         return [json.dumps(said).encode()]
 
     cache = WSGIMiddleware(app, dialect="litellm", drain_on_signals=False)
+    _OPENED.append(cache)
 
     async def ask(
         user: str, method: str, path: str, body: Any = None, headers: Iterable[Any] = ()
