@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 from uuid import uuid4
@@ -143,7 +144,8 @@ async def test_a_response_of_before_the_change_of_dialect_is_still_there() -> No
 # Ids that the wrapped app makes, too.
 
 
-def over_asgi() -> Ask:
+@contextmanager
+def over_asgi() -> Iterator[Ask]:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST" and scope["path"] == "/v1/responses":
             await TOLD(scope, receive, send)
@@ -162,20 +164,11 @@ def over_asgi() -> Ask:
         call = await asgi_driver.request(cache, method, path, json=body, headers=fields)
         return call.json
 
-    return ask
+    yield ask
 
 
-_OPENED: list[WSGIMiddleware] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_open() -> Iterator[None]:
-    yield
-    while _OPENED:
-        _OPENED.pop().close()
-
-
-def over_wsgi() -> Ask:
+@contextmanager
+def over_wsgi() -> Iterator[Ask]:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         if method == "POST" and path == "/v1/responses":
@@ -186,7 +179,6 @@ def over_wsgi() -> Ask:
         return [json.dumps(said).encode()]
 
     cache = WSGIMiddleware(app, dialect="litellm", drain_on_signals=False)
-    _OPENED.append(cache)
 
     async def ask(
         user: str, method: str, path: str, body: Any = None, headers: Iterable[Any] = ()
@@ -197,37 +189,34 @@ def over_wsgi() -> Ask:
             lambda: wsgi_driver.request(cache, method, path, content, fields).json()
         )
 
-    return ask
+    with closing(cache):
+        yield ask
 
 
-ADAPTERS: Final = pytest.mark.parametrize("wrap", [over_asgi, over_wsgi])
+@pytest.fixture(params=[over_asgi, over_wsgi])
+def ask(request: pytest.FixtureRequest) -> Iterator[Ask]:
+    with request.param() as ask:
+        yield ask
 
 
-@ADAPTERS
 @pytest.mark.parametrize(
     ("method", "rest"),
     [("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/input_items")],
 )
 async def test_an_id_that_is_not_recorded_here_is_the_apps(
-    wrap: Callable[[], Ask], method: str, rest: str
+    ask: Ask, method: str, rest: str
 ) -> None:
-    ask = wrap()
     reply = await ask("alice", method, f"/v1/responses/litellm_poll_{uuid4()}{rest}")
     assert reply == {"id": THEIRS, "method": method, "body": ""}
 
 
-@ADAPTERS
-async def test_who_waits_for_an_id_of_the_app_is_answered_by_the_app(
-    wrap: Callable[[], Ask],
-) -> None:
+async def test_who_waits_for_an_id_of_the_app_is_answered_by_the_app(ask: Ask) -> None:
     path = f"/v1/responses/litellm_poll_{uuid4()}"
-    reply = await wrap()("alice", "GET", path, headers=[(b"prefer", b"wait=5")])
+    reply = await ask("alice", "GET", path, headers=[(b"prefer", b"wait=5")])
     assert reply["id"] == THEIRS
 
 
-@ADAPTERS
-async def test_somebody_elses_response_never_reaches_the_app(wrap: Callable[[], Ask]) -> None:
-    ask = wrap()
+async def test_somebody_elses_response_never_reaches_the_app(ask: Ask) -> None:
     created = await ask(
         "alice", "POST", "/v1/responses", {"model": "m", "input": "hi", "background": True}
     )
