@@ -207,6 +207,9 @@ class Connection:
         self.tombstone_ttl = shared.truth.tombstone_ttl
         self.is_cut = False
 
+    def __repr__(self) -> str:
+        return "Connection(FaultyStore)"
+
     def cut(self) -> None:
         """Nothing gets through from now on."""
         self.is_cut = True
