@@ -39,7 +39,8 @@ class Sidecar:
     async def drain(self) -> None:
         """Report unhealthy from now on, take no new background work, end what runs.
 
-        Running responses get ``drain_timeout`` to end by themselves; then readers are ended.
+        Running responses get ``drain_timeout`` to end by themselves, and readers are served as
+        long; streams that have no proper end then are broken off.
         """
         await self._cache.drain()
 
