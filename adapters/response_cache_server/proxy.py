@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import httpx
@@ -136,11 +136,11 @@ class ProxyApp:
         self, method: str, url: httpx.URL, fields: Fields, body: _RequestBody
     ) -> httpx.Request:
         """The request, without its query where our own transport adds it: httpx logs addresses."""
-        if not self._owns_client:
-            return httpx.Request(method, url, headers=fields, stream=body)
-        shown = url.copy_with(query=None) if url.query else url
-        target = {"target": url.raw_path}
-        return httpx.Request(method, shown, headers=fields, stream=body, extensions=target)
+        extensions: dict[str, Any] = {"timeout": self._client.timeout.as_dict()}  # 0.27 adds none
+        if self._owns_client:
+            extensions["target"] = url.raw_path
+            url = url.copy_with(query=None) if url.query else url
+        return httpx.Request(method, url, headers=fields, stream=body, extensions=extensions)
 
     def _request_fields(self, scope: Scope, body: _RequestBody) -> Fields:
         fields = end_to_end(scope["headers"], without=(b"host", b"content-length", b"expect"))
