@@ -10,6 +10,7 @@
     │   │   └── PreviousResponseNotFound 400
     │   ├── NotFound                    404
     │   ├── MethodNotAllowed            405
+    │   ├── RequestTimeout              408
     │   ├── RequestTooLarge             413
     │   ├── IdempotencyConflict         422
     │   ├── TooManyRequests             429
@@ -50,6 +51,7 @@ __all__ = (
     "NotFound",
     "NotStreamable",
     "PreviousResponseNotFound",
+    "RequestTimeout",
     "RequestTooLarge",
     "ResponseCacheError",
     "SequenceGap",
@@ -149,6 +151,12 @@ class MethodNotAllowed(APIError):
         """*allow* is the value of the ``Allow`` header."""
         super().__init__(message)
         self.allow = allow
+
+
+class RequestTimeout(APIError):
+    """The body did not come in ``body_timeout``."""
+
+    status_code = 408
 
 
 class RequestTooLarge(APIError):

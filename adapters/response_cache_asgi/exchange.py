@@ -23,9 +23,10 @@ from response_cache import (
     error_reply,
 )
 from response_cache.cors import Cors, dressed
-from response_cache.errors import APIError, StreamBroken
+from response_cache.errors import APIError, RequestTimeout, StreamBroken
 from response_cache.http import ABOUT_THE_BODY, Verb
 from response_cache.identity import Ids
+from response_cache_asgi.budget import Budget
 from response_cache_asgi.host import Host
 from response_cache_asgi.preflight import PreflightOf
 from response_cache_asgi.streams import Streams
@@ -50,11 +51,22 @@ def path_below_root(scope: Scope) -> str:
 class Exchange:
     """Takes a request that is ours from its first byte to its reply's last."""
 
-    def __init__(self, app: ASGIApp, host: Host, cors: Cors, *, max_request_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        host: Host,
+        cors: Cors,
+        *,
+        max_request_bytes: int,
+        max_reading_bytes: int,
+        body_timeout: float,
+    ) -> None:
         self._app = app
         self._host = host
         self._cors = cors
         self._limit = max_request_bytes
+        self._budget = Budget(max(max_reading_bytes, max_request_bytes))
+        self._body_timeout = body_timeout
 
     async def answer(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request about a response of ours (every verb but create)."""
@@ -80,7 +92,11 @@ class Exchange:
     async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a create, or hand it to the app as if it had never been read."""
         body = _Body(receive, self._limit)
-        await body.read()
+        try:
+            await body.read(self._budget, self._body_timeout)
+        except APIError as error:
+            await _send_body(error_reply(error), send)
+            return
         if not (body.is_whole or body.is_cut):
             await self._pass_on(Pass(), scope, body, send)  # the client has gone: the app shall see
             return
@@ -261,17 +277,30 @@ class _Body:
         """What was read."""
         return b"".join(message.get("body", b"") for message in self._messages)
 
-    async def read(self) -> None:
-        """Receive until the end, the limit, or the client's leaving."""
+    async def read(self, budget: Budget, timeout: float) -> None:
+        """Receive until the end, the limit, or the client's leaving.
+
+        Raises:
+            RequestTimeout: the next piece did not come within *timeout* seconds.
+            Unavailable: the bodies that are being read are larger than *budget*.
+        """
         size = 0
-        while not (self.is_whole or self.is_cut):
-            message = await self._receive()
-            self._messages.append(message)
-            if message["type"] != "http.request":
-                return
-            size += len(message.get("body", b""))
-            self.is_cut = size > self._limit
-            self.is_whole = not message.get("more_body", False) and not self.is_cut
+        try:
+            with anyio.move_on_after(timeout) as pause:
+                while not (self.is_whole or self.is_cut):
+                    message = await self._receive()
+                    pause.deadline = anyio.current_time() + timeout
+                    self._messages.append(message)
+                    if message["type"] != "http.request":
+                        return
+                    size += len(message.get("body", b""))
+                    self.is_cut = size > self._limit
+                    self.is_whole = not message.get("more_body", False) and not self.is_cut
+                    budget.take(len(message.get("body", b"")))
+        finally:
+            budget.give_back(size)
+        if pause.cancelled_caught:
+            raise RequestTimeout("The body of the request did not come in time.")
 
     def replace(self, body: bytes) -> None:
         """Let *body* be received instead of what was read."""

@@ -86,7 +86,12 @@ class ResponseCacheMiddleware:
         self._host = Host(self._make_face, drains_on_signals=drain_on_signals)
         self._cors = Cors(self.options.cors_origins)
         self._exchange = Exchange(
-            app, self._host, self._cors, max_request_bytes=self.options.max_request_bytes
+            app,
+            self._host,
+            self._cors,
+            max_request_bytes=self.options.max_request_bytes,
+            max_reading_bytes=self.options.max_reading_bytes,
+            body_timeout=self.options.body_timeout,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

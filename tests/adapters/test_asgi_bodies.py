@@ -1,0 +1,94 @@
+"""Bodies of creates while they are read: how long it may take, how large they may be together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from response_cache_asgi.types import ASGIApp
+from tests.adapters.asgi_driver import TOLD, Call, calling, eventually, hosting, request
+
+SHORT = 0.1  # seconds of a time-out that is to pass
+LONG = 2.0  # seconds of one that is not
+CREATE = b'{"background": true, "model": "m", "input": "%b"}' % (b"x" * 560)
+
+
+def piece(body: bytes, *, more: bool) -> dict[str, object]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 2])
+async def test_a_create_whose_body_stalls_is_told_so(pieces: int) -> None:
+    async with (
+        hosting(TOLD, body_timeout=SHORT) as app,
+        calling(app, "POST", "/v1/responses", body=[b"{"] * 3) as call,
+    ):
+        del call.incoming[pieces:]
+        await call.until_over()
+    error = call.json["error"]
+    assert (call.status, error["type"]) == (408, "invalid_request_error")
+    assert set(error) == {"message", "type", "param", "code"}
+
+
+async def test_a_body_is_timed_between_its_pieces_and_not_as_a_whole() -> None:
+    async with (
+        hosting(TOLD, body_timeout=LONG) as app,
+        calling(app, "POST", "/v1/responses", body=[b"", b""]) as call,
+    ):
+        call.incoming.pop()
+        for number in range(0, len(CREATE), 200):
+            await anyio.sleep(LONG / 3)
+            part, rest = CREATE[number : number + 200], CREATE[number + 200 :]
+            call.give(piece(part, more=bool(rest)))
+        await call.until_over()
+    assert call.json["status"] == "queued"
+
+
+async def test_creates_that_are_read_share_their_room() -> None:
+    limits: dict[str, Any] = {"max_reading_bytes": 1000, "max_request_bytes": 900}
+    async with hosting(TOLD, **limits) as app:
+        async with reading(app) as first:
+            refused = await request(app, "POST", "/v1/responses", body=CREATE)
+            first.give(piece(b"", more=False))
+            await first.until_over()
+        later = await request(app, "POST", "/v1/responses", body=CREATE)
+    assert first.json["status"] == later.json["status"] == "queued"
+    assert (refused.status, refused.json["error"]["type"]) == (503, "server_error")
+    assert refused.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("way", ["goes", "stalls", "is too large"])
+async def test_the_room_of_a_create_that_fails_is_given_back(way: str) -> None:
+    limits: dict[str, Any] = {
+        "max_reading_bytes": 1000,
+        "max_request_bytes": 900,
+        "body_timeout": SHORT,
+    }
+    async with hosting(TOLD, **limits) as app:
+        async with reading(app) as first:
+            if way == "goes":
+                first.disconnect()
+            elif way == "is too large":
+                first.give(piece(CREATE, more=True))
+            await first.until_over()
+        later = await request(app, "POST", "/v1/responses", body=CREATE)
+    assert later.json["status"] == "queued"
+
+
+async def test_one_body_of_its_own_limit_is_read_though_the_room_is_smaller() -> None:
+    async with hosting(TOLD, max_reading_bytes=1, max_request_bytes=len(CREATE)) as app:
+        call = await request(app, "POST", "/v1/responses", body=CREATE)
+    assert call.json["status"] == "queued"
+
+
+@asynccontextmanager
+async def reading(app: ASGIApp) -> AsyncIterator[Call]:
+    """A create whose body has come but for its end."""
+    async with calling(app, "POST", "/v1/responses", body=[CREATE, b""]) as call:
+        call.incoming.pop()
+        await eventually(lambda: not call.incoming)
+        yield call
