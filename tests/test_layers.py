@@ -72,6 +72,7 @@ ADAPTER_DRIVERS: Final = {
         "aiohappyeyeballs",
         "anyio",
         "httpcore",
+        "httptools",
         "httpx",
         "pydantic",
         "pydantic_core",

@@ -9,13 +9,15 @@ deadline. A second signal ends the process at once, as if it had crashed.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 import uvicorn
@@ -24,6 +26,7 @@ from uvicorn.config import LOGGING_CONFIG
 from response_cache.redaction import redacted
 from response_cache_server.app import Sidecar, build_app
 from response_cache_server.asgi import race
+from response_cache_server.http1 import Connection, Limits
 from response_cache_server.settings import BadSettings, Settings
 from response_cache_server.upstream_events import MODEL
 
@@ -53,6 +56,8 @@ def serve(settings: Settings) -> None:
     listener = listen(settings.host, settings.port)
     config = uvicorn.Config(
         sidecar,
+        # uvicorn calls it, and does nothing else with it.
+        http=cast("type[asyncio.Protocol]", partial(Connection, limits=_limits(settings))),
         lifespan="on",
         ws="none",
         log_config=_log_config(settings.log_level.upper()),
@@ -60,7 +65,6 @@ def serve(settings: Settings) -> None:
         access_log=settings.log_level == "debug",
         server_header=False,
         proxy_headers=False,  # the proxy behind adds the peer to the chain; it must be the peer
-        timeout_keep_alive=KEEP_ALIVE,
     )
     server = SidecarServer(
         config,
@@ -69,6 +73,17 @@ def serve(settings: Settings) -> None:
         started=lambda: _announce(settings, listener),
     )
     server.run(sockets=[listener])
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_head_bytes=settings.max_head_bytes,
+        max_head_fields=settings.max_head_fields,
+        head_timeout=settings.head_timeout,
+        body_timeout=settings.body_timeout,
+        keep_alive=KEEP_ALIVE,
+        max_connections=settings.max_connections,
+    )
 
 
 class SidecarServer(uvicorn.Server):

@@ -64,6 +64,15 @@ class Settings(Options, BaseSettings):
     log_level: LogLevel = "info"
     """What is logged; ``debug`` includes each request."""
 
+    max_connections: int = Field(10_000, ge=1)
+    """Connections of clients that may be open; above it 503."""
+    max_head_bytes: int = Field(64 * 1024, ge=1024)
+    """Request line and header fields of a request; above it 431. As much for trailers."""
+    max_head_fields: int = Field(256, ge=1)
+    """Header fields of a request; above it 431."""
+    head_timeout: float = Field(30.0, gt=0)
+    """How long the head of a request may take; above it 408."""
+
     connect_timeout: float = Field(10.0, gt=0)
     """How long a connection to the upstream may take."""
     read_timeout: float | None = Field(None, gt=0)

@@ -1,0 +1,47 @@
+"""The numbers that bound what one client may cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = (
+    "FLUSH_TIMEOUT",
+    "HIGH_WATER",
+    "LINGER_BYTES",
+    "LINGER_TIMEOUT",
+    "MAX_WAITING",
+    "SLICE",
+    "Limits",
+)
+
+HIGH_WATER: Final = 64 * 1024
+"""Bytes of a body that wait for the app; above it nothing more is read from the connection."""
+MAX_WAITING: Final = 16
+"""Pipelined requests that wait for their turn; above it nothing more is parsed."""
+SLICE: Final = 16 * 1024
+"""Bytes that are parsed at a time, so that one piece does not bring thousands of requests."""
+LINGER_TIMEOUT: Final = 2.0
+"""Seconds that a client which was refused gets to stop sending and to read why."""
+LINGER_BYTES: Final = 64 * 2**20
+"""What it may send in that time; it is dropped."""
+FLUSH_TIMEOUT: Final = 30.0
+"""Seconds that a client gets to take what was written before its connection is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What can be set. Times are seconds."""
+
+    max_head_bytes: int = 64 * 1024
+    """Request line and header fields; the same for trailers, and for what frames the chunks."""
+    max_head_fields: int = 256
+    """Number of header fields."""
+    head_timeout: float = 30.0
+    """From the first byte of a request, or the opening of the connection, to its head's end."""
+    body_timeout: float = 30.0
+    """Between two pieces of a body, while the app waits for one."""
+    keep_alive: float = 75.0
+    """From the end of an answer to the first byte of the next request."""
+    max_connections: int = 10_000
+    """Connections that are open at the same time."""

@@ -1,0 +1,75 @@
+"""The transport of a connection, and the ways in which it is closed.
+
+An answer that is broken off must not look like one that has ended. A body in chunks, or with a
+length, shows by itself that it is not whole when the connection closes. One that ends with the
+connection does not: there a plain close is a clean end, so such a connection has to be *reset*
+(RFC 9112, 8). The socket is told so while the answer is under way, and then whatever closes it
+resets it, be it the end of this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import sys
+from typing import Final
+
+from response_cache_server.http1.deadline import Deadline
+from response_cache_server.http1.limits import FLUSH_TIMEOUT, LINGER_BYTES, LINGER_TIMEOUT
+
+__all__ = ("Wire",)
+
+LINGER: Final = "hh" if sys.platform == "win32" else "ii"  # the fields of SO_LINGER: on, seconds
+RESETS: Final = struct.pack(LINGER, 1, 0)
+ENDS: Final = struct.pack(LINGER, 0, 0)
+
+
+class Wire:
+    """Writes to *transport*, holds it back, and closes it in time, for which it has *deadline*."""
+
+    __slots__ = ("_deadline", "_is_paused", "_may_drop", "_resets", "_transport", "is_lingering")
+
+    def __init__(self, transport: asyncio.Transport, deadline: Deadline) -> None:
+        self._transport = transport
+        self._deadline = deadline
+        self._is_paused = False
+        self._resets = False
+        self._may_drop = LINGER_BYTES
+        self.is_lingering = False
+
+    def hold_back(self, wanted: bool) -> None:
+        """Read nothing while that is *wanted*."""
+        if wanted != self._is_paused and not self._transport.is_closing():
+            self._is_paused = wanted
+            (self._transport.pause_reading if wanted else self._transport.resume_reading)()
+
+    def reset_on_close(self, wanted: bool) -> None:
+        """Whether a close is to be an error for the client."""
+        if wanted != self._resets:
+            self._resets = wanted
+            connected = self._transport.get_extra_info("socket")
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS if wanted else ENDS)
+
+    def close(self) -> None:
+        """Close when the client has taken what was written, or has had time enough."""
+        self._transport.close()
+        self._deadline.set(FLUSH_TIMEOUT, self._transport.abort)
+
+    def linger(self) -> None:
+        """Close when the client has, or has had time enough.
+
+        It may be sending still. A close would then be a reset, and destroy the answer that tells it
+        to stop (RFC 9112, 9.6).
+        """
+        self.is_lingering = True
+        self._deadline.set(LINGER_TIMEOUT, self._transport.abort)
+        self.hold_back(False)
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def drop(self, size: int) -> None:
+        """*size* bytes came while lingering."""
+        self._may_drop -= size
+        if self._may_drop < 0:
+            self._transport.abort()
