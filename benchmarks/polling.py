@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,22 +59,30 @@ def server(command: list[str]) -> Iterator[int]:
         process.wait(20)
 
 
-def call(port: int, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def call(
+    port: int,
+    path: str,
+    body: dict[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """One JSON request."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data)
+    url = f"http://127.0.0.1:{port}{path}"
+    request = urllib.request.Request(url, data, dict(headers or {}))
     request.add_header("content-type", "application/json")
     with urllib.request.urlopen(request, timeout=10) as reply:
         return dict(json.load(reply))
 
 
-def closed_response(port: int, asked: str = "hello") -> str:
+def closed_response(
+    port: int, asked: str = "hello", headers: Mapping[str, str] | None = None
+) -> str:
     """The path of a completed response; the sidecar's is of about 2 KB."""
     metadata = {"words": "100", "pace": "0"}
     ask = {"model": "m", "input": asked, "background": True, "metadata": metadata}
-    path = f"/v1/responses/{call(port, '/v1/responses', ask)['id']}"
+    path = f"/v1/responses/{call(port, '/v1/responses', ask, headers)['id']}"
     deadline = time.monotonic() + 20
-    while call(port, path)["status"] != "completed":
+    while call(port, path, headers=headers)["status"] != "completed":
         assert time.monotonic() < deadline, "the response does not complete"
         time.sleep(0.05)
     return path
