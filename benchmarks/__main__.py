@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import folding, passing, polling, recording, stores, wsgi
+from benchmarks import folding, passing, polling, recording, serving, stores, wsgi
 
 
 def main() -> None:
-    for script in (folding, recording, passing, polling, wsgi, stores):
+    for script in (folding, recording, passing, polling, serving, wsgi, stores):
         script.main()
 
 

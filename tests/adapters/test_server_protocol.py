@@ -156,6 +156,10 @@ BAD = {
     "a Host with a user": (400, b"GET / HTTP/1.1\r\nHost: u@x\r\n\r\n"),
     "two Hosts in one": (400, b"GET / HTTP/1.1\r\nHost: x, y\r\n\r\n"),
     "a Host with a name for a port": (400, b"GET / HTTP/1.1\r\nHost: x:http\r\n\r\n"),
+    "an offer without Host": (
+        400,
+        b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+    ),
     "a raw address": (400, b"GET /\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n"),
     "an address with a control": (400, b"GET /\x01 HTTP/1.1\r\nHost: x\r\n\r\n"),
     "a folded field": (400, b"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n"),
@@ -259,6 +263,19 @@ async def test_a_bad_body_breaks_an_answer_that_has_begun() -> None:
         await client.until(b"hello")
         await client.send(b"xyz\r\n")
         assert b"0\r\n\r\n" not in await client.rest()
+
+
+async def test_a_bad_request_is_refused_though_it_is_read_while_an_app_handles_an_error() -> None:
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        try:
+            scope["no such key"]
+        except KeyError:
+            await answer(send, b"hi")
+
+    async with http1(app) as server, server.client() as client:
+        await client.send(GET * 1000 + b"GET / HTTP/1.1\r\n\r\n")
+        statuses = [(await client.reply()).status for _ in range(1001)]
+    assert statuses == [200] * 1000 + [400]
 
 
 async def test_a_bad_request_is_refused_in_its_turn() -> None:

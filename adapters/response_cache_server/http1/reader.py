@@ -61,6 +61,7 @@ class Reader:
         self._fields: Fields = []
         self._overhead = 0  # bytes that came since the last piece of a body, and are none
         self._is_last = False
+        self._refusal: Refusal | None = None  # that a function below raised inside of the parser
         self.is_in_head = False
         self.is_over = False  # no further request is read
 
@@ -75,7 +76,7 @@ class Reader:
             self._parse(data)
         except httptools.HttpParserError as error:
             if not self.is_over:  # what stands behind the last request is nobody's business
-                raise _refusal(error) from None
+                raise self._refusal_for(error) from None
         if self._overhead > 0:
             self._check_overhead()
         elif self._overhead < 0:
@@ -87,11 +88,11 @@ class Reader:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as offer:
                 data = memoryview(data)[offer.args[0] :]
-                head = self._head_without_offer()
-                self._parser = httptools.HttpRequestParser(self)
-                self._parser.feed_data(head)
             else:
-                break
+                return
+            head = self._head_without_offer()
+            self._parser = httptools.HttpRequestParser(self)
+            self._parser.feed_data(head)
 
     def _check_overhead(self) -> None:
         limits = self._limits
@@ -124,21 +125,14 @@ class Reader:
             self._fields.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
-        parser, fields = self._parser, self._fields
         self.is_in_head = False
-        self._check_head()
-        self._overhead = 0
-        method, version = parser.get_method().decode("ascii"), parser.get_http_version()
-        if parser.should_upgrade():
-            check_offer(method, version, fields)
-            return  # it is read again
-        expects_continue = check_request(version, fields)
-        keeps_alive = parser.should_keep_alive()
-        self._is_last = not keeps_alive
-        path, query = _split(self._target)
-        self._requests.request_begins(
-            Head(method, path, query, version, fields, expects_continue, keeps_alive)
-        )
+        try:
+            self._check_head()
+            self._overhead = 0
+            self._take_head()
+        except Refusal as refusal:
+            self._refusal = refusal
+            raise
 
     def on_body(self, piece: bytes) -> None:
         self._overhead -= 3 * len(piece) + FRAME
@@ -152,6 +146,20 @@ class Reader:
             self.stop()
         self._requests.request_ends()
 
+    def _take_head(self) -> None:
+        parser, fields = self._parser, self._fields
+        method, version = parser.get_method().decode("ascii"), parser.get_http_version()
+        if parser.should_upgrade():
+            check_offer(method, version, fields)
+            return  # it is read again
+        expects_continue = check_request(version, fields)
+        keeps_alive = parser.should_keep_alive()
+        self._is_last = not keeps_alive
+        path, query = _split(self._target)
+        self._requests.request_begins(
+            Head(method, path, query, version, fields, expects_continue, keeps_alive)
+        )
+
     def _check_head(self) -> None:
         limits, fields = self._limits, self._fields
         # What came is not counted exactly, but it is at most a slice more than was counted.
@@ -161,6 +169,13 @@ class Reader:
                 raise _too_large(limits)
         if len(fields) > limits.max_head_fields:
             raise _too_large(limits)
+
+    def _refusal_for(self, error: httptools.HttpParserError) -> Exception:
+        if self._refusal is not None:
+            return self._refusal
+        if isinstance(error, httptools.HttpParserCallbackError):
+            return error  # a fault of ours
+        return Refusal(400, f"The request is not valid HTTP: {error}.")
 
     def _head_without_offer(self) -> bytes:
         method, version = self._parser.get_method(), self._parser.get_http_version().encode()
@@ -177,13 +192,6 @@ def _split(target: bytes) -> tuple[bytes, bytes]:
     except httptools.HttpParserInvalidURLError:
         raise Refusal(400, "The address of the request is not valid.") from None
     return url.path or b"/", url.query or b""
-
-
-def _refusal(error: httptools.HttpParserError) -> Exception:
-    cause = error.__context__  # what a function of ours raised inside of the parser
-    if isinstance(error, httptools.HttpParserCallbackError) and isinstance(cause, Exception):
-        return cause
-    return Refusal(400, f"The request is not valid HTTP: {error}.")
 
 
 def _too_large(limits: Limits) -> Refusal:
