@@ -42,8 +42,9 @@ def _hypercorn(port: int) -> None:
 
 
 def _granian(port: int) -> None:
-    from granian import Granian  # type: ignore[import-not-found]
-    from granian.constants import Interfaces, Loops  # type: ignore[import-not-found]
+    from granian import Granian
+    from granian.constants import Interfaces, Loops
+    from granian.log import LogLevels
 
     Granian(
         f"{__name__ if __name__ != '__main__' else 'benchmarks.serving_process'}:app",
@@ -51,7 +52,7 @@ def _granian(port: int) -> None:
         interface=Interfaces.ASGI,
         loop=Loops.uvloop,
         factory=True,
-        log_level="warning",
+        log_level=LogLevels.warning,
     ).serve()
 
 
