@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
-__all__ = ("LOG_LEVEL", "log_level", "set_up_log", "without_secrets")
+__all__ = ("LOG_LEVEL", "log_level", "set_up_log")
 
 LOG_LEVEL: Final = "RESPONSE_CACHE_LOG_LEVEL"
 LEVELS: Final = ("critical", "error", "warning", "info", "debug")
@@ -46,13 +45,6 @@ def set_up_log(environ: Mapping[str, str]) -> None:
         OURS.setLevel(level)
     if not any(isinstance(handler, _Fallback) for handler in OURS.handlers):
         OURS.addHandler(_Fallback())
-
-
-def without_secrets(url: str) -> str:
-    """*url* of a store, less what may hold a password: the user's part and the query."""
-    parts = urlsplit(url)
-    place = parts.netloc.rpartition("@")[2] + parts.path
-    return f"{parts.scheme}://{place}"
 
 
 class _Fallback(logging.StreamHandler):  # type: ignore[type-arg]  # of the standard error

@@ -7,11 +7,12 @@ import os
 from functools import partial
 from typing import Any, Final
 
+from response_cache.redaction import redacted
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp
 from response_cache_litellm.door import Door
 from response_cache_litellm.dressing import create_paths, dressed
-from response_cache_litellm.log import set_up_log, without_secrets
+from response_cache_litellm.log import set_up_log
 from response_cache_litellm.settings import check, options_from, store_url
 
 __all__ = ("HOOK", "install")
@@ -86,7 +87,7 @@ def _make_cache(app: ASGIApp, *, paths: tuple[str, ...]) -> ResponseCacheMiddlew
     cache = ResponseCacheMiddleware(app, store, owner=owner, **given)
     logger.info(
         "background responses are kept in %s; running ones get %g s at the end",
-        without_secrets(store),
+        redacted(store),
         options.drain_timeout,
     )
     return cache
