@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from response_cache_server.asgi import Receive, Scope, Send
 from tests.adapters.http1_driver import (
     GET,
-    LOOPS,
     answer,
     chunked,
     echo,
@@ -22,9 +19,10 @@ from tests.adapters.http1_driver import (
 from tests.adapters.servers import eventually
 
 
-@pytest.fixture(params=LOOPS, ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+@pytest.fixture
+def anyio_backend() -> str:
+    """The servers run on asyncio only."""
+    return "asyncio"
 
 
 LENGTH = b"Content-Length: 2"
