@@ -95,6 +95,7 @@ class Exchange:
         try:
             await body.read(self._budget, self._body_timeout)
         except APIError as error:
+            _, send = self._sends(_request(scope), "", scope, send)
             await _send_body(error_reply(error), send)
             return
         if not (body.is_whole or body.is_cut):
@@ -105,14 +106,12 @@ class Exchange:
         reply: Reply | Pass | None = answer_early(
             request, cut_at=self._limit if body.is_cut else None
         )
-        streams = Streams()
         if reply is None:
             try:
                 hosted = await self._host.hosted()
             except APIError as error:
                 reply = error_reply(error)
             else:
-                streams = hosted.streams
                 reply = await hosted.face.create(
                     request,
                     WrappedApp(self._app, scope),
@@ -125,8 +124,8 @@ class Exchange:
                 await self._pass_on(reply, scope, body, theirs)
             case Body():
                 await _send_body(reply, send)
-            case Stream():
-                await _send_stream(reply, streams, receive, send)
+            case Stream():  # made by the open cache
+                await _send_stream(reply, hosted.streams, receive, send)
             case never:
                 assert_never(never)
 
@@ -287,20 +286,22 @@ class _Body:
         size = 0
         try:
             with anyio.move_on_after(timeout) as pause:
-                while not (self.is_whole or self.is_cut):
+                while True:
                     message = await self._receive()
-                    pause.deadline = anyio.current_time() + timeout
                     self._messages.append(message)
                     if message["type"] != "http.request":
                         return
-                    size += len(message.get("body", b""))
+                    piece = len(message.get("body", b""))
+                    size += piece
+                    budget.take(piece)
                     self.is_cut = size > self._limit
-                    self.is_whole = not message.get("more_body", False) and not self.is_cut
-                    budget.take(len(message.get("body", b"")))
+                    self.is_whole = not (self.is_cut or message.get("more_body", False))
+                    if self.is_whole or self.is_cut:
+                        return
+                    pause.deadline = anyio.current_time() + timeout
         finally:
             budget.give_back(size)
-        if pause.cancelled_caught:
-            raise RequestTimeout("The body of the request did not come in time.")
+        raise RequestTimeout("The body of the request did not come in time.")
 
     def replace(self, body: bytes) -> None:
         """Let *body* be received instead of what was read."""
