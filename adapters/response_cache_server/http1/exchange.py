@@ -171,8 +171,14 @@ class Exchange:
             return
         if self._framing is None:
             self._begin(message)
-        else:
-            self._go_on(self._framing, message)
+            return
+        if message["type"] != "http.response.body":
+            raise RuntimeError(f"{message['type']} was sent in the middle of an answer.")
+        more = message.get("more_body", False)
+        self._carrier.write(self._framing.body(message.get("body", b""), more=more))
+        if not more:
+            self.leave()
+            self._carrier.answer_ends(self)
 
     def _begin(self, message: Message) -> None:
         if message["type"] != "http.response.start":
@@ -189,12 +195,3 @@ class Exchange:
         self.keeps_alive = framing.keeps_alive
         self._carrier.answer_begins(self, message["status"], framing.end)
         self._carrier.write(framing.head)
-
-    def _go_on(self, framing: Framing, message: Message) -> None:
-        if message["type"] != "http.response.body":
-            raise RuntimeError(f"{message['type']} was sent in the middle of an answer.")
-        more = message.get("more_body", False)
-        self._carrier.write(framing.body(message.get("body", b""), more=more))
-        if not more:
-            self.leave()
-            self._carrier.answer_ends(self)

@@ -38,6 +38,7 @@ STATUS_LINES: Final = {
     for phrase in [HTTPStatus(status).phrase if status in set(HTTPStatus) else ""]
 }
 BODILESS: Final = (204, 304)
+LAST_CHUNK: Final = b"0\r\n\r\n"
 OURS: Final = frozenset((b"connection", b"content-length", b"keep-alive", b"transfer-encoding"))
 
 # What a name and a value may consist of (RFC 9110, 5.1 and 5.5): tokens, and all but controls.
@@ -48,12 +49,13 @@ OF_VALUES: Final = b"\t" + bytes(code for code in range(0x20, 0x100) if code != 
 class Framing:
     """How the body of one answer is written. ``head`` goes before it."""
 
-    __slots__ = ("_left", "end", "head", "keeps_alive")
+    __slots__ = ("_is_chunked", "_left", "end", "head", "keeps_alive")
 
     def __init__(self, head: bytes, end: End, left: int, keeps_alive: bool) -> None:
         """*left* is the length of the body, where that is what ends it."""
         self.head = head
         self.end = end
+        self._is_chunked = end is End.CHUNKS
         self.keeps_alive = keeps_alive
         self._left = left
 
@@ -63,9 +65,9 @@ class Framing:
         Raises:
             RuntimeError: the body is longer or shorter than its announced length.
         """
-        if self.end is End.CHUNKS:
+        if self._is_chunked:
             chunk = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
-            return chunk if more else chunk + b"0\r\n\r\n"
+            return chunk if more else chunk + LAST_CHUNK
         if self.end is End.NONE:
             return b""
         if self.end is End.LENGTH:
