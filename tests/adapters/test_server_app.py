@@ -14,7 +14,9 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.responses import ResponseCreatedEvent
 
 from response_cache_server import Settings, Sidecar, build_app
+from tests.adapters.asgi_driver import sse, story
 from tests.adapters.servers import DEADLINE, free_port, serving
+from tests.adapters.test_server_pool import ANSWERS, Upstream
 
 
 @pytest.fixture
@@ -195,3 +197,28 @@ async def test_a_status_that_is_none_is_a_502_and_the_failure_of_a_response(stat
     assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
     assert foreground.status_code == 502
     assert foreground.json()["error"]["type"] == "server_error"
+
+
+POISON = sse(*story("poison"))
+SURPLUS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(POISON),
+    POISON,
+)
+
+
+@pytest.mark.parametrize("kind", ["head", "204", "304", "double", "chunked"])
+async def test_a_strangers_surplus_is_recorded_as_nobodys_response(kind: str) -> None:
+    upstream = Upstream(ANSWERS[kind], surplus=SURPLUS)
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+        url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/v1"
+        async with sidecar(upstream=url) as (client, _), anyio.create_task_group() as group:
+            group.start_soon(listener.serve, upstream.serve)
+            await client.request("HEAD" if kind == "head" else "GET", "/v1/evil")
+            created = await client.post("/v1/responses", json=background())
+            if "id" in created.json():
+                created = await client.get(f"/v1/responses/{created.json()['id']}")
+            await client.request("HEAD" if kind == "head" else "GET", "/v1/evil")
+            foreground = await client.get("/v1/mine")
+            group.cancel_scope.cancel()
+    assert "poison" not in created.text
+    assert foreground.text == "mine"

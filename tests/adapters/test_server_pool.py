@@ -113,9 +113,9 @@ class Upstream:
 
     async def _head(self, stream: ByteStream) -> bytes:
         head = b""
-        while not head.endswith(b"\r\n\r\n"):
+        while b"\r\n\r\n" not in head:
             head += await stream.receive()
-        return head
+        return head  # and perhaps a body, which nobody looks at
 
 
 WAYS: Final = ("plain", "tls", "forward proxy", "tunnel")
