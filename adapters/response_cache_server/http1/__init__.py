@@ -10,9 +10,10 @@
     limits       the numbers
 
 uvicorn listens, stops and holds the state of the server; ``Connection`` is what it makes for each
-client (its setting ``http``). uvicorn's own classes do not fit behind no proxy: they have no bounds
-and no time-outs, take trailers for header fields and lose the body of a request that offers an
-upgrade.
+client (its setting ``http``). Its own classes do not fit where no proxy stands before them: they
+have no time-outs, and the fast one has no bounds, takes trailers for header fields and loses the
+body of a request that offers an upgrade. By ``benchmarks/serving.py`` a poll costs here what it
+costs under the fast one, and two to four times that under h11 and hypercorn.
 """
 
 from __future__ import annotations

@@ -99,7 +99,8 @@ class Connection(asyncio.Protocol):
             self._wire.drop(len(data))
         elif len(data) <= SLICE and not self._unread:
             self._read(data)
-            self._mind_reading()
+            if self._incoming is not None:
+                self._mind_reading()
         else:
             self._unread = memoryview(bytes(self._unread) + data if self._unread else data)
             self._read_on()

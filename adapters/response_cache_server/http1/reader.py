@@ -60,6 +60,7 @@ class Reader:
         self._target = b""
         self._fields: Fields = []
         self._overhead = 0  # bytes that came since the last piece of a body, and are none
+        self._near = limits.max_head_bytes - SLICE
         self._is_last = False
         self._refusal: Refusal | None = None  # that a function below raised inside of the parser
         self.is_in_head = False
@@ -127,7 +128,9 @@ class Reader:
     def on_headers_complete(self) -> None:
         self.is_in_head = False
         try:
-            self._check_head()
+            # What came is not counted exactly, but it is at most a slice more than was counted.
+            if self._overhead > self._near or len(self._fields) > self._limits.max_head_fields:
+                self._check_head()
             self._overhead = 0
             self._take_head()
         except Refusal as refusal:
@@ -162,12 +165,8 @@ class Reader:
 
     def _check_head(self) -> None:
         limits, fields = self._limits, self._fields
-        # What came is not counted exactly, but it is at most a slice more than was counted.
-        if self._overhead > limits.max_head_bytes - SLICE:
-            size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in fields)
-            if size > limits.max_head_bytes:
-                raise _too_large(limits)
-        if len(fields) > limits.max_head_fields:
+        size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in fields)
+        if size > limits.max_head_bytes or len(fields) > limits.max_head_fields:
             raise _too_large(limits)
 
     def _refusal_for(self, error: httptools.HttpParserError) -> Exception:

@@ -46,7 +46,10 @@ def check_request(version: str, fields: Fields) -> bool:
                 expects = value.lower() == b"100-continue"
             else:
                 codings.append(value.lower())
-    _check_host(version, hosts)
+    if len(hosts) != 1 and (hosts or version != "1.0"):
+        raise Refusal(400, "The request must have exactly one Host field.")
+    if hosts and not HOST.fullmatch(hosts[0]):
+        raise Refusal(400, "The Host field is not valid.")
     if codings and (codings != [b"chunked"] or version == "1.0"):
         raise Refusal(400, "The only transfer coding that is supported is 'chunked', in HTTP/1.1.")
     return expects and version != "1.0"
@@ -64,13 +67,6 @@ def check_offer(method: str, version: str, fields: Fields) -> None:
         raise Refusal(
             400, "There are no WebSockets here: send the request by POST, with 'stream': true."
         )
-
-
-def _check_host(version: str, hosts: list[bytes]) -> None:
-    if len(hosts) != 1 and (hosts or version != "1.0"):
-        raise Refusal(400, "The request must have exactly one Host field.")
-    if hosts and not HOST.fullmatch(hosts[0]):
-        raise Refusal(400, "The Host field is not valid.")
 
 
 def _tokens(values: Iterable[bytes]) -> set[bytes]:
