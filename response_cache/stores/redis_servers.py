@@ -157,9 +157,13 @@ class SingleServer:
 
 
 def _has_come(connection: AbstractConnection) -> bool:
-    """Whether something is there that the driver has not seen, which only looks at its own."""
-    writer = connection._writer
-    return writer is not None and is_readable(writer.get_extra_info("socket").fileno())
+    """Whether something is there that the driver has not seen, which only looks at its own.
+
+    False for a connection that has no socket, such as one of ``fakeredis``.
+    """
+    writer = getattr(connection, "_writer", None)
+    socket = None if writer is None else writer.get_extra_info("socket")
+    return socket is not None and is_readable(socket.fileno())
 
 
 async def _reply_on(connection: AbstractConnection) -> Any:
