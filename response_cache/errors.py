@@ -85,9 +85,10 @@ class StreamBroken(ResponseCacheError, ConnectionResetError):
     """
 
     @classmethod
-    def of(cls, id: str, why: str) -> StreamBroken:
+    def of(cls, why: str, *, id: str = "") -> StreamBroken:
         """The one wording, for logs; *why* is half a sentence."""
-        return cls(errno.ECONNRESET, f"the stream of {id} was broken off: {why}")
+        which = f"the stream of {id}" if id else "a stream"
+        return cls(errno.ECONNRESET, f"{which} was broken off: {why}")
 
 
 class APIError(ResponseCacheError):

@@ -243,15 +243,14 @@ class Tails:
 
     async def _frames(self, page: Page, _place: _Place) -> AsyncGenerator[bytes]:
         position = page.first + len(page.events)
-        first = b"".join(page.events)
         if page.closed and page.tail <= position:
-            if first:
-                yield first
+            if page.events:
+                yield b"".join(page.events)
             return
-        tail = self._enter(page)
+        tail = self._enter(page)  # before the first page: a drain waits for a slow reader of it
         try:
-            if first:
-                yield first
+            if page.events:
+                yield b"".join(page.events)
             while not tail.broken:
                 chunk = b""
                 if position < tail.first:
@@ -267,7 +266,7 @@ class Tails:
                     if not silence.cancelled_caught:
                         continue
                 yield chunk
-            raise StreamBroken.of(tail.id, tail.broken)
+            raise StreamBroken.of(tail.broken, id=tail.id)
         finally:
             self._leave(tail)
 
@@ -281,9 +280,9 @@ class Tails:
                 if page is not None and page.events:
                     return _kept(tail, position, page)
                 if page is None or page.log_expired or page.closed:
-                    raise StreamBroken.of(tail.id, _why(page))  # the others may have what they need
+                    raise StreamBroken.of(_why(page), id=tail.id)  # others may have what they need
             await anyio.sleep(BACK_OFF)  # the store is away, or its recorder restores what it lost
-        raise StreamBroken.of(tail.id, tail.broken)
+        raise StreamBroken.of(tail.broken, id=tail.id)
 
     def _enter(self, page: Page) -> Tail:
         tail = self._tails.get(page.id)

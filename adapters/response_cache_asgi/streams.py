@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,7 +35,7 @@ class Streams:
                 self._ended.set()
                 self._ended = anyio.Event()
         if scope.cancelled_caught:
-            raise StreamBroken(errno.ECONNRESET, "a stream was cut off: its reader takes too long")
+            raise StreamBroken.of("its reader has not taken what there was in time")
 
     async def end(self, within: float) -> None:
         """Return when all have ended; those that have not after *within* seconds are cut off."""

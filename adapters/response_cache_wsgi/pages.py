@@ -6,7 +6,7 @@ servers close the connection without the last chunk.
 
 from __future__ import annotations
 
-import errno
+import logging
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
@@ -22,6 +22,8 @@ from response_cache_wsgi.host import Hosted
 from response_cache_wsgi.portal import Portal
 
 __all__ = ("Pages",)
+
+logger = logging.getLogger("response_cache.wsgi")
 
 FIRST_PAGE: Final = 0.1
 """Seconds after which a stream begins with a comment: servers send headers with the first byte."""
@@ -74,6 +76,9 @@ async def _read(chunks: AsyncGenerator[bytes], handover: ToThread, streams: Stre
 def _end(handover: ToThread, reading: Future[None]) -> None:
     """However it ended, the server's thread must learn of it."""
     if reading.cancelled():  # the loop ends: what came is not the whole
-        handover.end(StreamBroken(errno.ECONNRESET, "a stream was cut off: the process ends"))
-    else:
-        handover.end(reading.exception())
+        handover.end(StreamBroken.of("this process is shutting down"))
+        return
+    error = reading.exception()
+    if isinstance(error, StreamBroken):
+        logger.info("%s", error.strerror)  # of which most servers say nothing
+    handover.end(error)
