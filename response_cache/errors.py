@@ -14,6 +14,7 @@
     │   ├── RequestTooLarge             413
     │   ├── IdempotencyConflict         422
     │   ├── TooManyRequests             429
+    │   ├── Misconfigured               500
     │   ├── BadUpstream                 502
     │   └── Unavailable                 503
     └── StoreError                      what a store answers to its callers
@@ -46,6 +47,7 @@ __all__ = (
     "InvalidRequest",
     "InvalidTransition",
     "MethodNotAllowed",
+    "Misconfigured",
     "Missing",
     "NotCancellable",
     "NotFound",
@@ -178,6 +180,13 @@ class TooManyRequests(APIError):
     status_code = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
+
+
+class Misconfigured(APIError):
+    """What the middleware was told cannot be; the message names the option."""
+
+    type = "server_error"
+    code = "server_error"
 
 
 class BadUpstream(APIError):

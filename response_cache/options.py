@@ -5,12 +5,21 @@ Times are seconds, sizes are bytes.
 
 from __future__ import annotations
 
+import difflib
 import re
-from typing import Final, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 
-__all__ = ("DialectName", "Options")
+__all__ = ("DialectName", "Options", "complaints", "did_you_mean", "options_of", "usable_options")
 
 DialectName = Literal["openai", "litellm"]
 
@@ -137,15 +146,58 @@ class Options(BaseModel):
                 )
         return value
 
-    @model_validator(mode="after")
-    def _paths_are_of_responses(self) -> Options:
-        for path in self.paths:
+    @field_validator("paths")
+    @classmethod
+    def _are_of_responses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for path in value:
             # Below such a path responses are read, too: see the routes in http.py.
             if not (path.startswith("/") and path.endswith("/responses")):
-                raise ValueError(f"paths: {path!r} must begin with '/' and end with '/responses'")
+                raise ValueError(f"{path!r} must begin with '/' and end with '/responses'")
             if any(map(_is_half_named, path.split("/"))):
-                raise ValueError(f"paths: {path!r} may have braces around whole segments only")
-        return self
+                raise ValueError(f"{path!r} may have braces around whole segments only")
+        return value
+
+
+def options_of(given: Mapping[str, Any], *, beside: Iterable[str] = ()) -> Options:
+    """The options as *given* by name; *beside* are names that the caller takes, too.
+
+    Raises:
+        ValueError: an unknown name, or a value out of its range; the message is one line.
+    """
+    try:
+        return Options(**given)
+    except ValidationError as error:
+        raise ValueError("; ".join(complaints(error, beside=beside))) from None
+
+
+def usable_options(given: Mapping[str, Any]) -> Options:
+    """The options as *given*, with defaults in the place of what cannot be."""
+    try:
+        return Options(**given)
+    except ValidationError as error:
+        wrong = {fault["loc"][0] for fault in error.errors()}
+        return Options(**{name: value for name, value in given.items() if name not in wrong})
+
+
+def complaints(
+    error: ValidationError, shown: Callable[[str], str] = str, *, beside: Iterable[str] = ()
+) -> Iterator[str]:
+    """What is wrong, an option each, without values; *shown* is what users call an option."""
+    for fault in error.errors(include_url=False, include_input=False, include_context=False):
+        reason = fault["msg"].removeprefix("Value error, ")
+        if not fault["loc"]:
+            yield reason
+            continue
+        name = str(fault["loc"][0])
+        if fault["type"] == "extra_forbidden":
+            reason = f"unknown option{did_you_mean(name, (*Options.model_fields, *beside))}"
+        yield f"{shown(name)}: {reason}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What to add to a complaint about *name*: the nearest that is known, or nothing."""
+    nearest = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {nearest[0]}?)" if nearest else ""
 
 
 def _is_half_named(segment: str) -> bool:

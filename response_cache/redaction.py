@@ -11,7 +11,9 @@ import re
 from typing import Final
 from urllib.parse import unquote
 
-__all__ = ("redacted",)
+from response_cache.errors import ResponseCacheError
+
+__all__ = ("explained", "redacted")
 
 HIDDEN: Final = "***"
 
@@ -27,6 +29,20 @@ HARMLESS: Final = frozenset(
 """Names of queries, of stores and of the API, whose values are shown."""
 
 HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]*\]|[^:\[\]]*)(?::[0-9]{0,5})?")
+
+URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*")  # to the end: passwords may hold spaces
+
+
+def explained(error: BaseException) -> str:
+    """What *error* says, in one line and without secrets of URLs.
+
+    The kind goes before the words of an exception that is not of our tree: drivers and stores of
+    others may say nothing else.
+    """
+    words = URL.sub(lambda match: redacted(match[0]), " ".join(str(error).split()))
+    if isinstance(error, (ResponseCacheError, ValueError, ImportError)):
+        return words or type(error).__name__
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def redacted(url: str) -> str:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from response_cache.redaction import redacted
+from response_cache.errors import StoreUnavailable
+from response_cache.redaction import explained, redacted
 
 # fmt: off
 SHOWN = {
@@ -45,3 +46,18 @@ def test_what_opens_a_door_is_not_shown(url: str) -> None:
 def test_no_password_and_no_value_is_shown_whatever_is_in_it(before: str, after: str) -> None:
     assert "HUSH" not in redacted(f"redis://u:{before}HUSH{after}@host/0")
     assert "HUSH" not in redacted(f"http://host/v1?api-key={before.replace('&', '')}HUSH")
+
+
+@given(st.text(max_size=20).filter(lambda text: "@" not in text))
+def test_what_an_error_says_has_no_password_of_a_url(before: str) -> None:
+    url = f"redis://u:{before}HUSH@host/0"
+    said = explained(StoreUnavailable(f"cannot open {url}: refused"))
+    assert said.startswith("cannot open redis://host")
+    assert "HUSH" not in said
+    assert "HUSH" not in explained(RuntimeError(url))
+
+
+def test_an_error_is_said_in_one_line_and_by_its_kind_where_it_is_not_ours() -> None:
+    assert explained(StoreUnavailable("no\n room")) == "no room"
+    assert explained(RuntimeError("no room")) == "RuntimeError: no room"
+    assert explained(RuntimeError()) == "RuntimeError"

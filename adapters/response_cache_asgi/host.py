@@ -18,17 +18,41 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from response_cache import Face
-from response_cache.errors import Unavailable
+from response_cache.errors import APIError, Misconfigured, ResponseCacheError, Unavailable
+from response_cache.redaction import explained
 from response_cache_asgi.loops import current_loop, start_detached
 from response_cache_asgi.signals import on_stop_signal
 from response_cache_asgi.streams import Streams
 
-__all__ = ("LAST_WORDS", "RETRY_AFTER", "Host", "Hosted")
+__all__ = (
+    "LAST_WORDS",
+    "NOT_OPEN",
+    "RETRY_AFTER",
+    "Host",
+    "Hosted",
+    "log_not_open",
+    "why_not_open",
+)
 
 logger = logging.getLogger("response_cache.asgi")
 
 LAST_WORDS: Final = 0.5  # seconds that drained streams get to send what they have, then cut off
 RETRY_AFTER: Final = 1.0  # seconds after which a store that could not be opened may be asked again
+NOT_OPEN: Final = "The response store could not be opened."
+"""What clients are told; why is for operators."""
+
+
+def why_not_open(error: BaseException) -> str:
+    """What operators are told, in one line without secrets."""
+    if isinstance(error, Misconfigured):
+        return explained(error)
+    return f"the response store could not be opened: {explained(error)}"
+
+
+def log_not_open(log: logging.Logger, error: BaseException) -> None:
+    """Log why; with a traceback where the words are not ours, which say all."""
+    is_ours = isinstance(error, ResponseCacheError)
+    log.error("%s", why_not_open(error), exc_info=None if is_ours else error)
 
 
 class Hosted:
@@ -56,6 +80,13 @@ class _Start:
 
     is_through: anyio.Event = field(default_factory=anyio.Event)  # it is open, or will not be
     task: object = None
+    error: Exception | None = None  # why it will not be
+
+    def refusal(self) -> APIError:
+        """What is answered to those who wait for it: an error each, with its own traceback."""
+        if isinstance(self.error, Misconfigured):
+            return Misconfigured(self.error.message)
+        return Unavailable(NOT_OPEN, retry_after=RETRY_AFTER)
 
 
 class Host:
@@ -101,6 +132,7 @@ class Host:
 
         Raises:
             Unavailable: it could not be opened.
+            Misconfigured: it cannot be.
         """
         loop = current_loop()
         hosted = self._hosted.get(loop)
@@ -108,8 +140,8 @@ class Host:
             start = self._starts.get(loop) or self._start(loop)
             await start.is_through.wait()
             hosted = self._hosted.get(loop)
-        if hosted is None:
-            raise Unavailable("The response store could not be opened.", retry_after=RETRY_AFTER)
+            if hosted is None:
+                raise start.refusal()
         return hosted
 
     @property
@@ -132,9 +164,12 @@ class Host:
             async with self.running():
                 start.is_through.set()
                 await anyio.sleep_forever()
-        except Exception:
-            opened = "failed" if start.is_through.is_set() else "could not be opened"
-            logger.exception("the response store %s", opened)
+        except Exception as error:
+            if start.is_through.is_set():
+                logger.exception("the response store failed")
+                return
+            start.error = error
+            log_not_open(logger, error)
         finally:
             del self._starts[loop]
             start.is_through.set()

@@ -12,7 +12,7 @@ from typing import Final
 
 import anyio
 
-from response_cache_asgi.host import Host
+from response_cache_asgi.host import Host, why_not_open
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ("Lifespan",)
@@ -97,6 +97,5 @@ class Lifespan:
         self._answer = message["type"]  # now that the server has taken it as one
 
     async def _fail(self, error: Exception) -> None:
-        # Without the message: it may hold the store's URL with its password.
         self._answer = "lifespan.startup.failed"
-        await self._to_server({"type": self._answer, "message": type(error).__name__})
+        await self._to_server({"type": self._answer, "message": why_not_open(error)})

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import Any, overload
 
-from response_cache import (
-    Face,
-    Options,
-    OwnerOf,
-    ResponseCache,
-    Store,
-    find,
-    store_from_url,
-)
+from response_cache import Face, OwnerOf, ResponseCache, Store, find
 from response_cache.cors import Cors
 from response_cache.forms import FORMS
 from response_cache.http import Verb
+from response_cache_asgi.configuration import configure
 from response_cache_asgi.exchange import Exchange, path_below_root
 from response_cache_asgi.host import Host
 from response_cache_asgi.lifespan import Lifespan
@@ -73,14 +66,17 @@ class ResponseCacheMiddleware:
         *drain_on_signals* running responses are drained as soon as SIGTERM or SIGINT reaches the
         server. *options* are the fields of ``response_cache.Options``.
 
+        Raises what is wrong with them, unless it is constructed inside of an ASGI call, as
+        Starlette does: then the app's start fails with the same words, or, without a lifespan, each
+        request that needs the cache is answered with them (500).
+
         Raises:
             ValueError: an unknown option, a value out of its range, or a URL of no known store.
+            ImportError: the store's driver is not installed.
         """
         self.app = app
-        self.options = Options(**options)
-        self._store = (
-            store_from_url(store, dialect=self.options.dialect) if isinstance(store, str) else store
-        )
+        self._configuration = configure(store, options)
+        self.options = self._configuration.options
         self._ids = FORMS[self.options.dialect].ids
         self._owner = owner
         self._host = Host(self._make_face, drains_on_signals=drain_on_signals)
@@ -129,4 +125,5 @@ class ResponseCacheMiddleware:
         await self._host.drain()
 
     def _make_face(self) -> Face:
-        return Face(ResponseCache(self._store, self.options), self._owner)
+        store = self._configuration.require_store()
+        return Face(ResponseCache(store, self.options), self._owner)

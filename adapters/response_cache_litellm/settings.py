@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from response_cache import Options, store_from_url
-from response_cache.options import DialectName
+from response_cache.options import DialectName, complaints
 from response_cache_litellm.leaving import STOP_GRACE
 from response_cache_litellm.log import log_level
 from response_cache_litellm.redis_url import redis_url
@@ -68,10 +68,7 @@ def options_from(environ: Mapping[str, str], **defaults: Any) -> Options:
     try:
         return Options(**given)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False, include_context=False)
-        raise ValueError(
-            "; ".join(_complaint(fault["loc"], fault["msg"]) for fault in faults)
-        ) from None
+        raise ValueError("; ".join(complaints(error, _variable))) from None
 
 
 def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -79,15 +76,14 @@ def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
     if environ.get(CORS):
         raise ValueError(f"{CORS}: the proxy's own CORS counts here: LITELLM_CORS_ORIGINS")
     for name in Options.model_fields:
-        value = environ.get(PREFIX + name.upper())
+        value = environ.get(_variable(name))
         if value:
             found[name] = [part.strip() for part in value.split(",")] if name == "paths" else value
     return found
 
 
-def _complaint(place: tuple[int | str, ...], reason: str) -> str:
-    reason = reason.removeprefix("Value error, ")
-    return f"{PREFIX}{str(place[0]).upper()}: {reason}" if place else reason
+def _variable(option: str) -> str:
+    return PREFIX + option.upper()
 
 
 def store_url(

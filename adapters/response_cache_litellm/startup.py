@@ -7,6 +7,7 @@ import os
 from functools import partial
 from typing import Any, Final
 
+from response_cache import store_from_url
 from response_cache.redaction import redacted
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp
@@ -84,7 +85,8 @@ def _make_cache(app: ASGIApp, *, paths: tuple[str, ...]) -> ResponseCacheMiddlew
     secret = options.secret.get_secret_value()
     owner = Identity(secret=secret, policy=current_policy, providers=current_providers)
     given = {name: getattr(options, name) for name in options.model_fields_set}
-    cache = ResponseCacheMiddleware(app, store, owner=owner, **given)
+    opened_later = store_from_url(store, dialect=options.dialect)  # raises here what is wrong
+    cache = ResponseCacheMiddleware(app, opened_later, owner=owner, **given)
     logger.info(
         "background responses are kept in %s; running ones get %g s at the end",
         redacted(store),

@@ -6,13 +6,15 @@ capitals behind ``RESPONSE_CACHE_``. Times are seconds, sizes are bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from response_cache import Options
+from response_cache.options import complaints
 from response_cache.redaction import redacted
 from response_cache_server.peers import BELIEVED, Believed
 from response_cache_server.target import parse_base_url
@@ -133,15 +135,9 @@ def load_settings(flags: Mapping[str, Any]) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise BadSettings("; ".join(_complaints(error, given))) from None
+        raise BadSettings("; ".join(complaints(error, partial(_source, given)))) from None
 
 
-def _complaints(error: ValidationError, given: Mapping[str, Any]) -> Iterator[str]:
-    for fault in error.errors(include_url=False, include_input=False, include_context=False):
-        reason = fault["msg"].removeprefix("Value error, ")
-        if not fault["loc"]:
-            yield reason
-            continue
-        name = str(fault["loc"][0])
-        source = f"--{name.replace('_', '-')}" if name in given else PREFIX + name.upper()
-        yield f"{source}: {reason}"
+def _source(given: Mapping[str, Any], name: str) -> str:
+    """The flag or the variable that a setting is from."""
+    return f"--{name.replace('_', '-')}" if name in given else PREFIX + name.upper()

@@ -24,7 +24,13 @@ import anyio
 
 from response_cache import Face
 from response_cache.errors import Unavailable
-from response_cache_asgi.host import LAST_WORDS, RETRY_AFTER
+from response_cache_asgi.host import (
+    LAST_WORDS,
+    NOT_OPEN,
+    RETRY_AFTER,
+    log_not_open,
+    why_not_open,
+)
 from response_cache_asgi.host import Hosted as HostedCache
 from response_cache_asgi.signals import on_stop_signal
 from response_cache_wsgi.portal import Portal
@@ -89,9 +95,7 @@ class Host:
             portal.hosted  # noqa: B018 - waits until it is open
         except Exception as error:
             self._forget(portal, error)
-            raise Unavailable(
-                "The response store could not be opened.", retry_after=RETRY_AFTER
-            ) from error
+            raise Unavailable(NOT_OPEN, retry_after=RETRY_AFTER) from error
         return portal
 
     @property
@@ -102,9 +106,18 @@ class Host:
         return portal if is_own else None
 
     def start(self) -> None:
-        """Open the portal now, and let signals drain it if this is the main thread."""
+        """Open the portal now, and let signals drain it if this is the main thread.
+
+        Raises:
+            Unavailable: as ``portal`` does, with the cause in the message.
+        """
         self._hook_signals()
-        self.portal()
+        try:
+            self.portal()
+        except Unavailable as error:
+            if error.__cause__ is None:
+                raise
+            raise Unavailable(why_not_open(error.__cause__), retry_after=RETRY_AFTER) from None
 
     @property
     def is_draining(self) -> bool:
@@ -155,7 +168,7 @@ class Host:
             if self._portal is not portal:
                 return
             self._portal = None
-        logger.error("the response store could not be opened", exc_info=error)
+        log_not_open(logger, error)
 
     def _forget_inherited(self) -> None:
         if self._portal is not None and self._portal.pid != os.getpid():

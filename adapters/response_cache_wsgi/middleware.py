@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from response_cache import Face, Options, ResponseCache, Store, find, store_from_url
+from response_cache import Face, ResponseCache, Store, find, store_from_url
 from response_cache.cors import Cors
 from response_cache.forms import FORMS
+from response_cache.options import options_of
+from response_cache_asgi.configuration import BESIDE
 from response_cache_wsgi.exchange import Exchange
 from response_cache_wsgi.host import Host
 from response_cache_wsgi.owners import AnyOwnerOf, async_owner_of
@@ -45,9 +47,10 @@ class ResponseCacheMiddleware:
 
         Raises:
             ValueError: an unknown option, a value out of its range, or a URL of no known store.
+            ImportError: the store's driver is not installed.
         """
         self.app = app
-        self.options = Options(**{"max_running": MAX_RUNNING, **options})
+        self.options = options_of({"max_running": MAX_RUNNING, **options}, beside=BESIDE)
         self._owner = None if owner is None else async_owner_of(owner)
         self._ids = FORMS[self.options.dialect].ids
         self._cors = Cors(self.options.cors_origins)
@@ -98,7 +101,7 @@ class ResponseCacheMiddleware:
         it has loaded the app needs that (gunicorn's ``preload_app``: in ``post_worker_init``).
 
         Raises:
-            Unavailable: the store could not be opened.
+            Unavailable: the store could not be opened; the message says why.
         """
         self._host.start()
 

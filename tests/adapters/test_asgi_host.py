@@ -21,6 +21,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
+from response_cache.errors import StoreUnavailable
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import Receive, Scope, Send
@@ -204,13 +205,42 @@ async def test_an_app_whose_shutdown_fails_fails_as_it_would_alone() -> None:
     assert store.log == ["open", "close"]
 
 
-async def test_a_store_that_cannot_be_opened_fails_the_start() -> None:
-    store = Store(error=ConnectionError("redis://:password@host"))
-    async with living(ResponseCacheMiddleware(fastapi_app(), store)) as life:
+# fmt: off
+WHY: dict[str, tuple[type[Exception], tuple[object, ...], str]] = {
+    "of the contract": (StoreUnavailable, ("cannot use x: no disk",), "cannot use x: no disk"),
+    "of a driver":     (OSError, (2, "No disk"), "FileNotFoundError: [Errno 2] No disk"),
+    "with a URL":      (ConnectionError, ("redis://:hu sh@disk",), "ConnectionError: redis://disk"),
+    "in many lines":   (RuntimeError, ("no\n disk",), "RuntimeError: no disk"),
+    "without words":   (ConnectionError, (), "ConnectionError"),
+}
+# fmt: on
+whys = pytest.mark.parametrize(("kind", "words", "why"), WHY.values(), ids=WHY)
+
+
+@whys
+async def test_a_store_that_cannot_be_opened_fails_the_start_and_the_cause_is_said(
+    kind: type[Exception], words: tuple[object, ...], why: str
+) -> None:
+    error = kind(*words)
+    async with living(ResponseCacheMiddleware(fastapi_app(), Store(error=error))) as life:
         pass
-    failed = {"type": "lifespan.startup.failed", "message": "ConnectionError"}
-    assert life.sent == [failed]
-    assert isinstance(life.error, ConnectionError)
+    message = f"the response store could not be opened: {why}"
+    assert life.sent == [{"type": "lifespan.startup.failed", "message": message}]
+    assert life.error is error
+
+
+@whys
+async def test_without_a_lifespan_the_cause_is_logged(
+    kind: type[Exception],
+    words: tuple[object, ...],
+    why: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = ResponseCacheMiddleware(fastapi_app(), Store(error=kind(*words)))
+    call = await request(app, "POST", "/v1/responses", json=BACKGROUND)
+    assert b"disk" not in call.body
+    (record,) = (record for record in caplog.records if record.name == "response_cache.asgi")
+    assert record.getMessage() == f"the response store could not be opened: {why}"
 
 
 async def test_without_a_lifespan_the_first_request_opens_the_store() -> None:

@@ -116,7 +116,7 @@ def test_who_may_read_in_a_browser_is_the_proxys_own_setting() -> None:
 
 
 def test_a_path_that_is_none_of_responses_is_refused() -> None:
-    with pytest.raises(ValueError, match="paths: '/x' must"):
+    with pytest.raises(ValueError, match="RESPONSE_CACHE_PATHS: '/x' must"):
         check({"RESPONSE_CACHE_PATHS": "/x"})
 
 

@@ -181,9 +181,20 @@ def test_a_store_that_cannot_be_opened_is_tried_again(caplog: pytest.LogCaptureF
     host = host_of(Unwilling())
     with pytest.raises(Unavailable, match="could not be opened"):
         host.portal()
-    assert "could not be opened" in caplog.text
+    assert "could not be opened: not yet" in caplog.text
+    assert "Traceback" not in caplog.text
     assert host.portal().is_open
     host.close()
+
+
+def test_a_start_that_fails_says_why_and_clients_are_not_told() -> None:
+    host = host_of(Unwilling())
+    with pytest.raises(Unavailable, match=r"^the response store could not be opened: not yet$"):
+        host.start()
+    host = host_of(Unwilling())
+    with pytest.raises(Unavailable) as refusal:
+        host.portal()
+    assert "not yet" not in str(refusal.value)
 
 
 def test_many_threads_that_ask_at_once_open_one_portal() -> None:

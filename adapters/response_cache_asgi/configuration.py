@@ -1,0 +1,78 @@
+"""What the middleware was told, and what becomes of it where that cannot be.
+
+Starlette builds its middleware at the app's first call, which is the lifespan's. Servers take an
+exception there for an app without a lifespan, start, and every request fails. So a fault that is
+found inside of an ASGI call is kept: the lifespan fails with it, and where there is none, requests
+that need the cache. Anywhere else it is raised at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Final
+
+from response_cache import Options, Store, store_from_url
+from response_cache.errors import Misconfigured
+from response_cache.options import options_of, usable_options
+
+__all__ = ("BESIDE", "Configuration", "configure")
+
+BESIDE: Final = ("app", "store", "owner", "drain_on_signals")
+"""What the middleware takes beside options."""
+ASGI: Final = ("scope", "receive", "send")
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The options; the store, or why there is none."""
+
+    options: Options
+    store: Store | None
+    fault: str = ""
+
+    def require_store(self) -> Store:
+        """The store.
+
+        Raises:
+            Misconfigured: there is none.
+        """
+        if self.store is None:
+            raise Misconfigured(self.fault)
+        return self.store
+
+
+def configure(store: Store | str, given: Mapping[str, Any]) -> Configuration:
+    """The *store*, or the one that a URL names, and the options as *given*.
+
+    Raises:
+        ValueError: an unknown option, a value out of its range, or a URL of no known store.
+        ImportError: the store's driver is not installed.
+    """
+    try:
+        options = options_of(given, beside=BESIDE)
+        if isinstance(store, str):
+            store = store_from_url(store, dialect=options.dialect)
+    except (ValueError, ImportError) as error:
+        if not _is_in_asgi_call():
+            raise
+        fault = f"response_cache is misconfigured: {error}"
+        return Configuration(usable_options(given), None, fault)
+    return Configuration(options, store)
+
+
+def _is_in_asgi_call() -> bool:
+    """Whether some caller is an ASGI app, told by what it takes."""
+    return any(
+        set(ASGI) <= set(frame.f_code.co_varnames[: frame.f_code.co_argcount])
+        for frame in _callers()
+    )
+
+
+def _callers() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
