@@ -190,14 +190,15 @@ def complaints(
             continue
         name = str(fault["loc"][0])
         if fault["type"] == "extra_forbidden":
-            reason = f"unknown option{did_you_mean(name, (*Options.model_fields, *beside))}"
+            known = (*Options.model_fields, *beside)
+            reason = f"unknown option{did_you_mean(name, known, shown)}"
         yield f"{shown(name)}: {reason}"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], shown: Callable[[str], str] = str) -> str:
     """What to add to a complaint about *name*: the nearest that is known, or nothing."""
     nearest = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {nearest[0]}?)" if nearest else ""
+    return f" (did you mean {shown(nearest[0])}?)" if nearest else ""
 
 
 def _is_half_named(segment: str) -> bool:

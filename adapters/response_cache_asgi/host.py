@@ -141,8 +141,22 @@ class Host:
             await start.is_through.wait()
             hosted = self._hosted.get(loop)
             if hosted is None:
-                raise start.refusal()
+                raise start.refusal() from start.error
         return hosted
+
+    async def start(self) -> None:
+        """Open the cache of this event loop now.
+
+        Raises:
+            Unavailable: as ``hosted`` does, with the cause in the message.
+            Misconfigured: it cannot be.
+        """
+        try:
+            await self.hosted()
+        except Unavailable as error:
+            if error.__cause__ is None:
+                raise
+            raise Unavailable(why_not_open(error.__cause__), retry_after=RETRY_AFTER) from None
 
     @property
     def is_draining(self) -> bool:

@@ -115,6 +115,17 @@ class ResponseCacheMiddleware:
         """Whether new background work is refused because the process is to stop."""
         return self._host.is_draining
 
+    async def start(self) -> None:
+        """Open the store in this event loop now, not at the first request.
+
+        For an app to which no lifespan comes; in a lifespan it is open already.
+
+        Raises:
+            Unavailable: it could not be opened; the message says why.
+            Misconfigured: the middleware was told what cannot be.
+        """
+        await self._host.start()
+
     async def drain(self) -> None:
         """Take no more background work and bring the running work to an end.
 

@@ -7,7 +7,11 @@ import os
 from collections.abc import MutableMapping, Sequence
 from typing import Final
 
-from response_cache_litellm.settings import STORE, check
+import anyio
+
+from response_cache.errors import StoreUnavailable
+from response_cache_asgi.host import why_not_open
+from response_cache_litellm.settings import STORE, check, try_store
 from response_cache_litellm.startup import HOOK
 
 __all__ = ("CannotRun", "prepare", "run")
@@ -23,7 +27,8 @@ def run(arguments: Sequence[str], *, store: str | None = None) -> None:
     """Run LiteLLM's proxy with *arguments* of its own command until it ends.
 
     Raises:
-        CannotRun: LiteLLM is not installed, or one of our settings is wrong.
+        CannotRun: LiteLLM is not installed, one of our settings is wrong, or the named store cannot
+            be opened.
         SystemExit: with the proxy's exit code.
     """
     if importlib.util.find_spec("litellm") is None:
@@ -32,8 +37,11 @@ def run(arguments: Sequence[str], *, store: str | None = None) -> None:
         os.environ[STORE] = store
     try:
         check(os.environ)
+        anyio.run(try_store, os.environ)
     except (ValueError, ImportError) as error:
         raise CannotRun(str(error)) from error
+    except StoreUnavailable as error:
+        raise CannotRun(why_not_open(error)) from error
     prepare(os.environ)
     from litellm.proxy.proxy_cli import run_server
 

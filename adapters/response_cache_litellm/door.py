@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from response_cache import find
+from response_cache.errors import APIError
 from response_cache.forms import FORMS
 from response_cache.options import DialectName
 from response_cache_asgi import ResponseCacheMiddleware
@@ -118,17 +119,27 @@ class Door:
         await self._proxy({**scope, "headers": headers}, leaving.receive, leaving.send)
 
     def _started(self, send: Send) -> Send:
-        """*send* of a lifespan: the cache is made as soon as the proxy has started.
+        """*send* of a lifespan: the cache is made and opened as soon as the proxy has started.
 
         Only ``proxy_app`` stands here so early; else the first request makes it, of any kind.
         """
 
         async def sent(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                self._inside()
+                message = await self._opened(message)
             await send(message)
 
         return sent
+
+    async def _opened(self, message: Message) -> Message:
+        """*message*, or that the start failed: a store that is not open serves nobody."""
+        self._inside()
+        try:
+            if self._cache is not None:
+                await self._cache.start()
+        except APIError as error:
+            return {"type": "lifespan.startup.failed", "message": error.message}
+        return message
 
     def _draining(self, receive: Receive) -> Receive:
         """*receive* of a lifespan: running responses end before the proxy shuts down."""

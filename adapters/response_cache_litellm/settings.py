@@ -17,12 +17,13 @@ from response_cache.options import DialectName, complaints
 from response_cache_litellm.leaving import STOP_GRACE
 from response_cache_litellm.log import log_level
 from response_cache_litellm.redis_url import redis_url
+from response_cache_server.settings import Settings
+from response_cache_server.variables import require_known, variable
 
-__all__ = ("KEY_PREFIXES", "PREFIX", "STORE", "check", "options_from", "store_url")
+__all__ = ("KEY_PREFIXES", "STORE", "check", "options_from", "store_url", "try_store")
 
 logger = logging.getLogger("response_cache.litellm")
 
-PREFIX: Final = "RESPONSE_CACHE_"
 STORE: Final = "RESPONSE_CACHE_STORE"
 KEY_PREFIXES: Final[Mapping[DialectName, str]] = {
     "openai": "response_cache:",
@@ -40,9 +41,10 @@ def check(environ: Mapping[str, str]) -> None:
     """Find out at the start what would else be found out at the first request.
 
     Raises:
-        ValueError: a variable has a value that cannot be. The message is one line.
+        ValueError: a variable has a value that cannot be, or is unknown. The message is one line.
         ImportError: the store's driver is not installed.
     """
+    require_known(environ, Settings.model_fields)  # of any command of ours
     options_from(environ)
     log_level(environ)
     if environ.get(STORE):
@@ -50,6 +52,18 @@ def check(environ: Mapping[str, str]) -> None:
             store_from_url(environ[STORE])
         except ValueError as error:
             raise ValueError(f"{STORE}: {error}") from None
+
+
+async def try_store(environ: Mapping[str, str]) -> None:
+    """Open the named store, if one is named, and close it again.
+
+    Raises:
+        StoreUnavailable: it cannot be opened; the message says why.
+    """
+    if environ.get(STORE):
+        store = store_from_url(environ[STORE])
+        await store.open()
+        await store.aclose()
 
 
 def options_from(environ: Mapping[str, str], **defaults: Any) -> Options:
@@ -68,7 +82,7 @@ def options_from(environ: Mapping[str, str], **defaults: Any) -> Options:
     try:
         return Options(**given)
     except ValidationError as error:
-        raise ValueError("; ".join(complaints(error, _variable))) from None
+        raise ValueError("; ".join(complaints(error, variable))) from None
 
 
 def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -76,14 +90,10 @@ def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
     if environ.get(CORS):
         raise ValueError(f"{CORS}: the proxy's own CORS counts here: LITELLM_CORS_ORIGINS")
     for name in Options.model_fields:
-        value = environ.get(_variable(name))
+        value = environ.get(variable(name))
         if value:
             found[name] = [part.strip() for part in value.split(",")] if name == "paths" else value
     return found
-
-
-def _variable(option: str) -> str:
-    return PREFIX + option.upper()
 
 
 def store_url(

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from response_cache_server.settings import PREFIX, BadSettings, load_settings
+from response_cache_server.settings import BadSettings, load_settings
+from response_cache_server.variables import variable
 
 __all__ = ("app", "main")
 
@@ -153,7 +154,7 @@ def demo(
     store: Annotated[
         str,
         typer.Option(
-            envvar=f"{PREFIX}STORE", help="Where the responses of the demonstration are kept"
+            envvar=variable("store"), help="Where the responses of the demonstration are kept"
         ),
     ] = "memory://",
 ) -> None:

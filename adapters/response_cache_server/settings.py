@@ -1,16 +1,18 @@
 """What the sidecar is told: by flags, then by the environment, then by defaults.
 
 Every field of ``response_cache.Options`` is a setting, too. The variable of a field is its name in
-capitals behind ``RESPONSE_CACHE_``. Times are seconds, sizes are bytes.
+capitals behind ``RESPONSE_CACHE_``; one that is of no field is an error. Times are seconds, sizes
+are bytes.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from response_cache import Options
@@ -18,10 +20,10 @@ from response_cache.options import complaints
 from response_cache.redaction import redacted
 from response_cache_server.peers import BELIEVED, Believed
 from response_cache_server.target import parse_base_url
+from response_cache_server.variables import PREFIX, require_known, variable
 
-__all__ = ("LITELLM", "PREFIX", "BadSettings", "LogLevel", "Settings", "load_settings")
+__all__ = ("LITELLM", "BadSettings", "LogLevel", "Settings", "load_settings")
 
-PREFIX: Final = "RESPONSE_CACHE_"
 LITELLM: Final = "litellm"
 """The upstream that is no base URL: LiteLLM's SDK, for the providers that it has keys for."""
 
@@ -91,6 +93,13 @@ class Settings(Options, BaseSettings):
     trust_env: bool = False
     """Whether proxies and certificates for the upstream come from the environment."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_variable_is_unknown(cls, values: Any) -> Any:
+        environ = {name.upper(): value for name, value in os.environ.items()}  # read in any case
+        require_known(environ, cls.model_fields)
+        return values
+
     @field_validator("upstream")
     @classmethod
     def _is_base_url(cls, value: str | None) -> str | None:
@@ -140,4 +149,4 @@ def load_settings(flags: Mapping[str, Any]) -> Settings:
 
 def _source(given: Mapping[str, Any], name: str) -> str:
     """The flag or the variable that a setting is from."""
-    return f"--{name.replace('_', '-')}" if name in given else PREFIX + name.upper()
+    return f"--{name.replace('_', '-')}" if name in given else variable(name)

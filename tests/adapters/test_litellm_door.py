@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from response_cache import Options
+from response_cache.errors import StoreUnavailable
+from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
 from response_cache_litellm.door import Door
 from response_cache_litellm.runs import current_run
-from tests.adapters.asgi_driver import TOLD, create, ended, read_body, request, retrieve
+from tests.adapters.asgi_driver import TOLD, create, ended, living, read_body, request, retrieve
 
 BACKGROUND = {"model": "m", "input": "hi", "background": True}
 CALL_ID = b"x-litellm-call-id"
@@ -75,6 +78,30 @@ async def test_a_poll_never_reaches_the_proxy() -> None:
     await ended(door, id)
     assert (await retrieve(door, id))["status"] == "completed"
     assert len(proxy.scopes) == 1
+
+
+class Unwilling(MemoryStore):
+    """A store that opens at the second attempt."""
+
+    is_willing = False
+
+    async def open(self) -> None:
+        if not self.is_willing:
+            self.is_willing = True
+            raise StoreUnavailable("no such Redis")
+        await super().open()
+
+
+async def test_a_door_that_sees_the_lifespan_fails_the_start_where_the_store_is_not_open() -> None:
+    store = Unwilling()
+    api = FastAPI()
+    door = door_before(api, lambda app: ResponseCacheMiddleware(app, store))
+    async with living(door) as life:
+        pass
+    words = "the response store could not be opened: no such Redis"
+    assert life.sent[0] == {"type": "lifespan.startup.failed", "message": words}
+    async with living(door) as life:
+        assert life.types == ["lifespan.startup.complete"]
 
 
 async def test_without_a_cache_the_proxy_is_as_if_alone(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,17 +7,19 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.middleware import Middleware
 
 from response_cache import Options, store_from_url
+from response_cache.errors import StoreUnavailable
 from response_cache_litellm.command import prepare
 from response_cache_litellm.dressing import create_paths
 from response_cache_litellm.log import set_up_log
 from response_cache_litellm.redis_url import redis_url
-from response_cache_litellm.settings import check, options_from, store_url
+from response_cache_litellm.settings import check, options_from, store_url, try_store
 from response_cache_litellm.usage import usage_in
 from tests.adapters.servers import run_program
 
@@ -109,6 +111,13 @@ def test_a_wrong_variable_is_named_and_its_value_is_not(name: str, value: str) -
     assert "\n" not in str(refusal.value)
 
 
+def test_a_variable_that_no_command_of_ours_reads_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^RESPONSE_CACHE_TTTL: .*RESPONSE_CACHE_TTL\?"):
+        check({"RESPONSE_CACHE_TTTL": "5"})
+    check({"RESPONSE_CACHE_UPSTREAM": "http://h/v1"})  # the sidecar's
+    check({"RESPONSE_CACHE_REDIS_SERVICE_HOST": "10.0.0.1", "RESPONSE_CACHE_LITELLM_ALONE": "1"})
+
+
 def test_who_may_read_in_a_browser_is_the_proxys_own_setting() -> None:
     assert options_from({}).cors_origins == ()
     with pytest.raises(ValueError, match=r"RESPONSE_CACHE_CORS_ORIGINS: .*LITELLM_CORS_ORIGINS"):
@@ -118,6 +127,13 @@ def test_who_may_read_in_a_browser_is_the_proxys_own_setting() -> None:
 def test_a_path_that_is_none_of_responses_is_refused() -> None:
     with pytest.raises(ValueError, match="RESPONSE_CACHE_PATHS: '/x' must"):
         check({"RESPONSE_CACHE_PATHS": "/x"})
+
+
+async def test_a_named_store_is_opened_once_to_see_whether_it_can_be(tmp_path: Path) -> None:
+    await try_store({})
+    await try_store({"RESPONSE_CACHE_STORE": f"sqlite:///{tmp_path}/a.db"})
+    with pytest.raises(StoreUnavailable, match="its directory does not exist"):
+        await try_store({"RESPONSE_CACHE_STORE": f"sqlite:///{tmp_path}/no/a.db"})
 
 
 def test_the_proxy_judges_its_own_requests() -> None:

@@ -43,6 +43,7 @@ async def test_the_version_is_that_of_the_distribution() -> None:
         (["--port", "eighty"], {}, "--port: Input should be a valid integer"),
         (["--store", "floppy://a"], {}, "unknown scheme of a store URL"),
         ([], {"RESPONSE_CACHE_TTL": "-1"}, "RESPONSE_CACHE_TTL: Input should be greater than 0"),
+        ([], {"RESPONSE_CACHE_TTTL": "5"}, "RESPONSE_CACHE_TTTL: unknown variable (did you mean"),
     ],
 )
 async def test_a_bad_setting_is_one_line_and_exit_code_2(

@@ -11,8 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from response_cache import Options
-from response_cache_server.settings import PREFIX, BadSettings, Settings, load_settings
+from response_cache_server.settings import BadSettings, Settings, load_settings
 from response_cache_server.upstream_order import Order
+from response_cache_server.variables import PREFIX
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "sidecar.md"
 
@@ -85,6 +86,62 @@ def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_service_link_of_kubernetes_is_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESPONSE_CACHE_PORT", "tcp://10.0.0.7:80")
     assert load_settings({}).port == 8000
+
+
+UNKNOWN = {
+    "TTTL": "unknown variable (did you mean RESPONSE_CACHE_TTL?)",
+    "UPSTREEM": "unknown variable (did you mean RESPONSE_CACHE_UPSTREAM?)",
+    "MAX_RUNING": "unknown variable (did you mean RESPONSE_CACHE_MAX_RUNNING?)",
+    "QQQ": "unknown variable",
+    "PORTS": "unknown variable (did you mean RESPONSE_CACHE_PORT?)",
+    "SERVICE_HOSTS": "unknown variable",
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_variable_that_nobody_reads_is_an_error(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PREFIX + name, "hush")
+    complaint = f"{PREFIX}{name}: {UNKNOWN[name]}"
+    with pytest.raises(BadSettings) as refusal:
+        load_settings({})
+    assert str(refusal.value) == complaint
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        Settings()
+    monkeypatch.setenv(PREFIX + name, "")  # is absent
+    load_settings({})
+
+
+def test_also_in_small_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("response_cache_ttl", "5")
+    assert load_settings({}).ttl == 5
+    monkeypatch.setenv("response_cache_tttl", "5")
+    with pytest.raises(BadSettings, match="RESPONSE_CACHE_TTTL: unknown"):
+        load_settings({})
+
+
+def test_the_service_links_of_kubernetes_are_nobodys_mistakes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a service response-cache, and of others whose names begin so."""
+    for service in ("", "REDIS_", "MY_OTHER_ONE_"):
+        for link, value in SERVICE_LINKS.items():
+            monkeypatch.setenv(f"{PREFIX}{service}{link}", value)
+    assert load_settings({}).model_dump() == Settings.model_construct().model_dump()
+
+
+SERVICE_LINKS = {
+    "SERVICE_HOST": "10.0.0.11",
+    "SERVICE_PORT": "8000",
+    "SERVICE_PORT_HTTP": "8000",
+    "SERVICE_PORT_HTTP_METRICS": "8001",
+    "PORT": "tcp://10.0.0.11:8000",
+    "PORT_8000_TCP": "tcp://10.0.0.11:8000",
+    "PORT_8000_TCP_PROTO": "tcp",
+    "PORT_8000_TCP_PORT": "8000",
+    "PORT_8000_TCP_ADDR": "10.0.0.11",
+}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -13,7 +15,7 @@ import pytest
 from tests.litellm.client import Client
 from tests.litellm.patience import until
 from tests.litellm.provider import Provider
-from tests.litellm.proxies import BIN, Proxy, configuration, running_proxy, with_us
+from tests.litellm.proxies import BIN, START, Proxy, configuration, running_proxy, with_us
 from tests.stores.servers import Server
 
 pytestmark = with_us
@@ -80,3 +82,32 @@ def test_the_level_is_ours_to_set(
         assert httpx.get(f"{quiet.url}/health/liveliness").status_code == 200
         assert "WARNING: response_cache.litellm: the proxy has no Redis" in quiet.log
         assert "INFO: response_cache" not in quiet.log
+
+
+WRONG: Final = {
+    "a variable": ("RESPONSE_CACHE_TTTL", "5", "did you mean RESPONSE_CACHE_TTL?"),
+    "a store": (
+        "RESPONSE_CACHE_STORE",
+        "sqlite:////nowhere/of/this/a.db",
+        "its directory does not",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "why"), WRONG.values(), ids=WRONG)
+def test_the_command_does_not_start_and_says_why_in_one_line(
+    name: str, value: str, why: str, tmp_path: Path
+) -> None:
+    command = [str(BIN / "response-cache"), "litellm", "--config", "config.yaml"]
+    ended = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+        timeout=START,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("response-cache: ")
+    assert why in ended.stderr
+    assert ended.stderr.count("\n") == 1
