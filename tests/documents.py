@@ -22,10 +22,10 @@ OPTIONS_HEAD: Final = """# Options
 Keyword arguments of `ResponseCacheMiddleware`, fields of `response_cache.Options`, and settings
 of the sidecar (`RESPONSE_CACHE_` and the name in capitals). Times are seconds, sizes are bytes.
 
-An unknown name or a value out of its range is an error at start, in one line that names it: the constructor
-raises `ValueError`, and an app that was given the middleware by `add_middleware` fails its lifespan. Under a
-server that runs no lifespan, and in a mounted app, requests that need the cache are answered with that line (500);
-foreground work and all other routes are the app's.
+An unknown name or a value out of its range is an error at start, in one line that names it: the
+constructor raises `ValueError`, and an app that was given the middleware by `add_middleware` fails
+its lifespan. Under a server that runs no lifespan, and in a mounted app, requests that need the
+cache are answered with that line (500); foreground work and all other routes are the app's.
 
 | option | default | meaning |
 | --- | --- | --- |

@@ -6,12 +6,16 @@ import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 from typing import Final
 
 import pytest
+from packaging.requirements import Requirement
+
+from response_cache_server.__main__ import OF_THE_EXTRA
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 OURS: Final = {
@@ -57,21 +61,78 @@ def test_the_source_archive_builds_the_same_packages(dist: Path) -> None:
     assert all(made.fullmatch(name) for name in names if name.endswith(".jsonl"))
 
 
-def test_it_imports_without_any_extra(dist: Path, tmp_path: Path) -> None:
-    """In an environment that has the core's three dependencies and the wheel, nothing else."""
-    venv.create(tmp_path / "env", with_pip=False)
-    python = tmp_path / "env" / "bin" / "python"
+CORE: Final = ("anyio", "cachetools", "pydantic")
+
+
+@pytest.fixture(scope="module")
+def bare(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages of an environment with the core's three dependencies and the wheel, no more."""
+    return site_with(dist, tmp_path_factory.mktemp("bare"), *CORE)
+
+
+def site_with(dist: Path, folder: Path, *packages: str) -> Path:
+    site = folder / "site"
     (wheel,) = dist.glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    for package in ("anyio", "cachetools", "pydantic"):
-        _link_with_requirements(package, tmp_path / "site")
-    code = "import response_cache, response_cache_asgi; response_cache.store_from_url('memory://')"
-    environment = {"PYTHONPATH": str(tmp_path / "site")}
-    result = subprocess.run(
-        [python, "-W", "error", "-c", code], env=environment, capture_output=True, text=True
+    zipfile.ZipFile(wheel).extractall(site)
+    for package in packages:
+        _link_with_requirements(package, site)
+    return site
+
+
+def run_bare(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python that has *site* alone."""
+    env = site.parent / "env"
+    if not env.exists():
+        venv.create(env, with_pip=False)
+    return subprocess.run(
+        [env / "bin" / "python", "-W", "error", *arguments],
+        env={"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
     )
+
+
+def test_it_imports_without_any_extra(bare: Path) -> None:
+    code = "import response_cache, response_cache_asgi; response_cache.store_from_url('memory://')"
+    result = run_bare(bare, "-c", code)
     assert result.stderr == ""
     assert result.returncode == 0
+
+
+def console_script(site: Path) -> str:
+    """Code that does what the installed ``response-cache`` does."""
+    (entry_points,) = site.glob("response_cache-*.dist-info/entry_points.txt")
+    (place,) = re.findall(r"^response-cache = (.+)$", entry_points.read_text(), re.MULTILINE)
+    module, _, function = place.partition(":")
+    return f"import sys; from {module} import {function}; sys.exit({function}())"
+
+
+@pytest.mark.parametrize("arguments", [(), ("serve",), ("--version",), ("demo",), ("litellm",)])
+def test_the_command_says_what_to_install_without_the_extra(
+    bare: Path, arguments: tuple[str, ...]
+) -> None:
+    by_name = run_bare(bare, "-c", console_script(bare), *arguments)
+    by_module = run_bare(bare, "-m", "response_cache_server", *arguments)
+    line = "response-cache: typer is not installed: pip install 'response-cache[server]'\n"
+    for result in (by_name, by_module):
+        assert (result.returncode, result.stdout, result.stderr) == (2, "", line)
+
+
+def test_the_command_says_so_too_where_only_a_part_of_the_extra_is_there(
+    dist: Path, tmp_path: Path
+) -> None:
+    site = site_with(dist, tmp_path, *CORE, "typer", "pydantic-settings")
+    served = run_bare(site, "-m", "response_cache_server", "serve")
+    line = r"response-cache: \w+ is not installed: pip install 'response-cache\[server\]'\n"
+    assert served.returncode == 2
+    assert re.fullmatch(line, served.stderr)
+
+
+def test_the_command_knows_what_its_extra_brings() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split(r"[^\w-]", row)[0] for row in extras["optional-dependencies"]["server"]]
+    needed = {name.replace("-", "_") for name in names if name != "uvloop"}  # which may be absent
+    assert needed == OF_THE_EXTRA
 
 
 def _link_with_requirements(name: str, site: Path) -> None:
@@ -84,15 +145,9 @@ def _link_with_requirements(name: str, site: Path) -> None:
         target = site / top
         if top not in ("..", "__pycache__") and not target.exists():
             target.symlink_to(Path(str(found.locate_file(top))).resolve())
-    for requirement in requires(name) or ():
-        if "extra ==" not in requirement and not _is_for_older_pythons(requirement):
-            _link_with_requirements(re.split(r"[^\w.-]", requirement)[0], site)
-
-
-def _is_for_older_pythons(requirement: str) -> bool:
-    """Whether a marker says that this Python does not need it."""
-    match = re.search(r"python_version\s*<\s*['\"](\d+)\.(\d+)", requirement)
-    return match is not None and sys.version_info >= (int(match[1]), int(match[2]))
+    for requirement in map(Requirement, requires(name) or ()):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            _link_with_requirements(requirement.name, site)
 
 
 def test_the_oldest_litellm_is_the_one_that_is_tested_and_named() -> None:
