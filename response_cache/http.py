@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from itertools import count
-from typing import Final, overload
+from typing import Any, Final, overload
 
 import anyio
 
@@ -71,13 +71,20 @@ logger = logging.getLogger("response_cache.http")
 
 @dataclass(slots=True)
 class Request:
-    """What an adapter read of a request; not to be changed. Header names are in lower case."""
+    """What an adapter read of a request; not to be changed. Header names are in lower case.
+
+    *scope* or *environ* is what the server and the middleware outside of ours say of it, sessions
+    and users among it: the one of ASGI, the other of WSGI, None for the other kind. Of the body
+    only *body* is for reading. Nothing in here looks at them: they are for ``owner`` functions.
+    """
 
     method: str
     path: str  # below the root path
     query: bytes
     headers: Headers
     body: bytes = b""
+    scope: Mapping[str, Any] | None = field(default=None, repr=False)
+    environ: Mapping[str, Any] | None = field(default=None, repr=False)
     _values: dict[bytes, bytes] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -252,6 +252,7 @@ def _request(scope: Scope, body: bytes = b"") -> Request:
         scope.get("query_string", b""),
         tuple(scope["headers"]),  # names are in lower case (ASGI specification, HTTP)
         body,
+        scope,
     )
 
 

@@ -148,6 +148,8 @@ def _request(environ: WSGIEnvironment, body: bytes = b"") -> Request:
         query.encode("latin-1"),
         request_headers(environ),
         body,
+        None,
+        environ,
     )
 
 

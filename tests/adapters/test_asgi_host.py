@@ -21,6 +21,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
+from response_cache import Owner, Request
 from response_cache.errors import StoreUnavailable
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
@@ -287,6 +288,33 @@ async def test_one_lifespan_may_follow_another() -> None:
     async with living(app):
         assert (await retrieve(app, id))["status"] == "completed"
     assert store.log == ["open", "close"] * 3
+
+
+# Owners.
+
+
+async def test_an_owner_callback_sees_the_scope_of_every_request_and_no_environ() -> None:
+    seen: list[Request] = []
+
+    async def owner(request: Request) -> Owner:
+        seen.append(request)
+        return Owner((request.scope or {})["session"])
+
+    async with hosting(TOLD, owner=owner) as app:
+
+        async def call(session: str, method: str, path: str, body: Any = None) -> Any:
+            async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+                await app({**scope, "session": session}, receive, send)
+
+            return await request(inside, method, path, json=body)
+
+        id = (await call("ann", "POST", "/v1/responses", BACKGROUND)).json["id"]
+        path = f"/v1/responses/{id}"
+        assert (await call("bob", "GET", path)).status == 404
+        assert (await call("ann", "GET", path)).status == 200
+        assert (await call("ann", "GET", f"{path}?stream=true")).status == 200
+    assert [one.environ for one in seen] == [None] * 4
+    assert "session" not in repr(seen[0])
 
 
 # Frameworks and places.

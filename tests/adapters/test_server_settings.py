@@ -108,7 +108,7 @@ def test_a_variable_that_nobody_reads_is_an_error(
         load_settings({})
     assert str(refusal.value) == complaint
     with pytest.raises(ValueError, match=re.escape(complaint)):
-        Settings(**{})
+        Settings.model_validate({})
     monkeypatch.setenv(PREFIX + name, "")  # is absent
     load_settings({})
 

@@ -488,6 +488,22 @@ def test_an_owner_callback_may_be_a_plain_function_and_block(wrap: Wrap) -> None
     assert request(wrapped, "GET", path, headers=[("x-user", "mallory")]).status == 503
 
 
+def test_an_owner_callback_sees_the_environ_of_every_request_and_no_scope(wrap: Wrap) -> None:
+    seen: list[Request] = []
+
+    def owner(request: Request) -> Owner:
+        seen.append(request)
+        return Owner((request.environ or {})["session"])
+
+    wrapped = wrap(a_list, owner=owner)
+    id = request(wrapped, "POST", "/v1/responses", BACKGROUND, session="ann").json()["id"]
+    path = f"/v1/responses/{id}"
+    assert request(wrapped, "GET", path, session="bob").status == 404
+    assert request(wrapped, "GET", path, session="ann").status == 200
+    assert [one.scope for one in seen] == [None] * 3
+    assert "environ" not in repr(seen[0])
+
+
 async def _name(request: Request) -> str:
     return request.header(b"x-user")
 
