@@ -90,6 +90,45 @@ def test_every_curl_of_the_readme_runs_as_printed(sidecar: int, tmp_path: Path) 
     assert '"deleted":true' in result.stdout
 
 
+def python_blocks() -> list[str]:
+    """The Python of the README, each as it stands: around an app, and of a client."""
+    return re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def run_python(code: str, cwd: Path) -> list[str]:
+    """The lines that *code* prints."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
+
+
+def test_the_lines_around_an_app_run_as_printed(tmp_path: Path) -> None:
+    around, _ = python_blocks()
+    started = (
+        "from fastapi.testclient import TestClient\n"
+        "with TestClient(app) as client:\n"
+        "    print(client.get('/v1/responses/resp_rc' + 48 * '0').status_code)\n"
+    )
+    assert run_python(around + started, tmp_path) == ["404"]
+
+
+def test_the_client_of_the_readme_runs_as_printed(sidecar: int, tmp_path: Path) -> None:
+    _, client = python_blocks()
+    script = client.replace("127.0.0.1:8000", f"127.0.0.1:{sidecar}")
+    assert script != client
+    first, *events, _items, last = run_python(script, tmp_path)
+    assert re.fullmatch(r"completed \S.*", first)
+    assert events[0].endswith(" 11")
+    assert events[-1].startswith("response.completed ")
+    assert last == "cancelled"
+
+
 @pytest.fixture
 def tutorial_app() -> Iterator[int]:
     """The port of the tutorial's app under uvicorn, started as the tutorial says."""
