@@ -239,9 +239,11 @@ async def _relay(response: httpx.Response, send: Send) -> None:
         logger.warning("the upstream answered with status %d", status)
         await send_error(send, 502, f"The upstream answered with status {status}, which is none.")
         return
-    # The server that runs this app writes a Date of its own, and would send two.
     has_body = status not in BODILESS
-    dropped = (b"date",) if has_body else (b"date", b"content-length")
+    # Beside chunks a length means nothing, and must not go further (RFC 9112, 6.3).
+    has_length = has_body and "transfer-encoding" not in response.headers
+    # The server that runs this app writes a Date of its own, and would send two.
+    dropped = (b"date",) if has_length else (b"date", b"content-length")
     fields = end_to_end(response.headers.raw, without=dropped)
     fields.append(via(response.http_version.removeprefix("HTTP/")))
     await send({"type": "http.response.start", "status": status, "headers": fields})

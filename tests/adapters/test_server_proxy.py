@@ -432,6 +432,16 @@ async def test_an_answer_that_breaks_off_is_broken_for_the_client_too(head: byte
             await reply.aread()
 
 
+@pytest.mark.parametrize("length", [0, 2, 3, 99])
+async def test_a_length_beside_chunks_does_not_go_further(length: int) -> None:
+    framing = b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n" % length
+    answer = b"HTTP/1.1 200 OK\r\n" + framing + b"2\r\n{}\r\n0\r\n\r\n"
+    async with raw_upstream(saying(answer)) as base, client_of(base) as client:
+        reply = await client.get("/v1/x")
+    assert (reply.status_code, reply.content) == (200, b"{}")
+    assert "content-length" not in reply.headers
+
+
 def saying(answer: bytes) -> Any:
     """An upstream that says *answer* to every request, byte for byte, and hangs up."""
 
