@@ -12,8 +12,8 @@ from typing import Final
 
 import pytest
 
-from tests.adapters.servers import free_port
 from tests.documents import DOCS, ROOT, made
+from tests.ports import free_port
 
 README: Final = (ROOT / "README.md").read_text("utf-8")
 PAGES: Final = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])

@@ -71,12 +71,6 @@ async def eventually(condition: Callable[[], bool]) -> None:
             await anyio.sleep(0.01)
 
 
-def free_port() -> int:
-    """A port on which nobody listens, a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @dataclass
 class Program:
     """A running command line and what it has printed."""

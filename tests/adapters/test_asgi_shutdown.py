@@ -41,7 +41,7 @@ from tests.adapters.asgi_driver import (
     story,
 )
 from tests.adapters.endless_app import DRAIN_TIMEOUT
-from tests.adapters.servers import free_port
+from tests.ports import free_port
 
 STORY = story("Once ", "upon ", "a time")
 BACKGROUND = {"model": "m", "input": "hi", "background": True}

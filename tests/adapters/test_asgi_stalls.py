@@ -20,7 +20,8 @@ import httpx
 import pytest
 
 from tests.adapters.hostile_bodies import BOUNDED, ECHOED, ITEMS, TEXTS, TOO_MUCH, array, values
-from tests.adapters.servers import DEADLINE, free_port
+from tests.adapters.servers import DEADLINE
+from tests.ports import free_port
 
 LONGEST: Final = 0.5  # seconds
 TRIES: Final = 4

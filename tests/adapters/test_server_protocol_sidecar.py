@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from tests.adapters.http1_driver import Client, Server, chunked, post
-from tests.adapters.servers import DEADLINE, eventually, free_port, program
+from tests.adapters.servers import DEADLINE, eventually, program
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from response_cache_server.asgi import App, Message, Receive, Scope, Send, send_json
 from response_cache_server.proxy import ProxyApp
-from tests.adapters.servers import DEADLINE, free_port, serving
+from tests.adapters.servers import DEADLINE, serving
+from tests.ports import free_port
 
 MEGABYTE = 2**20
 

@@ -16,8 +16,9 @@ from response_cache_server.app import build_app
 from response_cache_server.asgi import Message
 from response_cache_server.proxy import ProxyApp
 from response_cache_server.settings import BadSettings, load_settings
-from tests.adapters.servers import DEADLINE, eventually, free_port, program, run_program, serving
+from tests.adapters.servers import DEADLINE, eventually, program, run_program, serving
 from tests.adapters.test_server_proxy import echo
+from tests.ports import free_port
 
 LEVELS: Final = ("critical", "error", "warning", "info", "debug")
 QUERY: Final = "api-version=1&api-key=hush1&key=hush2&code=hush3&sig=hush4%3D&hush5"

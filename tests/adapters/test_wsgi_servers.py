@@ -21,7 +21,8 @@ import pytest
 from openai import APIConnectionError, OpenAI, Stream
 from openai.types.responses import ResponseStreamEvent
 
-from tests.adapters.servers import DEADLINE, free_port
+from tests.adapters.servers import DEADLINE
+from tests.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 EXAMPLES: Final = ROOT / "docs" / "examples"

@@ -18,8 +18,9 @@ import pytest
 from openai import APIConnectionError, OpenAI, Stream
 from openai.types.responses import ResponseStreamEvent
 
-from tests.adapters.servers import DEADLINE, free_port
+from tests.adapters.servers import DEADLINE
 from tests.hosts.story import ENDLESS, SAID
+from tests.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DRAIN: Final = 1.0

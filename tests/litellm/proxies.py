@@ -16,9 +16,9 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from tests.adapters.servers import free_port
 from tests.litellm.client import Client
 from tests.litellm.patience import PATIENCE, until
+from tests.ports import free_port
 
 ALONE: Final = bool(os.environ.get("RESPONSE_CACHE_LITELLM_ALONE"))
 """Whether LiteLLM is to be tested as it is, without us: then the tests of its weaknesses fail."""

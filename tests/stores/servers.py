@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -29,6 +28,8 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
+
+from tests.ports import free_port
 
 __all__ = (
     "ClusterOfThree",
@@ -88,16 +89,6 @@ def until(condition: Callable[[], object], what: str) -> None:
             pass  # not yet
         time.sleep(0.01)
     pytest.fail(f"not in {PATIENCE:g} s: {what}")
-
-
-def free_port() -> int:
-    """A port that nobody listens on, low enough to leave room for a cluster's second one."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < 55_000:
-            return port
 
 
 def ask(client: Redis, *command: str | int) -> Any:
