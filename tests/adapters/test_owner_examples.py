@@ -12,8 +12,9 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from tests.adapters.servers import DEADLINE, free_port
+from tests.adapters.servers import DEADLINE
 from tests.hosts.test_hosts import until
+from tests.ports import free_port
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "docs" / "examples"
 BACKGROUND: Final = {"model": "echo", "input": "hi", "background": True}

@@ -15,8 +15,9 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from tests.adapters.servers import DEADLINE, free_port
+from tests.adapters.servers import DEADLINE
 from tests.hosts.test_hosts import DAPHNE, GRANIAN, HYPERCORN, ROOT, UVICORN, until
+from tests.ports import free_port
 
 SERVERS: Final[dict[str, tuple[str, ...]]] = {
     "uvicorn": UVICORN,
