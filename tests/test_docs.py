@@ -16,7 +16,7 @@ from tests.documents import DOCS, ROOT, made
 from tests.ports import free_port
 
 README: Final = (ROOT / "README.md").read_text("utf-8")
-PAGES: Final = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
+PAGES: Final = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 
 
 @pytest.mark.parametrize("path", sorted(made()), ids=lambda path: path.name)
