@@ -4,9 +4,9 @@ The core: a lifecycle, a log of events, a reducer, stores, and a web face withou
 web framework; adapters (``response_cache_asgi``, ``response_cache_server``) carry it.
 """
 
-from response_cache.answer import Answer, Headers, Refusal, Upstream, UpstreamStopped
+from response_cache._version import __version__
 from response_cache.cache import Created, ResponseCache, body_of
-from response_cache.http import (
+from response_cache.http.api import (
     Body,
     Face,
     OwnerOf,
@@ -20,9 +20,10 @@ from response_cache.http import (
     find,
     is_background,
 )
-from response_cache.identity import ANYBODY, Owner
-from response_cache.lifecycle import Status
 from response_cache.options import Options
+from response_cache.protocol.ids import ANYBODY, Owner
+from response_cache.protocol.lifecycle import Status
+from response_cache.recording.answer import Answer, Headers, Refusal, Upstream, UpstreamStopped
 from response_cache.store import Claim, Page, Store, Taken
 from response_cache.stores import store_from_url
 
@@ -50,6 +51,7 @@ __all__ = (
     "Taken",
     "Upstream",
     "UpstreamStopped",
+    "__version__",
     "answer_early",
     "body_of",
     "error_reply",
@@ -57,5 +59,3 @@ __all__ = (
     "is_background",
     "store_from_url",
 )
-
-__version__ = "0.1.0"

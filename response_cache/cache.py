@@ -19,9 +19,6 @@ from typing import Any, Final
 import anyio
 from anyio.abc import TaskGroup
 
-from response_cache.answer import Refusal, Upstream
-from response_cache.closing import close_as
-from response_cache.codec import JsonObject, dump, load
 from response_cache.errors import (
     AlreadyExists,
     Deleted,
@@ -39,22 +36,25 @@ from response_cache.errors import (
     TooManyRequests,
     Unavailable,
 )
-from response_cache.forms import FORMS, OFFICIAL, Form
-from response_cache.identity import Owner
-from response_cache.input_items import Paging, page_of
-from response_cache.job import Job
-from response_cache.jobs import RETRY_AFTER, Jobs, shutting_down
-from response_cache.lifecycle import TERMINAL, Status, Trigger
+from response_cache.fold.reducer import fold
 from response_cache.offload import Offload
 from response_cache.options import Options
-from response_cache.orphans import Orphans
-from response_cache.reading import Reading
-from response_cache.reducer import fold
-from response_cache.requests import CreateRequest, upstream_body
-from response_cache.sse import payload
+from response_cache.protocol.dialects import FORMS, OFFICIAL, Form
+from response_cache.protocol.ids import Owner
+from response_cache.protocol.input_items import Paging, page_of
+from response_cache.protocol.jsontext import JsonObject, dump, load
+from response_cache.protocol.lifecycle import TERMINAL, Status, Trigger
+from response_cache.protocol.requests import CreateRequest, upstream_body
+from response_cache.protocol.sse import payload
+from response_cache.reading.reader import Reading
+from response_cache.reading.tails import PAGE_EVENTS, Tails
+from response_cache.recording.answer import Refusal, Upstream
+from response_cache.recording.job import Job
+from response_cache.recording.jobs import RETRY_AFTER, Jobs, shutting_down
+from response_cache.recording.orphans import Orphans
+from response_cache.recording.takeover import close_as
 from response_cache.store import FAR, Page, Store
 from response_cache.stores import store_from_url
-from response_cache.tails import PAGE_EVENTS, Tails
 
 __all__ = ("Created", "ResponseCache", "body_of")
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from pydantic_core import PydanticUndefined
 
-from response_cache.lifecycle import diagram
 from response_cache.options import Options
+from response_cache.protocol.lifecycle import diagram
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 DOCS: Final = ROOT / "docs"

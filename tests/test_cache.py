@@ -11,9 +11,7 @@ import anyio
 import pytest
 import trio.testing
 
-from response_cache.answer import Answer, Refusal
 from response_cache.cache import Created, ResponseCache, body_of
-from response_cache.codec import dump, load
 from response_cache.errors import (
     IdempotencyConflict,
     InvalidRequest,
@@ -25,11 +23,13 @@ from response_cache.errors import (
     TooManyRequests,
     Unavailable,
 )
-from response_cache.identity import ANYBODY, Owner
-from response_cache.input_items import Paging
 from response_cache.options import Options
-from response_cache.orphans import watch_time
-from response_cache.requests import create_request
+from response_cache.protocol.ids import ANYBODY, Owner
+from response_cache.protocol.input_items import Paging
+from response_cache.protocol.jsontext import dump, load
+from response_cache.protocol.requests import create_request
+from response_cache.recording.answer import Answer, Refusal
+from response_cache.recording.orphans import watch_time
 from response_cache.store import Claim, Page
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import Fault, FaultyStore, Process, Reader, ScriptedAnswer

@@ -13,11 +13,13 @@ from typing import Final
 
 import pytest
 
-from response_cache import cache, http, sse
-from response_cache.codec import dump
-from response_cache.identity import IDS
-from response_cache.likeness import Likeness
-from response_cache.stores import redis
+from response_cache import cache
+from response_cache.http import api as http
+from response_cache.protocol import sse
+from response_cache.protocol.ids import IDS
+from response_cache.protocol.jsontext import dump
+from response_cache.recording.delta_template import Likeness
+from response_cache.stores.redis import store as redis
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LONG: Final = 2**18
@@ -33,8 +35,8 @@ def delta(id: str) -> bytes:
 # What fills each cache that a decorator makes, with something long that an upstream or a client
 # sends; None where no argument comes from them.
 FILLED: Final[dict[str, Callable[[str], object] | None]] = {
-    "response_cache/sse.py:_event_line": lambda long: sse.frame(long, b"{}"),
-    "response_cache/http.py:_by_id": lambda long: [
+    "response_cache/protocol/sse.py:_event_line": lambda long: sse.frame(long, b"{}"),
+    "response_cache/http/api.py:_by_id": lambda long: [
         http.find(method, path, (), IDS)
         for method, path in (
             (long, f"/v1/responses/{ID}"),
@@ -43,19 +45,23 @@ FILLED: Final[dict[str, Callable[[str], object] | None]] = {
             ("GET", f"/v1/responses/resp_rc{long}"),
         )
     ],
-    "response_cache/http.py:_named": None,  # paths of the options
-    "response_cache/http.py:_closed_headers": None,  # of what the store made
+    "response_cache/http/api.py:_named": None,  # paths of the options
+    "response_cache/http/api.py:_closed_headers": None,  # of what the store made
     "response_cache/cache.py:_parsed": lambda long: cache._header(dump({"owner": long})),
-    "response_cache/likeness.py:_pattern": lambda long: Likeness.of(delta(long), delta(long), 1),
-    "response_cache/stores/redis.py:_names": lambda long: redis._keys("prefix:", f"resp_{long}"),
-    "response_cache/stores/redis.py:_lives": None,  # numbers of options
+    "response_cache/recording/delta_template.py:_pattern": lambda long: Likeness.of(
+        delta(long), delta(long), 1
+    ),
+    "response_cache/stores/redis/store.py:_names": lambda long: redis._keys(
+        "prefix:", f"resp_{long}"
+    ),
+    "response_cache/stores/redis/store.py:_lives": None,  # numbers of options
 }
 
 # Caches that are objects: what they keep is counted in bytes, or has a form of ours.
 OBJECTS: Final[dict[str, str]] = {
-    "response_cache/preflights.py": "TTLCache",  # origins of bounded length
-    "response_cache/tails.py": "LRUCache",  # counts bytes
-    "response_cache/orphans.py": "LRUCache",  # by ids of records that are there
+    "response_cache/http/preflights.py": "TTLCache",  # origins of bounded length
+    "response_cache/reading/tails.py": "LRUCache",  # counts bytes
+    "response_cache/recording/orphans.py": "LRUCache",  # by ids of records that are there
     "response_cache/stores/memory.py": "TLRUCache TTLCache",  # counts bytes; ids that were deleted
 }
 

@@ -21,17 +21,17 @@ import httpx2
 import pytest
 from openai import OpenAI, OpenAIError
 
-from response_cache.answer import NO_END
 from response_cache.cache import body_of
-from response_cache.codec import JsonObject
-from response_cache.reducer import Fold
-from response_cache.sse import payload
+from response_cache.fold.reducer import Fold
+from response_cache.protocol.jsontext import JsonObject
+from response_cache.protocol.sse import payload
+from response_cache.recording.answer import NO_END
 from response_cache.store import Page
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
 from tests.data import RAW, STREAMS, table
-from tests.test_reducer import interpret
+from tests.fold.test_reducer import interpret
 
 NAMES: Final = sorted(path.stem for path in STREAMS.glob("*.jsonl"))
 EDITED_BODY: Final = "text-no-final-blank-line.sse"

@@ -20,16 +20,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from response_cache.cache import ResponseCache, body_of
-from response_cache.codec import JsonObject, dump, load
 from response_cache.errors import APIError, NotCancellable, NotFound, Unavailable
-from response_cache.events import TERMINAL
-from response_cache.identity import ANYBODY
-from response_cache.lifecycle import TERMINAL as TERMINAL_STATUSES
+from response_cache.fold.reducer import fold
 from response_cache.options import Options
-from response_cache.orphans import watch_time
-from response_cache.reducer import fold
-from response_cache.requests import create_request
-from response_cache.sse import payload
+from response_cache.protocol.events import TERMINAL
+from response_cache.protocol.ids import ANYBODY
+from response_cache.protocol.jsontext import JsonObject, dump, load
+from response_cache.protocol.lifecycle import TERMINAL as TERMINAL_STATUSES
+from response_cache.protocol.requests import create_request
+from response_cache.protocol.sse import payload
+from response_cache.recording.orphans import watch_time
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import (
     Fault,

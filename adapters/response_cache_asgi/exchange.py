@@ -22,10 +22,10 @@ from response_cache import (
     answer_early,
     error_reply,
 )
-from response_cache.cors import Cors, dressed
 from response_cache.errors import APIError, RequestTimeout, StreamBroken
 from response_cache.http import ABOUT_THE_BODY, Verb
-from response_cache.identity import Ids
+from response_cache.http.cors import Cors, dressed
+from response_cache.protocol.ids import Ids
 from response_cache_asgi.budget import Budget
 from response_cache_asgi.host import Host
 from response_cache_asgi.preflight import PreflightOf

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, overload
 
 from response_cache import Face, OwnerOf, ResponseCache, Store, find
-from response_cache.cors import Cors
-from response_cache.forms import FORMS
 from response_cache.http import Verb
+from response_cache.http.cors import Cors
+from response_cache.protocol.dialects import FORMS
 from response_cache_asgi.configuration import configure
 from response_cache_asgi.exchange import Exchange, path_below_root
 from response_cache_asgi.host import Host
@@ -23,7 +23,7 @@ class ResponseCacheMiddleware:
     What is not about a background response goes to *app* untouched. Middleware that must see every
     request (request logs) has to stand outside of this one: polls never reach what is inside, and
     authentication in there sees creates alone (that is what *owner* is for). CORS may stand on
-    either side: see ``response_cache.cors``.
+    either side: see ``response_cache.http.cors``.
     """
 
     # Frameworks hand *app* over by position or by name. One signature for both would have two

@@ -14,13 +14,13 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from response_cache_litellm.proxy import callback, proxy_app
-    from response_cache_litellm.sdk import litellm_app
+    from response_cache_litellm.proxy.app import callback, proxy_app
+    from response_cache_litellm.sdk.app import litellm_app
 
 __all__ = ("callback", "litellm_app", "proxy_app")
 
 # No module may be called like one of these names: once imported, it would take the name's place.
-_HOMES: Final = {"callback": "proxy", "litellm_app": "sdk", "proxy_app": "proxy"}
+_HOMES: Final = {"callback": "proxy.app", "litellm_app": "sdk.app", "proxy_app": "proxy.app"}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from response_cache.errors import StoreUnavailable
-from response_cache.forms import FORMS
+from response_cache.protocol.dialects import FORMS
 from response_cache.store import Page
 from response_cache.stores import store_from_url
 from response_cache.stores.redis import RedisStore
-from response_cache.stores.redis_asking import replies_to
-from response_cache.stores.redis_scripts import Command
+from response_cache.stores.redis.asking import replies_to
+from response_cache.stores.redis.scripts import Command
 
 __all__ = ("Exported", "export")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from response_cache.codec import load
-from response_cache.sse import Decoder
+from response_cache.protocol.jsontext import load
+from response_cache.protocol.sse import Decoder
 
 __all__ = ("usage_in",)
 

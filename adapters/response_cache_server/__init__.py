@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from response_cache_server.app import Sidecar, build_app
-    from response_cache_server.proxy import ProxyApp, UpstreamBroken
+    from response_cache_server.builtin.upstream import BuiltInUpstream
+    from response_cache_server.proxy.app import ProxyApp, UpstreamBroken
     from response_cache_server.settings import Settings
-    from response_cache_server.upstream import BuiltInUpstream
 
 __all__ = ("BuiltInUpstream", "ProxyApp", "Settings", "Sidecar", "UpstreamBroken", "build_app")
 
 _HOMES: Final = {
-    "BuiltInUpstream": "upstream",
-    "ProxyApp": "proxy",
+    "BuiltInUpstream": "builtin.upstream",
+    "ProxyApp": "proxy.app",
     "Settings": "settings",
     "Sidecar": "app",
-    "UpstreamBroken": "proxy",
+    "UpstreamBroken": "proxy.app",
     "build_app": "app",
 }
 

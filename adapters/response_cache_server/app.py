@@ -10,9 +10,9 @@ from typing import Final
 
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_server.asgi import App, Receive, Scope, Send, send_json
-from response_cache_server.proxy import ProxyApp
+from response_cache_server.builtin.upstream import BuiltInUpstream
+from response_cache_server.proxy.app import ProxyApp
 from response_cache_server.settings import LITELLM, Settings
-from response_cache_server.upstream import BuiltInUpstream
 
 __all__ = ("HEALTH_PATH", "Sidecar", "build_app")
 

@@ -117,7 +117,7 @@ def litellm(
 
     Every option has a variable, too: see docs/litellm.md.
     """
-    from response_cache_litellm.command import CannotRun, run
+    from response_cache_litellm.proxy.command import CannotRun, run
 
     try:
         run(context.args, store=store)
@@ -159,7 +159,7 @@ def demo(
     ] = "memory://",
 ) -> None:
     """Show the main job: create, watch, resume, cancel and delete, over real HTTP."""
-    from response_cache_server.demo import Unexpected, run_demo
+    from response_cache_server.demo.run import Unexpected, run_demo
 
     try:
         run_demo(store)

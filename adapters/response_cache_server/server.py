@@ -26,9 +26,9 @@ from uvicorn.config import LOGGING_CONFIG
 from response_cache.redaction import redacted
 from response_cache_server.app import Sidecar, build_app
 from response_cache_server.asgi import race
+from response_cache_server.builtin.events import MODEL
 from response_cache_server.http1 import Connection, Limits
 from response_cache_server.settings import BadSettings, Settings
-from response_cache_server.upstream_events import MODEL
 
 __all__ = ("CannotListen", "SidecarServer", "listen", "serve")
 

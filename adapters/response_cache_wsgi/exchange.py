@@ -22,15 +22,15 @@ from response_cache import (
     answer_early,
     error_reply,
 )
-from response_cache.cors import Cors, dressed
 from response_cache.errors import APIError, Unavailable
 from response_cache.http import Verb
-from response_cache.identity import Ids
+from response_cache.http.cors import Cors, dressed
+from response_cache.protocol.ids import Ids
 from response_cache_wsgi.body import ReadAhead, put_body
 from response_cache_wsgi.headers import as_bytes, as_native, request_headers
 from response_cache_wsgi.host import Host
-from response_cache_wsgi.pages import Pages
 from response_cache_wsgi.preflight import PreflightOf
+from response_cache_wsgi.threads.pages import Pages
 from response_cache_wsgi.upstream import WrappedApp
 
 __all__ = ("Exchange",)

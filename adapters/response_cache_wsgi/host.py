@@ -33,8 +33,8 @@ from response_cache_asgi.host import (
 )
 from response_cache_asgi.host import Hosted as HostedCache
 from response_cache_asgi.signals import on_stop_signal
-from response_cache_wsgi.portal import Portal
 from response_cache_wsgi.sigterm import draining_on_sigterm
+from response_cache_wsgi.threads.portal import Portal
 
 __all__ = ("Host", "Hosted")
 

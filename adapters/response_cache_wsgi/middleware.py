@@ -7,9 +7,9 @@ from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from response_cache import Face, ResponseCache, Store, find, store_from_url
-from response_cache.cors import Cors
-from response_cache.forms import FORMS
+from response_cache.http.cors import Cors
 from response_cache.options import options_of
+from response_cache.protocol.dialects import FORMS
 from response_cache_asgi.configuration import BESIDE
 from response_cache_wsgi.exchange import Exchange
 from response_cache_wsgi.host import Host

@@ -12,9 +12,9 @@ from typing import Final
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from response_cache import Headers
-from response_cache.preflights import Preflight
-from response_cache_wsgi.app_call import AppCall, Head, Part
-from response_cache_wsgi.handover import ToLoop
+from response_cache.http.preflights import Preflight
+from response_cache_wsgi.threads.app_call import AppCall, Head, Part
+from response_cache_wsgi.threads.handover import ToLoop
 from response_cache_wsgi.upstream import in_a_thread
 
 __all__ = ("PreflightOf", "places")

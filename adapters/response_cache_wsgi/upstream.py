@@ -19,10 +19,10 @@ import anyio
 
 from response_cache import Answer
 from response_cache.http import ABOUT_THE_CLIENT
-from response_cache_wsgi.app_call import AppCall, Head, Part, Word
 from response_cache_wsgi.body import put_body
-from response_cache_wsgi.handover import ToLoop
 from response_cache_wsgi.headers import variable
+from response_cache_wsgi.threads.app_call import AppCall, Head, Part, Word
+from response_cache_wsgi.threads.handover import ToLoop
 
 __all__ = ("WrappedApp", "in_a_thread")
 

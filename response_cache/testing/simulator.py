@@ -24,9 +24,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import anyio
 import anyio.lowlevel
 
-from response_cache.answer import Answer
 from response_cache.cache import ResponseCache
-from response_cache.codec import JsonObject, dump, load
 from response_cache.errors import (
     NotFound,
     StoreError,
@@ -35,10 +33,12 @@ from response_cache.errors import (
     StreamBroken,
     Unavailable,
 )
-from response_cache.events import TERMINAL
-from response_cache.identity import ANYBODY, Owner
 from response_cache.options import Options
-from response_cache.sse import frame, payload
+from response_cache.protocol.events import TERMINAL
+from response_cache.protocol.ids import ANYBODY, Owner
+from response_cache.protocol.jsontext import JsonObject, dump, load
+from response_cache.protocol.sse import frame, payload
+from response_cache.recording.answer import Answer
 from response_cache.store import Claim, Page, Store, Taken
 
 __all__ = ("Connection", "Fault", "FaultyStore", "Process", "Reader", "ScriptedAnswer")
@@ -409,7 +409,7 @@ class ScriptedAnswer:
         self._more.set()
 
     async def __call__(self, body: bytes, answer: Answer) -> None:
-        """See ``response_cache.answer.Upstream``."""
+        """See ``response_cache.recording.answer.Upstream``."""
         self.bodies.append(body)
         try:
             answer.start(200, ((b"content-type", b"text/event-stream"),))

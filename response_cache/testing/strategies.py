@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from hypothesis import strategies as st
 
-from response_cache.codec import JsonObject
+from response_cache.protocol.jsontext import JsonObject
 
 __all__ = ("valid_streams",)
 

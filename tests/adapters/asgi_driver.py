@@ -16,7 +16,7 @@ from typing import Any, Final
 import anyio
 
 from response_cache import Store
-from response_cache.sse import Decoder
+from response_cache.protocol.sse import Decoder
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import anyio.to_thread
 import pytest
 
-from response_cache.stores.redis import RedisStore
+from response_cache.stores.redis.store import RedisStore
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_litellm import export as module
 from response_cache_litellm.export import Exported, export

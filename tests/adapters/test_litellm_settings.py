@@ -15,9 +15,9 @@ from starlette.middleware import Middleware
 
 from response_cache import Options, store_from_url
 from response_cache.errors import StoreUnavailable
-from response_cache_litellm.command import prepare
-from response_cache_litellm.dressing import create_paths
 from response_cache_litellm.log import set_up_log
+from response_cache_litellm.proxy.command import prepare
+from response_cache_litellm.proxy.reply_headers import create_paths
 from response_cache_litellm.redis_url import redis_url
 from response_cache_litellm.settings import check, options_from, store_url, try_store
 from response_cache_litellm.usage import usage_in
@@ -194,7 +194,8 @@ def test_our_hook_is_appended_once() -> None:
     for _ in range(2):
         prepare(environ)
     assert (
-        environ["LITELLM_WORKER_STARTUP_HOOKS"] == "a:b,c:d,response_cache_litellm.startup:install"
+        environ["LITELLM_WORKER_STARTUP_HOOKS"] == "a:b,c:d,"
+        "response_cache_litellm.proxy.startup:install"
     )
 
 

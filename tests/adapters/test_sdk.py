@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from openai import AsyncAzureOpenAI, AsyncOpenAI, OpenAI
 from openai.types.responses import ResponseInputParam
 
-from response_cache.codec import JsonObject
+from response_cache.protocol.jsontext import JsonObject
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
 from tests.adapters.servers import serving

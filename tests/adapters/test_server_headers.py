@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from response_cache_server.asgi import Scope
-from response_cache_server.headers import HOP_BY_HOP, end_to_end, forwarded, without_claims
+from response_cache_server.proxy.headers import HOP_BY_HOP, end_to_end, forwarded, without_claims
 
 
 def test_hop_by_hop_fields_and_those_that_connection_names_are_removed() -> None:

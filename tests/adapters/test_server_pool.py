@@ -22,9 +22,9 @@ import trustme
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 
-from response_cache_server.network import HELD, Network
-from response_cache_server.pool import Pool
-from response_cache_server.transport import Transport, transport_to
+from response_cache_server.proxy.network import HELD, Network
+from response_cache_server.proxy.pool import Pool
+from response_cache_server.proxy.transport import Transport, transport_to
 from tests.adapters.servers import eventually
 
 LOOPS: Final = (
@@ -323,7 +323,7 @@ async def test_a_connection_whose_parser_is_not_seen_is_used_once_and_this_is_sa
     async with reached(Upstream()) as site:
         assert [await site.mine() for _ in range(3)] == ["mine"] * 3
         assert site.upstream.connections == 3
-    assert [record.name for record in caplog.records] == ["response_cache_server.pool"]
+    assert [record.name for record in caplog.records] == ["response_cache_server.proxy.pool"]
     assert "used once" in caplog.text
 
 

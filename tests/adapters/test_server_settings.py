@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from response_cache import Options
+from response_cache_server.builtin.scenario import Order
 from response_cache_server.settings import BadSettings, Settings, load_settings
-from response_cache_server.upstream_order import Order
 from response_cache_server.variables import PREFIX
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "sidecar.md"

@@ -23,7 +23,7 @@ from benchmarks.sample import frames
 from response_cache import Body, Owner, Request, error_reply
 from response_cache.errors import StreamBroken, Unavailable
 from response_cache_wsgi import ResponseCacheMiddleware
-from response_cache_wsgi.handover import LIMIT
+from response_cache_wsgi.threads.handover import LIMIT
 from tests.adapters.wsgi_driver import PATIENCE, environ_of, request
 
 EVENTS = frames(3)

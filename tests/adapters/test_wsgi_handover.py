@@ -11,7 +11,7 @@ import anyio.to_thread
 import pytest
 
 from response_cache import UpstreamStopped
-from response_cache_wsgi.handover import COST, LIMIT, LONG, ToLoop, ToThread
+from response_cache_wsgi.threads.handover import COST, LIMIT, LONG, ToLoop, ToThread
 from tests.adapters.wsgi_driver import PATIENCE
 
 

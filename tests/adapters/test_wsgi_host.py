@@ -17,7 +17,7 @@ from response_cache import Face, ResponseCache
 from response_cache.errors import StoreUnavailable, Unavailable
 from response_cache.stores.memory import MemoryStore
 from response_cache_wsgi.host import Host
-from response_cache_wsgi.portal import Portal
+from response_cache_wsgi.threads.portal import Portal
 from tests.adapters.wsgi_driver import PATIENCE
 
 ROOT: Final = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from response_cache.options import Options
-from response_cache.orphans import watch_time
+from response_cache.recording.orphans import watch_time
 
 __all__ = ("BOTH", "FULL", "PATIENCE", "SCALED", "Lengths")
 

@@ -16,7 +16,7 @@ import anyio
 import httpx
 from httpx_sse import aconnect_sse
 
-from response_cache.lifecycle import TERMINAL
+from response_cache.protocol.lifecycle import TERMINAL
 from response_cache.testing.http_suite.site import JsonObject, text_of
 from tests.faults.lengths import PATIENCE
 from tests.faults.talker import Talker

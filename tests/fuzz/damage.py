@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from response_cache.codec import JsonObject
-from response_cache.reducer import TABLE
+from response_cache.fold.reducer import TABLE
+from response_cache.protocol.jsontext import JsonObject
 from response_cache.testing.strategies import valid_streams
 
 __all__ = ("cuts", "damaged_streams", "json_values")

@@ -11,13 +11,13 @@ import anyio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from response_cache.alarm import Alarms
-from response_cache.answer import Answer, Refusal
-from response_cache.events import LIFECYCLE, TERMINAL
-from response_cache.lifecycle import Trigger
-from response_cache.recorder import Failure, Recorder
-from response_cache.reducer import fold
-from response_cache.sse import Decoder
+from response_cache.fold.reducer import fold
+from response_cache.protocol.events import LIFECYCLE, TERMINAL
+from response_cache.protocol.lifecycle import Trigger
+from response_cache.protocol.sse import Decoder
+from response_cache.recording.answer import Answer, Refusal
+from response_cache.recording.recorder import Failure, Recorder
+from response_cache.recording.timers import Alarms
 from tests.fuzz.damage import cuts, damaged_streams, json_values
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))

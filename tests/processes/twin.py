@@ -20,11 +20,11 @@ import anyio.to_thread
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from response_cache.codec import dump
 from response_cache.options import Options
-from response_cache.recorder import Recorder
+from response_cache.protocol.jsontext import dump
+from response_cache.recording.recorder import Recorder
+from response_cache.recording.writer import Creation, Outcome, Writer
 from response_cache.stores import store_from_url
-from response_cache.writer import Creation, Outcome, Writer
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE: Final = 30.0

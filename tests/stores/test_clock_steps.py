@@ -1,7 +1,8 @@
 """The clock by which a store judges leases is set: what lives is not closed, and what is dead is.
 
-The rule itself is tested on virtual clocks (``tests/test_orphans.py``, ``tests/test_promises.py``);
-here each store has its part in it, and two processes over one store do it in real time.
+The rule itself is tested on virtual clocks (``tests/recording/test_orphans.py``,
+``tests/test_promises.py``); here each store has its part in it, and two processes over one
+store do it in real time.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ import anyio
 import pytest
 
 from response_cache.cache import Created, ResponseCache, body_of
-from response_cache.codec import JsonObject, dump, load
-from response_cache.identity import ANYBODY
 from response_cache.options import Options
-from response_cache.requests import create_request
+from response_cache.protocol.ids import ANYBODY
+from response_cache.protocol.jsontext import JsonObject, dump, load
+from response_cache.protocol.requests import create_request
 from response_cache.store import Store
 from response_cache.stores.memory import MemoryStore
-from response_cache.stores.sqlite import SQLiteStore
+from response_cache.stores.sqlite.store import SQLiteStore
 from response_cache.testing import Clock
 from response_cache.testing.simulator import ScriptedAnswer
 from response_cache.testing.store_promises.subject import Subject
+from tests.stores.redis.test_store import Shifting, at
 from tests.stores.servers import Server, running_server
-from tests.stores.sqlite_subject import HandClock
-from tests.stores.test_redis import Shifting, at
+from tests.stores.sqlite.subject import HandClock
 
 LEASE: Final = 600.0
 PATIENCE: Final = 30.0

@@ -21,10 +21,10 @@ from response_cache.errors import StoreUnavailable
 from response_cache.options import Options
 from response_cache.store import Store
 from response_cache.stores import store_from_url
-from response_cache.stores.redis_urls import _Place
+from response_cache.stores.redis.urls import _Place
 from tests.adapters.servers import program
+from tests.stores.redis.test_connection import listening
 from tests.stores.servers import Server, running_server
-from tests.stores.test_redis_pipes import listening
 
 PATIENCE: Final = 30.0
 PASSWORD: Final = "hunter2"

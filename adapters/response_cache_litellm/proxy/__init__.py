@@ -1,0 +1,1 @@
+"""Background responses in LiteLLM's proxy."""

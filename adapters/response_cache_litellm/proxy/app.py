@@ -1,0 +1,35 @@
+"""The names for those who configure the proxy, or serve it themselves."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from response_cache_asgi.types import ASGIApp
+from response_cache_litellm.proxy.hooks import HOOKS
+from response_cache_litellm.proxy.startup import install
+
+__all__ = ("callback", "proxy_app")
+
+
+def proxy_app() -> ASGIApp:
+    """LiteLLM's proxy with background responses, for a server such as uvicorn or gunicorn.
+
+    The proxy reads its configuration from ``CONFIG_FILE_PATH`` when the server starts it.
+    """
+    from litellm.proxy import proxy_server
+
+    install()
+    app: ASGIApp = proxy_server.app
+    return app
+
+
+def _callback() -> Any:
+    """The callback, and the door with it where there is a proxy, not only LiteLLM's SDK."""
+    if "litellm.proxy.proxy_server" in sys.modules:
+        install()
+    return HOOKS
+
+
+callback = _callback()
+"""For ``litellm_settings.callbacks``: naming it installs everything in the worker that loads it."""

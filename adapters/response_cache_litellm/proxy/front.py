@@ -1,0 +1,153 @@
+"""The outermost place of the proxy's app: what is about a background response ends or begins here.
+
+Every request comes by twice at most. From outside: what is ours goes to the cache, the rest to the
+proxy. From inside: the cache sends on what it leaves to the proxy, and calls the proxy once more
+for each background response, as one more request that the proxy's own middleware counts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from response_cache import find
+from response_cache.errors import APIError
+from response_cache.options import DialectName
+from response_cache.protocol.dialects import FORMS
+from response_cache_asgi import ResponseCacheMiddleware
+from response_cache_asgi.exchange import path_below_root
+from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
+from response_cache_asgi.upstream import EXTENSION
+from response_cache_litellm.proxy.leaving import Leaving
+from response_cache_litellm.proxy.runs import Run, current_run
+from response_cache_litellm.usage import usage_in
+
+__all__ = ("CALL_ID", "Door", "Visit", "current_visit")
+
+logger = logging.getLogger("response_cache.litellm")
+
+CALL_ID: Final = b"x-litellm-call-id"  # under this name LiteLLM's logs know a request
+_OF_A_RUN: Final = frozenset((CALL_ID, b"accept"))
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request at the door, as the server gave it."""
+
+    scope: Scope
+    send: Send
+
+
+current_visit: Final[ContextVar[Visit]] = ContextVar("response_cache_visit")
+
+
+class Door:
+    """An ASGI app in front of *proxy*, the stack of the proxy's middleware."""
+
+    def __init__(
+        self,
+        proxy: ASGIApp,
+        *,
+        make_cache: Callable[[ASGIApp], ResponseCacheMiddleware],
+        dress: Callable[[ASGIApp], ASGIApp],
+        paths: tuple[str, ...],
+        dialect: DialectName = "openai",
+    ) -> None:
+        """*make_cache* is called when the proxy has started: it has its settings then.
+
+        *dress* puts around the cache what gives the proxy's own replies their headers. *paths* are
+        those on which a POST creates a response, and *dialect* tells how ids look.
+        """
+        self._proxy = proxy
+        self._make_cache = make_cache
+        self._dress = dress
+        self._paths = paths
+        self._ids = FORMS[dialect].ids
+        self._cache: ResponseCacheMiddleware | None = None
+        self._dressed: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what is about background responses; leave the rest to the proxy."""
+        if scope["type"] == "lifespan":
+            await self._proxy(scope, self._draining(receive), self._started(send))
+            return
+        inside = self._inside()
+        if scope["type"] == "http" and self._is_ours(scope):
+            visit = current_visit.set(Visit(scope, send))
+            try:
+                await inside(scope, receive, send)
+            finally:
+                current_visit.reset(visit)
+        else:
+            await self._proxy(scope, receive, send)
+
+    def _is_ours(self, scope: Scope) -> bool:
+        return find(scope["method"], path_below_root(scope), self._paths, self._ids) is not None
+
+    def _inside(self) -> ASGIApp:
+        """The cache, made now if need be; the proxy alone where it cannot be made."""
+        if self._dressed is None:
+            try:
+                self._cache = self._make_cache(self._behind)
+            except (ValueError, ImportError) as error:
+                logger.error("background responses are off: %s", error)  # noqa: TRY400 - one line
+                self._dressed = self._proxy
+            else:
+                self._dressed = self._dress(self._cache)
+        return self._dressed
+
+    async def _behind(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The proxy as the cache sees it."""
+        extension = (scope.get("extensions") or {}).get(EXTENSION)
+        if extension is None:  # passed on: the proxy dresses its reply itself
+            await self._proxy(scope, receive, current_visit.get().send)
+        else:
+            await self._run(Run(extension["answer"]), scope, receive, send)
+
+    async def _run(self, run: Run, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_on(message: Message) -> None:
+            run.note_usage(usage_in(message.get("body", b"")))
+            await send(message)
+
+        headers = [pair for pair in scope["headers"] if pair[0].lower() not in _OF_A_RUN]
+        headers += [(b"accept", b"text/event-stream"), (CALL_ID, run.answer.id.encode())]
+        current_run.set(run)  # for the rest of this task, which is the run's
+        leaving = Leaving(run.answer, receive, send_on)
+        await self._proxy({**scope, "headers": headers}, leaving.receive, leaving.send)
+
+    def _started(self, send: Send) -> Send:
+        """*send* of a lifespan: the cache is made and opened as soon as the proxy has started.
+
+        Only ``proxy_app`` stands here so early; else the first request makes it, of any kind.
+        """
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                message = await self._opened(message)
+            await send(message)
+
+        return sent
+
+    async def _opened(self, message: Message) -> Message:
+        """*message*, or that the start failed: a store that is not open serves nobody."""
+        self._inside()
+        try:
+            if self._cache is not None:
+                await self._cache.start()
+        except APIError as error:
+            return {"type": "lifespan.startup.failed", "message": error.message}
+        return message
+
+    def _draining(self, receive: Receive) -> Receive:
+        """*receive* of a lifespan: running responses end before the proxy shuts down."""
+
+        async def received() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown" and self._cache is not None:
+                await self._cache.drain()
+            return message
+
+        return received

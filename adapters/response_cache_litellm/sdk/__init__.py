@@ -1,0 +1,1 @@
+"""LiteLLM's SDK as an upstream, without its proxy."""

@@ -1,0 +1,37 @@
+"""The SDK's events as frames of a stream, with the end that it leaves out when it raises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from response_cache.protocol.jsontext import JsonObject, dump
+from response_cache.protocol.sse import frame
+
+__all__ = ("Events", "error_of")
+
+
+class Events:
+    """The events of one answer, in order."""
+
+    def __init__(self) -> None:
+        self._response: JsonObject = {"object": "response", "output": []}
+        self._number = 0
+
+    def frame(self, event: JsonObject) -> bytes:
+        """*event* as server-sent event, numbered: some of LiteLLM's bridges do not."""
+        if isinstance(event.get("response"), dict):
+            self._response = event["response"]
+        event["sequence_number"] = self._number
+        self._number += 1
+        return frame(str(event.get("type", "")), dump(event))
+
+    def failure(self, message: str) -> bytes:
+        """The end of an answer that broke off."""
+        error = {"code": "server_error", "message": message}
+        failed = {**self._response, "status": "failed", "error": error}
+        return self.frame({"type": "response.failed", "response": failed})
+
+
+def error_of(message: str, *, kind: str, param: str | None = None) -> dict[str, Any]:
+    """An error as the API words it."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": None}}

@@ -1,0 +1,1 @@
+"""The demonstration: the main job, shown in a terminal."""

@@ -1,0 +1,1 @@
+"""Between the threads of a sync server and the one event loop of ours."""

@@ -1,0 +1,126 @@
+"""One call of the app as PEP 3333 wants it, in the thread that it runs in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from enum import Enum
+from types import TracebackType
+from typing import Any, Final, NamedTuple, TypeAlias
+from wsgiref.types import WSGIApplication, WSGIEnvironment
+
+from response_cache import Headers, UpstreamStopped
+from response_cache_wsgi.headers import as_bytes
+from response_cache_wsgi.threads.handover import ToLoop
+
+__all__ = ("AppCall", "Head", "Part", "Word")
+
+ExcInfo: TypeAlias = (
+    tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+)
+
+_STATUS: Final = re.compile(r"([2-5]\d\d)(?: [^\x00-\x1f\x7f]*)?")
+
+
+class Head(NamedTuple):
+    """Status and headers of the app's answer; of a refusal at first the status alone."""
+
+    status: int
+    headers: Headers
+
+
+class Word(Enum):
+    """What else there is to be told."""
+
+    ACCEPTED = "accepted"  # it means to answer with success, though that may still change
+    END = "end"  # the body is complete; the app may run on
+
+
+Part: TypeAlias = bytes | Head | Word
+
+
+class AppCall:
+    """Calls the app and hands over what it answers."""
+
+    def __init__(self, app: WSGIApplication, environ: WSGIEnvironment, parts: ToLoop[Part]) -> None:
+        self._app = app
+        self._environ = environ
+        self._parts = parts
+        self._head: Head | None = None
+        self._is_intent_told = False
+        self.is_head_sent = False  # the status is final
+        self.error: Exception | None = None  # what the app has raised
+
+    def run(self) -> None:
+        """The whole call. Raises nothing: see ``error``."""
+        try:
+            self._call()
+        except UpstreamStopped as stopped:
+            self.error = stopped
+        except Exception as error:  # noqa: BLE001 - whatever an app raises
+            self.error = error
+        except BaseException as error:  # noqa: BLE001 - it shall end the app's thread, not the loop
+            self.error = RuntimeError(f"the app raised {type(error).__name__}")
+            self.error.__cause__ = error
+        finally:
+            self._parts.end()
+
+    def _call(self) -> None:
+        iterable = self._app(self._environ, self._start_response)
+        try:
+            self._iterate(iterable)
+        finally:
+            close = getattr(iterable, "close", None)
+            if close is not None:
+                close()
+
+    def _iterate(self, iterable: Iterable[bytes]) -> None:
+        self._tell_intent()
+        for chunk in iterable:
+            self._write(chunk)
+        self._send_head()
+        self._parts.put(Word.END)
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /
+    ) -> Any:
+        """As PEP 3333 has it: may be repeated with *exc_info* until the body begins."""
+        if exc_info is None and self._head is not None:
+            raise RuntimeError("start_response was called before")
+        error = exc_info[1] if exc_info is not None else None
+        if error is not None and self.is_head_sent:
+            raise error
+        match = _STATUS.fullmatch(status)
+        if match is None:
+            raise ValueError("the app's status is not of HTTP")
+        self._head = Head(int(match[1]), as_bytes(headers))
+        return self._write
+
+    def _write(self, chunk: bytes) -> None:
+        """A piece of the body; an empty one is a sign of life that starts nothing."""
+        if not isinstance(chunk, bytes):
+            raise TypeError(f"the app's body holds a {type(chunk).__name__}, not bytes")
+        if chunk:
+            self._send_head()
+        else:
+            self._tell_intent()
+        self._parts.put(chunk)
+
+    def _send_head(self) -> None:
+        if self.is_head_sent:
+            return
+        if self._head is None:
+            raise RuntimeError("the app has not called start_response")
+        self.is_head_sent = True
+        self._parts.put(self._head)
+
+    def _tell_intent(self) -> None:
+        """Frameworks give the status long before the first byte, with which it becomes final.
+
+        Nobody needs to wait longer for an acceptance; and a refusal is worth to be waited for.
+        """
+        if self._head is None or self.is_head_sent or self._is_intent_told:
+            return
+        self._is_intent_told = True
+        status = self._head.status
+        self._parts.put(Word.ACCEPTED if status < 300 else Head(status, ()))

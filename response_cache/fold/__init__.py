@@ -1,0 +1,1 @@
+"""Folds the events of a log into a Response."""

@@ -1,0 +1,37 @@
+"""The web face of a cache, without I/O: routes, queries, headers, error bodies, CORS."""
+
+from response_cache.http.api import (
+    ABOUT_THE_BODY,
+    ABOUT_THE_CLIENT,
+    Body,
+    Face,
+    OwnerOf,
+    Pass,
+    Reply,
+    Request,
+    Route,
+    Stream,
+    Verb,
+    answer_early,
+    error_reply,
+    find,
+    is_background,
+)
+
+__all__ = (
+    "ABOUT_THE_BODY",
+    "ABOUT_THE_CLIENT",
+    "Body",
+    "Face",
+    "OwnerOf",
+    "Pass",
+    "Reply",
+    "Request",
+    "Route",
+    "Stream",
+    "Verb",
+    "answer_early",
+    "error_reply",
+    "find",
+    "is_background",
+)

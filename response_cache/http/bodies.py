@@ -1,0 +1,136 @@
+"""The bodies of creates as they come: what is the wrapped app's, what is too much, what is read.
+
+Whether a body asks for background work is told by searching it, and so is how much it holds; only
+what may be ours and is not too much is unpacked and parsed. What is too much is refused where it
+seems to ask for background work, and else the app's to judge.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+from typing import Final
+
+from response_cache.errors import InvalidRequest, RequestTooLarge
+from response_cache.offload import LARGE
+from response_cache.options import Options
+from response_cache.protocol.ids import may_name_ours
+from response_cache.protocol.jsontally import holds_more
+from response_cache.protocol.jsontext import JsonObject
+from response_cache.protocol.requests import json_object
+
+__all__ = (
+    "decode_body",
+    "is_background",
+    "may_be_ours",
+    "read_body",
+    "require_no_background",
+    "size_unpacked",
+)
+
+_ASKS_FOR_BACKGROUND: Final = re.compile(rb'"background"\s*:\s*true')  # of a body not to be parsed
+_INFLATES_FREELY: Final = 2**20  # bytes to which any compressed body may unpack
+
+
+def is_background(data: bytes) -> bool:
+    """Whether a body may ask for background work, told without parsing it."""
+    return b'"background"' in data
+
+
+def may_be_ours(data: bytes) -> bool:
+    """Whether a body may be about a response of ours: a new one, or one that it continues."""
+    return is_background(data) or may_name_ours(data)
+
+
+def require_no_background(beginning: bytes, message: str) -> None:
+    """Raise ``RequestTooLarge`` with *message* where a body seems to ask for background work.
+
+    *beginning* is what there is of a body that is not to be parsed, or not to be read in whole.
+    """
+    if _ASKS_FOR_BACKGROUND.search(beginning):
+        raise RequestTooLarge(message)
+
+
+def size_unpacked(data: bytes, encoding: str, options: Options) -> int:
+    """The bytes that ``read_body`` has to read, told exactly as long as they are few.
+
+    Raises:
+        InvalidRequest: it is not in its encoding.
+    """
+    if not encoding or len(data) > LARGE or not _can_decode(encoding):
+        return len(data)
+    few = min(LARGE, _most_unpacked(len(data), options))
+    return len(decode_body(data, encoding, limit=few))
+
+
+def read_body(data: bytes, encoding: str, options: Options) -> tuple[JsonObject, bytes] | None:
+    """The body of a create and its text without its *encoding*; None when it is the app's.
+
+    Raises:
+        InvalidRequest: it cannot be read.
+        RequestTooLarge: it is too much, and seems to ask for background work.
+    """
+    if encoding:
+        if not _can_decode(encoding):
+            return None  # what we cannot read, the app perhaps can
+        most = _most_unpacked(len(data), options)
+        data = decode_body(data, encoding, limit=most)
+        if len(data) > most:
+            require_no_background(data, f"The request unpacks to more than {most} bytes.")
+            return None
+    if not may_be_ours(data):
+        return None
+    if holds_more(data, options.max_request_values):
+        most = options.max_request_values
+        require_no_background(data, f"The request holds more than {most} JSON values.")
+        return None
+    return json_object(data), data
+
+
+def _most_unpacked(size: int, options: Options) -> int:
+    return min(max(_INFLATES_FREELY, size * options.max_inflation), options.max_request_bytes)
+
+
+# --- Content encodings -------------------------------------------------------------------------
+
+_WINDOW_BITS: Final[Mapping[str, int]] = {
+    "gzip": 16 + zlib.MAX_WBITS,  # zlib's way to ask for the gzip container
+    "x-gzip": 16 + zlib.MAX_WBITS,
+    "deflate": zlib.MAX_WBITS,
+}
+_LONGEST_NAME: Final = 32  # characters of an unknown encoding that the message repeats
+
+
+def _can_decode(content_encoding: str) -> bool:
+    return content_encoding.strip().lower() in ("", "identity", *_WINDOW_BITS)
+
+
+def decode_body(data: bytes, content_encoding: str, *, limit: int) -> bytes:
+    """*data* without its ``Content-Encoding`` (RFC 9110, 8.4).
+
+    At most *limit* bytes are unpacked and one more, by which it is seen that there are too many.
+
+    Raises:
+        InvalidRequest: the encoding is unknown, or *data* is not in it.
+    """
+    encoding = content_encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return data
+    return _inflate(data, encoding, at_most=limit + 1)
+
+
+def _inflate(data: bytes, encoding: str, *, at_most: int) -> bytes:
+    if encoding not in _WINDOW_BITS:
+        name = encoding[:_LONGEST_NAME]
+        raise InvalidRequest(f"The content encoding '{name}' is not supported.")
+    inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
+    try:
+        inflated = inflater.decompress(data, at_most)
+    except zlib.error as error:
+        raise InvalidRequest(f"The body of the request is not valid {encoding}.") from error
+    # Less than was allowed, and still not at the end: it is cut off. Bytes behind the end would be
+    # ignored by us and perhaps not by others.
+    if len(inflated) < at_most and (not inflater.eof or inflater.unused_data):
+        raise InvalidRequest(f"The body of the request is not valid {encoding}.")
+    return inflated

@@ -1,0 +1,141 @@
+"""What lets a page of another origin read our replies: the CORS protocol of browsers.
+
+Polls, cancels and most creates never reach the wrapped app, so what gives the app's replies their
+CORS headers (https://fetch.spec.whatwg.org/#http-cors-protocol) gives none to ours. They get those
+that the app allows, as it tells by its answer to a preflight of ours. Where
+``Options.cors_origins`` says who may read, nobody is asked.
+
+A browser's own preflights are ``OPTIONS`` requests, and the app's unless the option is set.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from response_cache.http.api import Body, Request, Verb, find
+from response_cache.http.preflights import ALLOW_ORIGIN, Ask, Preflight, Preflights
+from response_cache.protocol.ids import Ids
+from response_cache.recording.answer import Headers
+
+__all__ = ("Cors", "dressed")
+
+MAX_AGE: Final = 600  # seconds for which a browser may keep our answer to its preflight
+
+_ORIGIN: Final = frozenset((b"origin",))
+_FOR_ALL: Final = (ALLOW_ORIGIN, b"*")
+_EXPOSED: Final[Headers] = (
+    (
+        b"access-control-expose-headers",
+        b"x-request-id, x-should-retry, retry-after, etag, openai-poll-after-ms, "
+        b"preference-applied",
+    ),
+)
+"""What our replies tell beside their bodies; a page sees no other header unless it is named."""
+_PREFLIGHT: Final[Headers] = (
+    (b"vary", b"origin, access-control-request-method, access-control-request-headers"),
+)
+_FIELD_NAMES: Final = re.compile(r"[\w!#$%&'*+.^`|~, -]{1,4096}", re.ASCII)  # RFC 9110 5.6.2
+
+
+class Cors:
+    """Who may read our replies in a browser. For several threads and event loops at once."""
+
+    def __init__(
+        self, origins: tuple[str, ...] | None, *, timer: Callable[[], float] = time.monotonic
+    ) -> None:
+        """*origins* are those that may, None for what the wrapped app says.
+
+        *timer* gives seconds, for how long the app's answers hold.
+        """
+        self._origins = None if origins is None else frozenset(origins)
+        self._preflights = Preflights(timer=timer)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether an option says who may read. The app's replies to creates are dressed then."""
+        return bool(self._origins)
+
+    def concerns(self, request: Request) -> bool:
+        """Whether *request* comes from a browser's page, and anybody says who may read."""
+        return request.has_any(_ORIGIN) and (self._origins is None or self.is_set)
+
+    def known(self, request: Request, id: str) -> Headers | None:
+        """What ``allowed`` gives, where it need not ask; else None."""
+        if self._origins is not None:
+            return self._listed(request.header(b"origin"))
+        return self._preflights.known(_asked_by(request), id)
+
+    async def allowed(self, request: Request, id: str, ask: Ask) -> Headers:
+        """The headers that the reply to *request*, about our *id* or "", shall have.
+
+        None of them where the origin may not read. Takes three seconds at most and raises nothing.
+        """
+        known = self.known(request, id)
+        if known is not None:
+            return known
+        return await self._preflights.told(_asked_by(request), id, ask)
+
+    def preflight(self, request: Request, paths: tuple[str, ...], ids: Ids) -> Body | None:
+        """Our answer to a browser's preflight for a route of ours, None where it is the app's.
+
+        *paths* and *ids* are those of ``find``.
+        """
+        method = request.header(b"access-control-request-method")
+        route = find(method, request.path, paths, ids) if method and self.is_set else None
+        if route is None or not request.has_any(_ORIGIN):
+            return None
+        allowed = self._listed(request.header(b"origin"))
+        if not allowed:
+            return Body(204, _PREFLIGHT, b"")
+        methods = "POST" if route.verb is Verb.CREATE else route.allow
+        headers = [
+            *_PREFLIGHT,
+            *allowed,
+            (b"access-control-allow-methods", methods.encode()),
+            (b"access-control-max-age", b"%d" % MAX_AGE),
+        ]
+        names = request.header(b"access-control-request-headers")
+        if _FIELD_NAMES.fullmatch(names):
+            # All: "*" would leave out Authorization, and the app judges the request itself.
+            headers.append((b"access-control-allow-headers", names.encode()))
+        return Body(204, tuple(headers), b"")
+
+    def _listed(self, origin: str) -> Headers:
+        listed = self._origins or frozenset()
+        if "*" in listed:
+            return (_FOR_ALL,)
+        return ((ALLOW_ORIGIN, origin.encode()),) if origin in listed else ()
+
+
+def dressed(headers: Iterable[tuple[bytes, bytes]], allowed: Headers) -> Headers:
+    """*headers* of a reply with those that are *allowed* for its page's origin.
+
+    A reply that has them already, as a relayed refusal of the app, stays as it is. What a page may
+    see beside the body is said to all: middleware outside may allow what the app does not.
+    """
+    headers = tuple(headers)
+    names = [name.lower() for name, _ in headers]
+    if ALLOW_ORIGIN in names:
+        return headers
+    if _FOR_ALL not in allowed:  # also a *no* is for one origin alone
+        vary = tuple(
+            value for name, (_, value) in zip(names, headers, strict=True) if name == b"vary"
+        )
+        others = (pair for name, pair in zip(names, headers, strict=True) if name != b"vary")
+        headers = (*others, (b"vary", _with_origin(vary)))
+    return (*headers, *allowed, *_EXPOSED)
+
+
+def _with_origin(fields: tuple[bytes, ...]) -> bytes:
+    """One ``Vary`` of several, with ``Origin`` in it (RFC 9110 12.5.5)."""
+    value = b", ".join(fields)
+    names = {name.strip().lower() for name in value.split(b",")}
+    return value if names & {b"origin", b"*"} else b", ".join((*fields, b"origin"))
+
+
+def _asked_by(request: Request) -> Preflight:
+    method = "GET" if request.method == "HEAD" else request.method
+    return Preflight(request.header(b"origin"), method, request.path)

@@ -1,0 +1,1 @@
+"""The Responses API as data: no clock, no store, no I/O."""

@@ -1,0 +1,1 @@
+"""Reads on behalf of clients: pages, and live tails that readers share."""

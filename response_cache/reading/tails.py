@@ -1,0 +1,303 @@
+"""Live tails: each response that is followed in this process is read once for all its readers.
+
+A tail holds the newest part of the log, one copy of the bytes. A reader keeps its own position,
+takes what the tail has from there on, and reads the store itself for what the tail has dropped; so
+a slow reader slows nobody, and a late one needs no replay from the start by others. Late readers
+that are in step share what one of them has read.
+
+A stream ends in one of two ways. It returns when the log is complete and the reader has all of it;
+in every other case it raises ``StreamBroken``, so that nobody takes a part for the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Container
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
+from weakref import WeakSet
+
+import anyio
+from cachetools import LRUCache
+
+from response_cache.errors import StoreUnavailable, StreamBroken
+from response_cache.options import Options
+from response_cache.reading.reader import Reading
+from response_cache.store import Page
+
+__all__ = ("Tails",)
+
+PAGE_EVENTS: Final = 1000  # events of one catch-up read
+TAIL_BYTES: Final = 1 << 20  # what a tail keeps for its readers
+RECREATION: Final = 1.0  # seconds in which a recorder restores what a restarted store forgot
+BACK_OFF: Final = 0.5
+
+DELETED: Final = "the response was deleted, or the store has lost it"
+EXPIRED: Final = "its events have expired"
+SHORTER: Final = "the store has lost events that were delivered"
+STOPPED: Final = "this process has stopped reading it"
+SHUTTING_DOWN: Final = "this process is shutting down"
+
+
+class Spawn(Protocol):
+    """Runs a coroutine function in the background, for as long as the process hosts responses."""
+
+    def __call__(self, tail: Tail, /) -> None: ...
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """Some events of a log, and where they end."""
+
+    chunk: bytes
+    end: int
+
+
+class _Place:
+    """Held by an open stream, and by nothing else: also one that never began lets go of it."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Tail:
+    """The newest events of one response, for all of its readers in this process."""
+
+    def __init__(self, page: Page, reading: Reading, options: Options) -> None:
+        """Follow the log from the tail that *page* saw."""
+        self._reading = reading
+        self._options = options
+        self._sizes = 0
+        self._joined = (0, 0), b""  # a stretch of the log, and its bytes
+        # By number: what readers who are behind were given last. They are often many, and in step.
+        self.earlier = LRUCache[int, _Stretch](TAIL_BYTES, getsizeof=lambda it: len(it.chunk))
+        self.id = page.id
+        self.incarnation = page.incarnation
+        self.readers = 0
+        self.first = page.tail  # number of frames[0]
+        self.frames: list[bytes] = []
+        self.is_over = False  # the log is complete: what the readers have not seen, they still get
+        self.broken = ""  # why they get no more, if they do not
+        self.changed = anyio.Event()
+        self.scope = anyio.CancelScope()
+
+    @property
+    def end(self) -> int:
+        """The number after the last frame."""
+        return self.first + len(self.frames)
+
+    def serves(self, page: Page) -> bool:
+        """Whether a reader may go on from *page* here: the log still grows, or is complete."""
+        is_complete = page.closed and page.tail == self.end and page.incarnation == self.incarnation
+        return is_complete and not self.broken if self.is_over else True
+
+    def break_off(self, why: str) -> None:
+        """Send the readers away; they may resume elsewhere."""
+        self.is_over, self.broken = True, why
+        self._wake()
+
+    async def page(self, after: int) -> Page | None:
+        """What the store has above number *after* of the record that is followed.
+
+        None when it has no such record, and gets none within a moment.
+        """
+        page = await self._reading.page(self.id, after=after, limit=PAGE_EVENTS)
+        if page is None or page.incarnation != self.incarnation:
+            return await self._restored(after) if self._reading.may_be_restored else None
+        return page
+
+    async def run(self) -> None:
+        """Read page after page until the response is over, gone, or created anew."""
+        try:
+            with self.scope:
+                while not self.is_over:
+                    try:
+                        await self._turn()
+                    except StoreUnavailable:
+                        await anyio.sleep(BACK_OFF)
+        finally:
+            if not self.is_over:  # the process ends, or a fault of ours: nobody shall wait on
+                self.break_off(STOPPED)
+
+    async def _turn(self) -> None:
+        page = await self.page(self.end - 1)
+        if page is None or page.log_expired or (page.closed and page.tail < self.end):
+            self.break_off(_why(page))
+            return
+        self._add(page)
+        if page.closed and page.tail <= self.end:
+            self.is_over = True
+            self._wake()
+            return
+        pause = self._options.observation / 2 if page.orphaned else self._options.lease
+        with anyio.move_on_after(pause):
+            if page.orphaned:
+                await anyio.sleep_forever()
+            await self._reading.change(page, after=self.end - 1)
+
+    async def _restored(self, after: int) -> Page | None:
+        """The record under the same incarnation, if it comes back within a moment."""
+        with anyio.move_on_after(RECREATION):
+            while True:
+                await anyio.sleep(RECREATION / 10)
+                page = await self._reading.page(self.id, after=after, limit=PAGE_EVENTS)
+                if page is not None:
+                    return page if page.incarnation == self.incarnation else None
+        return None
+
+    def since(self, position: int) -> bytes:
+        """All that is here from number *position* on; readers in step share one copy."""
+        stretch = position, self.end
+        if stretch != self._joined[0]:
+            self._joined = stretch, b"".join(self.frames[position - self.first :])
+        return self._joined[1]
+
+    def _add(self, page: Page) -> None:
+        new = page.events[self.end - page.first :]
+        if not new:
+            return
+        self.frames.extend(new)
+        self._sizes += sum(map(len, new))
+        if self._sizes > TAIL_BYTES:
+            self._drop_old()
+        self._wake()
+
+    def _drop_old(self) -> None:
+        """Forget the older half of the bytes, but never the last frame."""
+        index = 0
+        while self._sizes > TAIL_BYTES // 2 and index < len(self.frames) - 1:
+            self._sizes -= len(self.frames[index])
+            index += 1
+        del self.frames[:index]
+        self.first += index
+
+    def _wake(self) -> None:
+        self.changed.set()
+        self.changed = anyio.Event()
+
+
+def _kept(tail: Tail, position: int, page: Page) -> _Stretch:
+    """The frames of *page* from *position* on, for this reader and those in step with it."""
+    stretch = _Stretch(b"".join(page.events), position + len(page.events))
+    if len(stretch.chunk) <= TAIL_BYTES:
+        tail.earlier[position] = stretch
+    return stretch
+
+
+def _why(page: Page | None) -> str:
+    """Why there is nothing more in the *page* that was read."""
+    if page is None:
+        return DELETED
+    return EXPIRED if page.log_expired else SHORTER
+
+
+class Tails:
+    """The tails of this process, one for each response that is followed."""
+
+    def __init__(self, reading: Reading, options: Options, spawn: Spawn) -> None:
+        self._reading = reading
+        self._options = options
+        self._spawn = spawn
+        self._tails: dict[str, Tail] = {}
+        self._places: WeakSet[_Place] = WeakSet()
+        self._ended_but: Container[str] | None = None  # None: nothing is being ended
+
+    @property
+    def followed(self) -> int:
+        """How many responses are followed."""
+        return len(self._tails)
+
+    @property
+    def open(self) -> int:
+        """How many streams have been handed out that did not end yet."""
+        return len(self._places)
+
+    def break_all(self, *, but: Container[str] = ()) -> None:
+        """Break the streams of logs that still grow, but for the ids in *but*: the process ends.
+
+        Those that are about to be followed, too: a slow reader may still be at its first page.
+        """
+        self._ended_but = but
+        for tail in self._tails.values():
+            if not tail.is_over and tail.id not in but:
+                tail.break_off(SHUTTING_DOWN)
+
+    async def settled(self) -> None:
+        """Return when every log that is being followed is complete or given up."""
+        for tail in tuple(self._tails.values()):
+            while not tail.is_over:
+                await tail.changed.wait()
+
+    def follow(self, page: Page) -> AsyncGenerator[bytes]:
+        """The frames in *page*, then all that follow until the response is over.
+
+        Yields whole frames, as many as there are at a time, and ``b""`` after each ``keep_alive``
+        seconds of silence.
+
+        Raises:
+            StreamBroken: there is more than was delivered, but not from here: the response is
+                deleted or lost, its events have expired, the process ends.
+        """
+        place = _Place()
+        self._places.add(place)
+        return self._frames(page, place)
+
+    async def _frames(self, page: Page, _place: _Place) -> AsyncGenerator[bytes]:
+        position = page.first + len(page.events)
+        if page.closed and page.tail <= position:
+            if page.events:
+                yield b"".join(page.events)
+            return
+        tail = self._enter(page)  # before the first page: a drain waits for a slow reader of it
+        try:
+            if page.events:
+                yield b"".join(page.events)
+            while not tail.broken:
+                chunk = b""
+                if position < tail.first:
+                    stretch = await self._catch_up(tail, position)
+                    chunk, position = stretch.chunk, stretch.end
+                elif position < tail.end:
+                    chunk, position = tail.since(position), tail.end
+                elif tail.is_over:
+                    return
+                else:
+                    with anyio.move_on_after(self._options.keep_alive) as silence:
+                        await tail.changed.wait()
+                    if not silence.cancelled_caught:
+                        continue
+                yield chunk
+            raise StreamBroken.of(tail.broken, id=tail.id)
+        finally:
+            self._leave(tail)
+
+    async def _catch_up(self, tail: Tail, position: int) -> _Stretch:
+        """The next frames from the store, for a reader that the tail has left behind."""
+        while not tail.broken:
+            if (known := tail.earlier.get(position)) is not None:
+                return known
+            with suppress(StoreUnavailable):
+                page = await tail.page(position - 1)
+                if page is not None and page.events:
+                    return _kept(tail, position, page)
+                if page is None or page.log_expired or page.closed:
+                    raise StreamBroken.of(_why(page), id=tail.id)  # others may have what they need
+            await anyio.sleep(BACK_OFF)  # the store is away, or its recorder restores what it lost
+        raise StreamBroken.of(tail.broken, id=tail.id)
+
+    def _enter(self, page: Page) -> Tail:
+        tail = self._tails.get(page.id)
+        if tail is None or not tail.serves(page):
+            tail = self._tails[page.id] = Tail(page, self._reading, self._options)
+            if self._ended_but is not None and page.id not in self._ended_but:
+                tail.break_off(SHUTTING_DOWN)
+            else:
+                self._spawn(tail)
+        tail.readers += 1
+        return tail
+
+    def _leave(self, tail: Tail) -> None:
+        tail.readers -= 1
+        if tail.readers == 0:
+            tail.scope.cancel()
+            if self._tails.get(tail.id) is tail:
+                del self._tails[tail.id]

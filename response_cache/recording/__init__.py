@@ -1,0 +1,1 @@
+"""One response being made: from the upstream's bytes to the store."""

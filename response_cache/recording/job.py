@@ -1,0 +1,308 @@
+"""One running response: its upstream, its writer and its guard, in one task group.
+
+The job belongs to the process, not to the client that asked for it. Three duties run side by side:
+the *upstream* answers, the *writer* gets what is recorded into the store, and the *guard* watches
+the claim and the clock. The writer decides: when it is done, so is the response. What is left of
+the upstream then depends on who ended it: one that came to its own end may finish its clean-up
+(background tasks, billing); one that was cancelled, deleted or cut off by a limit is told that
+its client has gone, and cancelled a moment later.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import traceback
+from typing import Final
+
+import anyio
+import anyio.lowlevel
+
+from response_cache.errors import StoreUnavailable
+from response_cache.options import Options
+from response_cache.protocol.lifecycle import Trigger
+from response_cache.recording.answer import Answer, Refusal, Upstream
+from response_cache.recording.recorder import BROKEN_OFF, Failure, Recorder
+from response_cache.recording.writer import Outcome, Writer
+from response_cache.store import FAR, Claim, Store
+
+__all__ = ("Job",)
+
+logger = logging.getLogger("response_cache.job")
+
+REFUSAL_WAIT: Final = 5.0  # seconds that a refusal's body may take once its headers are there
+LATE: Final = 5.0  # seconds after which an upstream that does not stop is reported
+SHUTDOWN_ALLOWANCE: Final = 2.0  # seconds for the last write of a job whose process is ending
+
+SHUTTING_DOWN: Final = Failure("The server was shut down while it answered.")
+UNANSWERED: Final = Failure("The upstream failed before it answered.")
+BROKE: Final = Failure("The upstream failed while it answered.")
+INTERNAL: Final = Failure("The server had an internal error.")
+
+
+class Job:
+    """A response being made. ``run`` lasts until it is over and its upstream has ended."""
+
+    def __init__(
+        self,
+        store: Store,
+        recorder: Recorder,
+        writer: Writer,
+        upstream: Upstream,
+        body: bytes,
+        *,
+        options: Options,
+        places: anyio.CapacityLimiter,
+        admission_wait: float,
+        notes_admission: bool,
+    ) -> None:
+        """*body* is sent to *upstream* once one of the *places* is free.
+
+        A refusal is waited for *admission_wait* seconds, unless somebody is in a ``hurry``. With
+        *notes_admission* others can see in the store that the response was admitted.
+        """
+        self._store = store
+        self._recorder = recorder
+        self._upstream = upstream
+        self._body = body
+        self._options = options
+        self._places = places
+        self._admission_wait = admission_wait
+        self._notes_admission = notes_admission
+        self._started_at: float | None = None
+        self._admitting = anyio.CancelScope()
+        self._calling = anyio.CancelScope()
+        self._guarding = anyio.CancelScope()
+        self._ended = anyio.Event()
+        self.writer = writer
+        self.decided = anyio.Event()  # the upstream accepted, refused, or ended
+        self.closed = anyio.Event()  # the response is over; clean-up may go on
+        self.finished = anyio.Event()  # and its upstream has ended
+        self.refusal: Refusal | None = None
+        self.is_admitted = False
+        self.answer = Answer(
+            recorder,
+            changed=writer.wake,
+            room=writer.room,
+            admit=self.admit,
+            refuse=self._refuse,
+            alarms=writer.alarms,
+            buffer_bytes=options.buffer_bytes,
+            max_bytes=options.max_response_bytes,
+        )
+
+    @property
+    def is_being_refused(self) -> bool:
+        """Whether a refusal has begun to come in."""
+        return self.answer.is_refusal and not self.is_admitted
+
+    def admit(self) -> None:
+        """From now on the client has the response's id, and refusals are its failure."""
+        if self.refusal is not None or self.is_admitted:
+            return
+        self.is_admitted = True
+        self.decided.set()
+        if self._notes_admission:
+            self._recorder.note("admitted", True)
+            self.writer.write_notes()
+
+    def hurry(self) -> None:
+        """Wait no longer for a refusal, unless one has begun to come in: somebody was told."""
+        self._admitting.cancel()
+
+    def fail(self, failure: Failure) -> None:
+        """End the response for a reason of ours."""
+        self._recorder.end(Trigger.FAIL, failure)
+        self.writer.wake()
+
+    async def run(self) -> None:
+        """Do all of it. Never raises for what an upstream or a store does."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._call)
+                tasks.start_soon(self._guard)
+                await self.writer.run()
+                self._over()
+                await self._let_end()
+        except Exception:
+            self._recorder.end(Trigger.FAIL, INTERNAL)
+            raise
+        finally:
+            try:
+                if self.writer.outcome is None:
+                    await self._close_in_haste()
+            finally:
+                self._over()
+                self.finished.set()
+
+    async def _admit_in_time(self) -> None:
+        """Wait for a refusal no longer than a client should; the client itself may have gone."""
+        if not self.decided.is_set():
+            self._admitting.deadline = anyio.current_time() + self._admission_wait
+            with self._admitting:
+                await self.decided.wait()
+        if self.is_being_refused:
+            with anyio.move_on_after(REFUSAL_WAIT):
+                await self.decided.wait()
+        self.admit()
+
+    async def _call(self) -> None:
+        try:
+            with self._calling:
+                has_waited = await self._take_place()
+                try:
+                    if has_waited:  # it may be cancelled by now, and we have not heard of it
+                        await self.writer.confirm()
+                    self._started_at = anyio.current_time()
+                    self.answer.begin()
+                    await self._ask()
+                finally:
+                    self._places.release()
+        finally:
+            self._ended.set()
+            self.decided.set()
+
+    async def _take_place(self) -> bool:
+        """Take a place; whether it had to be waited for. Else no turn of the loop goes by."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        try:
+            self._places.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._places.acquire()
+            return True
+        return False
+
+    async def _ask(self) -> None:
+        """Call the upstream and see to it that the response has an end afterwards."""
+        try:
+            await self._upstream(self._body, self.answer)
+        except Exception as error:  # noqa: BLE001 - whatever an app raises is the answer's failure
+            if self.answer.stopped.is_set():
+                return
+            self._report(error)
+            self._broke(BROKE)
+        except anyio.get_cancelled_exc_class():
+            if _is_cancelled():
+                raise
+            self._broke(BROKE)  # a task of its own was cancelled, and nobody caught it
+        else:
+            self.answer.finish()
+            self._broke(BROKEN_OFF)
+
+    def _broke(self, failure: Failure) -> None:
+        """The upstream is through; what it left open is a refusal or a failure."""
+        if self.refusal is not None:
+            return
+        if self.answer.status is not None or not self._refuse(_server_error()):
+            self.answer.fail(failure)
+
+    def _refuse(self, refusal: Refusal) -> bool:
+        if self.is_admitted:
+            return False
+        self.refusal = refusal
+        self.decided.set()
+        self.writer.withdraw()
+        return True
+
+    async def _guard(self) -> None:
+        """Watch the claim, so that a cancel is noticed in silence, and the two time limits.
+
+        Nobody can cancel what nobody was told of, so admission comes first.
+        """
+        await self._admit_in_time()
+        claim = self.writer.claim
+        with self._guarding:
+            while not self._recorder.is_over:
+                with anyio.move_on_after(self._time_left()):
+                    try:
+                        await self._until_claimed(claim)
+                    except StoreUnavailable:
+                        await anyio.sleep(0.5)
+                self._check_limits()
+
+    async def _until_claimed(self, claim: Claim) -> None:
+        """Stop the writer when the claim is another's.
+
+        A wake-up may also mean nothing, or that the store was away: then the lease is renewed.
+        """
+        await self._store.wait(
+            claim.id, after=FAR, epoch=claim.epoch, incarnation=claim.incarnation
+        )
+        page = await self._store.read(claim.id, after=FAR)
+        is_held = page is None or (page.incarnation, page.epoch) == (claim.incarnation, claim.epoch)
+        if not is_held:
+            self.writer.lose()
+        if page is None or (is_held and not page.closed):
+            await self.writer.confirm()  # which also tells a deleted record from a lost one
+        else:
+            await self.closed.wait()  # it is over; the writer is about to say how
+
+    def _time_left(self) -> float:
+        """Seconds until a limit could be reached. A job that waits for its place has none."""
+        options, now = self._options, anyio.current_time()
+        if self._started_at is None:
+            return min(options.idle_timeout, options.max_duration)
+        silent_until = self.answer.heard_at + options.idle_timeout
+        return max(0.0, min(silent_until, self._started_at + options.max_duration) - now)
+
+    def _check_limits(self) -> None:
+        if self._started_at is None or self._recorder.is_over:
+            return
+        options, now = self._options, anyio.current_time()
+        if now - self._started_at >= options.max_duration:
+            self.fail(Failure(f"The response took longer than {options.max_duration:g} seconds."))
+        elif now - self.answer.heard_at >= options.idle_timeout:
+            self.fail(Failure(f"The upstream was silent for {options.idle_timeout:g} seconds."))
+
+    def _over(self) -> None:
+        self._guarding.cancel()
+        self.decided.set()
+        self.closed.set()
+
+    async def _let_end(self) -> None:
+        """Let an upstream that ended by itself run on; stop any other."""
+        ended_by_itself = self._recorder.ended_by_upstream or self.answer.has_ended
+        may_run_on = self.writer.outcome is not Outcome.TAKEN and (ended_by_itself or self.refusal)
+        if may_run_on and not self._ended.is_set():
+            with anyio.move_on_after(self._options.after_end_timeout):
+                await self._ended.wait()
+        if self._started_at is None:
+            self._calling.cancel()  # it waits for its place, and needs none any more
+        if self._ended.is_set():
+            return
+        self.answer.stop()
+        with anyio.move_on_after(self._options.stop_grace):
+            await self._ended.wait()
+        self._calling.cancel()
+        with anyio.move_on_after(LATE):
+            await self._ended.wait()
+        if not self._ended.is_set():
+            logger.warning("%s: the upstream does not stop", self.writer.claim.id)
+            await self._ended.wait()
+            logger.warning("%s: the upstream has stopped, late", self.writer.claim.id)
+
+    async def _close_in_haste(self) -> None:
+        """The process is ending under us: say so in the log, within a bounded time."""
+        with anyio.move_on_after(SHUTDOWN_ALLOWANCE, shield=True):
+            self._recorder.end(Trigger.FAIL, SHUTTING_DOWN)
+            await self.writer.run()
+
+    def _report(self, error: Exception) -> None:
+        """Say where it broke, without the message: it may hold content."""
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
+        logger.error(
+            "%s: the upstream raised %s at %s", self.writer.claim.id, type(error).__name__, place
+        )
+
+
+def _is_cancelled() -> bool:
+    """Whether a scope around us was cancelled."""
+    return anyio.current_effective_deadline() == -math.inf
+
+
+def _server_error() -> Refusal:
+    body = b'{"error":{"message":"%b","type":"server_error","param":null,"code":null}}'
+    return Refusal(
+        500, ((b"content-type", b"application/json"),), body % UNANSWERED.message.encode()
+    )

@@ -1,0 +1,201 @@
+"""The jobs of one process: how a response starts here, and how all of them end.
+
+A job's record is made before its upstream is called, else two retries would both pay.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import anyio
+
+from response_cache.errors import TooManyRequests, Unavailable
+from response_cache.offload import Offload
+from response_cache.options import Options
+from response_cache.protocol.dialects import FORMS
+from response_cache.protocol.jsontext import dump
+from response_cache.protocol.requests import CreateRequest, queued_response, require_short_echo
+from response_cache.recording.answer import Upstream
+from response_cache.recording.job import SHUTTING_DOWN, Job
+from response_cache.recording.recorder import Recorder
+from response_cache.recording.takeover import lifetimes
+from response_cache.recording.timers import Alarms
+from response_cache.recording.writer import Creation, Writer
+from response_cache.store import Page, Store
+
+__all__ = ("RETRY_AFTER", "Jobs", "Spawn", "shutting_down")
+
+RETRY_AFTER: Final = 1.0  # seconds after which what is refused for now may be tried again
+
+Spawn = Callable[[Callable[[], Awaitable[Any]], str], None]
+"""Runs a coroutine function in the background of the process, for the response of that id."""
+
+
+class Jobs:
+    """The responses that are being made in this process, by id."""
+
+    def __init__(
+        self,
+        store: Store,
+        options: Options,
+        offload: Offload,
+        *,
+        now: Callable[[], float],
+        spawn: Spawn,
+    ) -> None:
+        self._store = store
+        self._options = options
+        self._offload = offload
+        self._now = now
+        self._spawn = spawn
+        self._jobs: dict[str, Job] = {}
+        self._arrivals = 0  # responses whose record is being made
+        self._alarms = Alarms()
+        self._places = anyio.CapacityLimiter(options.max_running)
+        self.is_draining = False
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._jobs
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the responses that are being made, or still clean up."""
+        return tuple(self._jobs)
+
+    async def start(
+        self,
+        id: str,
+        request: CreateRequest,
+        raw: bytes,
+        upstream: Upstream,
+        body: bytes,
+        *,
+        owner_id: str | None,
+        is_keyed: bool,
+        admission_wait: float,
+    ) -> Job:
+        """Insert the record of *request*, received as *raw*, and call *upstream* with *body*.
+
+        Raises:
+            AlreadyExists, Deleted: the id is not free.
+            InvalidRequest: it would have to repeat too much of *request*.
+            TooManyRequests, Unavailable: there is no room for it, or no store.
+            StoreError: the record could not be made.
+        """
+        with self._arriving():
+            creation, recorder = await self._offload.run(
+                len(raw), lambda: self._creation(id, request, raw, owner_id, is_keyed=is_keyed)
+            )
+            writer = Writer(self._store, creation, recorder, self._options, self._alarms)
+            await writer.create()
+        job = Job(
+            self._store,
+            recorder,
+            writer,
+            upstream,
+            body,
+            options=self._options,
+            places=self._places,
+            admission_wait=admission_wait,
+            notes_admission=is_keyed,
+        )
+        self._jobs[id] = job
+        self._spawn(lambda: self._run(id, job), id)
+        return job
+
+    def records(self, page: Page) -> bool:
+        """Whether a recorder of this process holds the claim that *page* shows."""
+        return self.job_of(page) is not None
+
+    def job_of(self, page: Page) -> Job | None:
+        """The job whose recorder holds the claim that *page* shows, if it is in this process."""
+        job = self._jobs.get(page.id)
+        if job is None or job.writer.outcome is not None:
+            return None
+        claim = job.writer.claim
+        is_its = (claim.incarnation, claim.epoch) == (page.incarnation, page.epoch)
+        return job if is_its else None
+
+    async def finished(self, *ids: str) -> None:
+        """Return when these jobs, or else all that run now, have ended, clean-up included."""
+        for job in [self._jobs.get(id) for id in ids or tuple(self._jobs)]:
+            if job is not None:
+                await job.finished.wait()
+
+    async def fail_all(self) -> None:
+        """End what still runs as failed, and return when the store has it."""
+        for job in tuple(self._jobs.values()):
+            job.fail(SHUTTING_DOWN)
+        for job in tuple(self._jobs.values()):
+            await job.closed.wait()
+
+    def _creation(
+        self, id: str, request: CreateRequest, raw: bytes, owner_id: str | None, *, is_keyed: bool
+    ) -> tuple[Creation, Recorder]:
+        """What the record is made from, and the recorder that goes on from there."""
+        created_at = int(self._now())
+        header = dump(
+            {
+                "owner": owner_id,
+                "store": request.store,
+                "stream": request.stream,
+                "created_at": created_at,
+                "fingerprint": request.fingerprint if is_keyed else None,
+            }
+        )
+        queued = queued_response(request, id=id, created_at=created_at)
+        form = FORMS[self._options.dialect]
+        snapshot = form.dump(queued)
+        require_short_echo(queued, len(snapshot), most=self._options.max_echo_bytes)
+        recorder = Recorder.begin(
+            queued, now=self._now, max_events=self._options.max_events, form=form
+        )
+        ttl, stream_ttl = lifetimes(header, self._options)
+        creation = Creation(
+            id=id,
+            incarnation=secrets.token_hex(8),
+            header=header,
+            request=raw,
+            snapshot=snapshot,
+            events=recorder.take(),
+            status=recorder.status,
+            ttl=ttl,
+            stream_ttl=stream_ttl,
+            is_streamed=request.stream,
+        )
+        return creation, recorder
+
+    @contextmanager
+    def _arriving(self) -> Iterator[None]:
+        """Keep room for one more response while its record is being made."""
+        if self.is_draining:
+            raise shutting_down()
+        limit = self._options.max_running + self._options.max_waiting
+        if len(self._jobs) + self._arrivals >= limit:
+            raise TooManyRequests(
+                "Too many responses are running and waiting here.", retry_after=RETRY_AFTER
+            )
+        self._arrivals += 1
+        try:
+            yield
+        finally:
+            self._arrivals -= 1
+
+    async def _run(self, id: str, job: Job) -> None:
+        try:
+            await job.run()
+        finally:
+            if self._jobs.get(id) is job:
+                del self._jobs[id]
+        await job.writer.keep()
+
+
+def shutting_down() -> Unavailable:
+    """What is told to who comes too late."""
+    return Unavailable("This server is shutting down.", retry_after=RETRY_AFTER)

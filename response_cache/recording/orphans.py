@@ -1,0 +1,145 @@
+"""Closing what a dead worker left behind, without ever killing what is alive.
+
+Whoever reads an orphan closes it as failed, but a response that looks orphaned may be alive: the
+store was away, or the wall clock by which it judges leases was set forward. Either lasts until the
+recorder renews, which is due a third of a lease after the last time, and arrives within
+``observation``. So a process that sees an orphan watches it for that long by its own monotonic
+clock, and closes it only when every look was answered and found the same claim and the same tail,
+still orphaned; never one that it records itself. A renewal in the middle ends the watch, and the
+next one begins anew, however often the clock is set. So does a gap between two looks: the process
+did not run then, and perhaps the recorder did not either (a container that was paused).
+
+The looks are the watch's own, so the end does not wait for the next client to ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+import anyio
+from cachetools import LRUCache
+
+from response_cache.errors import Missing, StoreUnavailable
+from response_cache.options import Options
+from response_cache.protocol.lifecycle import Trigger
+from response_cache.recording.takeover import close_as
+from response_cache.recording.writer import RENEWALS
+from response_cache.store import FAR, Page, Store
+
+__all__ = ("Orphans", "watch_time")
+
+Spawn: TypeAlias = Callable[[Callable[[], Awaitable[Any]], str], None]
+"""Runs something in the background for the response of an id."""
+
+_REMEMBERED: Final = 10_000
+_LOOKS: Final = 4  # in one observation time
+
+
+def watch_time(options: Options) -> float:
+    """Seconds in which a living recorder is heard from, if the store answers."""
+    return options.lease / RENEWALS + options.observation
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """One orphan, as it was when it was first seen."""
+
+    incarnation: str
+    epoch: int
+    tail: int
+    began: float
+    looked: float  # when the last look was answered
+
+    def is_of(self, page: Page) -> bool:
+        return (self.incarnation, self.epoch, self.tail) == (
+            page.incarnation,
+            page.epoch,
+            page.tail,
+        )
+
+
+class Orphans:
+    """The orphans that this process has seen, and their end."""
+
+    def __init__(
+        self,
+        store: Store,
+        options: Options,
+        *,
+        now: Callable[[], float],
+        is_ours: Callable[[Page], bool],
+        spawn: Spawn,
+    ) -> None:
+        """*is_ours* tells a page of which this process runs the recorder."""
+        self._store = store
+        self._options = options
+        self._now = now
+        self._is_ours = is_ours
+        self._spawn = spawn
+        self._watches: LRUCache[str, _Watch] = LRUCache(_REMEMBERED)
+
+    @property
+    def observed(self) -> int:
+        """How many responses have been seen orphaned and not settled since."""
+        return len(self._watches)
+
+    def forget_all(self) -> None:
+        """The store did not answer: what was seen before proves nothing any more."""
+        self._watches.clear()
+
+    def note(self, page: Page) -> None:
+        """Begin to watch *page*, if it is orphaned; end the watch, if it is not.
+
+        *page* must have been read just now.
+        """
+        if not page.orphaned or self._is_ours(page):
+            if self._watches:
+                self._watches.pop(page.id, None)
+            return
+        watch = self._watches.get(page.id)
+        if watch is None or not watch.is_of(page):
+            now = anyio.current_time()
+            watch = _Watch(page.incarnation, page.epoch, page.tail, now, now)
+            self._watches[page.id] = watch
+            self._spawn(partial(self._keep_watch, page.id, watch), page.id)
+
+    async def _keep_watch(self, id: str, watch: _Watch) -> None:
+        """Look again and again until *watch* has proved its orphan dead, or is over."""
+        try:
+            while self._watches.get(id) is watch:
+                await anyio.sleep(self._options.observation / _LOOKS)
+                if await self._is_proven(id, watch):
+                    del self._watches[id]
+                    await self._close(id)
+        except StoreUnavailable:
+            self.forget_all()
+
+    async def _is_proven(self, id: str, watch: _Watch) -> bool:
+        asked = anyio.current_time()
+        page = await self._store.read(id, after=FAR)
+        answered = anyio.current_time()
+        if page is None:
+            self._watches.pop(id, None)
+            return False
+        self.note(page)
+        if answered - watch.looked > self._options.observation:
+            watch.began = answered
+        watch.looked = answered
+        is_over = asked - watch.began >= watch_time(self._options)
+        return is_over and self._watches.get(id) is watch
+
+    async def _close(self, id: str) -> None:
+        try:
+            await close_as(
+                Trigger.EXPIRE,
+                id,
+                store=self._store,
+                options=self._options,
+                now=self._now,
+                only_orphaned=True,
+            )
+        except Missing:
+            return  # it was deleted meanwhile

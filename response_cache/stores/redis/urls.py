@@ -1,0 +1,175 @@
+"""The clients that a store makes for itself from a URL.
+
+    redis://[user:password@]host[:port][/db]                      one server
+    redis+sentinel://[user:password@]host[:port],…/service[/db]   the primary that Sentinel names
+    redis+cluster://[user:password@]host[:port],…                 a cluster
+
+``rediss`` in the place of ``redis`` is the same over TLS, to Sentinels as well. User and password
+are for the servers; Sentinels get none. No message repeats a part of the URL.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import SplitResult, unquote
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import Connection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
+
+from response_cache._version import __version__
+from response_cache.stores.redis.topology import (
+    MAX_CONNECTIONS,
+    SOCKET_TIMEOUT,
+    Cluster,
+    Servers,
+    SingleServer,
+)
+
+__all__ = ("servers_at",)
+
+SENTINEL_PORT: Final = 26379
+PORT: Final = 6379
+
+
+def servers_at(
+    url: SplitResult,
+    *,
+    socket_timeout: float = SOCKET_TIMEOUT,
+    max_connections: int = MAX_CONNECTIONS,
+    **tls: str,
+) -> Servers:
+    """The servers at *url*, whose query was read already; not connected yet, and closed by us.
+
+    Raises:
+        ValueError: the URL is not of one of the forms above.
+    """
+    if url.fragment:
+        raise ValueError(f"a {url.scheme}:// URL has no fragment")
+    is_encrypted = url.scheme.startswith("rediss")
+    if tls and not is_encrypted:
+        raise ValueError(f"{', '.join(sorted(tls))}: only with rediss")
+    place = _Place.of(url)
+    connecting = _connecting(place, socket_timeout, max_connections, tls)
+    if url.scheme.endswith("+cluster"):
+        return _cluster(place, connecting, is_encrypted)
+    if url.scheme.endswith("+sentinel"):
+        return _sentinel(place, connecting, is_encrypted, tls)
+    return _single(place, connecting, is_encrypted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a URL says of where the servers are."""
+
+    hosts: tuple[tuple[str, int], ...]
+    username: str | None = field(repr=False)
+    password: str | None = field(repr=False)
+    path: tuple[str, ...]
+
+    @classmethod
+    def of(cls, url: SplitResult) -> _Place:
+        credentials, _, hosts = url.netloc.rpartition("@")
+        username, _, password = credentials.partition(":")
+        port = SENTINEL_PORT if url.scheme.endswith("sentinel") else PORT
+        return cls(
+            tuple(_host(host, port) for host in hosts.split(",")),
+            unquote(username) or None,
+            unquote(password) or None,
+            tuple(unquote(part) for part in url.path.split("/")[1:] if part),
+        )
+
+
+def _host(text: str, port: int) -> tuple[str, int]:
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]*))(?::([0-9]{1,5}))?", text)
+    if found is None:
+        raise ValueError("a host of the store URL must be a name or address and perhaps a port")
+    return found[1] or found[2] or "localhost", int(found[3] or port)
+
+
+def _db(path: tuple[str, ...]) -> int:
+    if len(path) > 1 or not re.fullmatch("[0-9]{1,5}", "".join(path) or "0"):
+        raise ValueError("the path of the store URL must end with the number of a database, if any")
+    return int("".join(path) or "0")
+
+
+def _connecting(
+    place: _Place, socket_timeout: float, max_connections: int, tls: dict[str, str]
+) -> dict[str, Any]:
+    """What every client gets: nothing repeats by itself, and nobody waits for ever to connect."""
+    return {
+        "username": place.username,
+        "password": place.password,
+        "socket_connect_timeout": socket_timeout,
+        "max_connections": max_connections,
+        "protocol": 2,
+        # Also how CLIENT LIST shows us. The driver would find out its version for each connection.
+        "driver_info": DriverInfo().add_upstream_driver("response-cache", __version__),
+        **tls,
+    }
+
+
+def _single(place: _Place, connecting: dict[str, Any], is_encrypted: bool) -> Servers:
+    if len(place.hosts) > 1:
+        raise ValueError("one host; several need redis+cluster:// or redis+sentinel://")
+    ((host, port),) = place.hosts
+    client = Redis.from_pool(
+        BlockingConnectionPool(
+            connection_class=SSLConnection if is_encrypted else Connection,
+            host=host,
+            port=port,
+            db=_db(place.path),
+            timeout=connecting["socket_connect_timeout"],
+            socket_timeout=None,  # an attempt has one time-out for all of it, and that is ours
+            retry=Retry(NoBackoff(), 0),
+            **connecting,
+        )
+    )
+    return SingleServer(client, owned=[client])
+
+
+def _sentinel(
+    place: _Place, connecting: dict[str, Any], is_encrypted: bool, tls: dict[str, str]
+) -> Servers:
+    if not place.path:
+        raise ValueError("the path of a redis+sentinel:// URL must begin with the service's name")
+    timeout = connecting["socket_connect_timeout"] / len(place.hosts)  # so that each gets its turn
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]  # the driver's
+        place.hosts,
+        sentinel_kwargs={
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
+            "protocol": 2,
+            "retry": Retry(NoBackoff(), 0),
+            "ssl": is_encrypted,  # who answers here names the server that gets the password
+            **tls,
+        },
+    )
+    client = sentinel.master_for(
+        place.path[0],
+        db=_db(place.path[1:]),
+        ssl=is_encrypted,
+        socket_timeout=None,
+        retry=Retry(NoBackoff(), 0),
+        **connecting,
+    )
+    return SingleServer(client, owned=[client, *sentinel.sentinels])
+
+
+def _cluster(place: _Place, connecting: dict[str, Any], is_encrypted: bool) -> Servers:
+    if place.path:
+        raise ValueError("a redis+cluster:// URL has no path: a cluster has one database")
+    client = RedisCluster(
+        startup_nodes=[ClusterNode(host, port) for host, port in place.hosts],
+        require_full_coverage=False,
+        socket_timeout=connecting["socket_connect_timeout"],  # looking for nodes must go on, too
+        retry=Retry(NoBackoff(), 0),
+        ssl=is_encrypted,
+        **connecting,
+    )
+    return Cluster(client, is_owned=True)

@@ -1,0 +1,222 @@
+"""Responses in one file, for all processes of one machine: no server, and a restart loses nothing.
+
+The file is a SQLite database with a write-ahead log. Each process has one thread that writes, in
+groups, and a few that read (``sqlite_threads``); those who wait are woken by the writes of their
+own process at once, and by those of others within a few times *poll_interval* (``sqlite_watch``).
+
+Leases and expiry are judged by the wall clock, which all processes of a machine share.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, get_args
+
+import anyio.to_thread
+
+from response_cache.log.batches import pack
+from response_cache.store import Claim, Page, Taken
+from response_cache.stores.sqlite.file import DatabaseFile, Synchronous
+from response_cache.stores.sqlite.rows import Batch
+from response_cache.stores.sqlite.sweep import Sweep
+from response_cache.stores.sqlite.threads import Threads
+from response_cache.stores.sqlite.watch import Poll, Waiter, Watch
+from response_cache.stores.sqlite.worker import Chore
+
+__all__ = ("SQLiteStore",)
+
+SWIFTLY_PACKED: Final = 2**16  # bytes; what is longer is packed in a thread, not in the event loop
+
+
+class SQLiteStore:
+    """A ``Store`` in a file. To be used in the event loop, and in the process, that opened it."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        synchronous: Synchronous = "NORMAL",
+        tombstone_ttl: float = 3600.0,
+        poll_interval: float = 0.015,
+        busy_timeout: float = 1.0,
+        sweep_interval: float = 10.0,
+        max_bytes: int | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Nothing is touched before ``open``; a relative *path* is one of this moment.
+
+        Args:
+            path: the file; made if it is missing, its directory is not.
+            synchronous: with ``NORMAL`` a power failure may lose the last moments, with ``FULL``
+                each commit waits for the disk. A process that dies loses nothing by either.
+            tombstone_ttl: seconds for which a deleted id refuses to be created again.
+            poll_interval: seconds between two looks for the writes of other processes.
+            busy_timeout: seconds to wait for the locks of other processes.
+            sweep_interval: seconds between two sweeps of what has expired.
+            max_bytes: size of the file at which the store is full; None: that of the disk.
+            clock: gives seconds above 0, the same in all processes.
+
+        Raises:
+            ValueError: a value is not one of those allowed.
+        """
+        if synchronous not in get_args(Synchronous):
+            raise ValueError(f"synchronous must be one of {', '.join(get_args(Synchronous))}")
+        bounds = [tombstone_ttl, poll_interval, busy_timeout, sweep_interval]
+        if min(bounds) <= 0 or (max_bytes is not None and max_bytes <= 0):
+            raise ValueError("times and max_bytes must be positive")
+        self.flush_interval = 0.02
+        self.can_forget = False
+        self.id_tag = ""
+        self.tombstone_ttl = tombstone_ttl
+        self._file = DatabaseFile(Path(path).absolute(), synchronous, busy_timeout, max_bytes)
+        self._poll_interval = poll_interval
+        self._sweep_interval = sweep_interval
+        self._clock = clock
+        self._watch = Watch()
+        self._opened: Threads | None = None
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({str(self._file.path)!r})"
+
+    async def open(self) -> None:
+        """Make the file or bring it up to date, and start the threads.
+
+        Raises:
+            StoreUnavailable: the file cannot be used; the message says why. It was not changed.
+            StoreFull: there is no room for it.
+        """
+        await anyio.to_thread.run_sync(self._file.prepare)
+        self._watch = Watch()
+        chores: list[Chore] = [Poll(self._watch, self._poll_interval), Sweep(self._sweep_interval)]
+        self._opened = Threads(self._file, self._clock, chores)
+        self._opened.start()
+
+    async def aclose(self) -> None:
+        """Finish what is pending and close the file. Whoever waits is woken."""
+        threads, self._opened = self._opened, None
+        if threads is not None:
+            await threads.stop()
+            self._watch.wake_all()
+
+    async def create(
+        self,
+        id: str,
+        *,
+        incarnation: str,
+        header: bytes,
+        request: bytes,
+        snapshot: bytes,
+        events: Sequence[bytes],
+        status: str,
+        lease: float,
+        ttl: float,
+    ) -> Claim:
+        """See ``Store.create``. The repeat of a create that is still open renews its lease."""
+        batch = await _packed(events)
+        return await self._threads.write(
+            lambda records: records.create(
+                id,
+                batch,
+                incarnation=incarnation,
+                header=header,
+                request=request,
+                snapshot=snapshot,
+                status=status,
+                lease=lease,
+                ttl=ttl,
+            ),
+            lambda _: self._watch.changed(id),
+        )
+
+    async def append(
+        self,
+        claim: Claim,
+        events: Sequence[bytes],
+        *,
+        batch: str = "",
+        close: bool = False,
+        snapshot: bytes | None = None,
+        status: str | None = None,
+        notes: bytes | None = None,
+        lease: float,
+        ttl: float,
+        stream_ttl: float | None = None,
+    ) -> Claim:
+        """See ``Store.append``. A repeated batch renews the lease, as a heartbeat does.
+
+        Raises:
+            ValueError: there are events and no *batch*.
+        """
+        if events and not batch:
+            raise ValueError("an append that brings events needs a batch token")
+        packed = await _packed(events, batch)
+        return await self._threads.write(
+            lambda records: records.append(
+                claim,
+                packed,
+                close=close,
+                snapshot=snapshot,
+                status=status,
+                notes=notes,
+                lease=lease,
+                ttl=ttl,
+                stream_ttl=stream_ttl,
+            ),
+            self._announce_end if close else self._announce_growth,
+        )
+
+    async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
+        """See ``Store.take``. It is a renewal with the ttl that was last given."""
+        return await self._threads.write(
+            lambda records: records.take(id, only_orphaned=only_orphaned, lease=lease),
+            lambda _: self._watch.changed(id),
+        )
+
+    async def read(
+        self, id: str, *, after: int | None = None, limit: int | None = None
+    ) -> Page | None:
+        """See ``Store.read``."""
+        return await self._threads.read(lambda records: records.read(id, after, limit))
+
+    async def request(self, id: str) -> bytes | None:
+        """See ``Store.request``."""
+        return await self._threads.read(lambda records: records.request(id))
+
+    async def wait(
+        self, id: str, *, after: int, epoch: int, incarnation: str, closed: bool = False
+    ) -> None:
+        """See ``Store.wait``."""
+        waiter = Waiter(after, epoch, incarnation, closed)
+        with self._watch.waiting(id, waiter) as is_first:
+            if is_first:
+                self._threads.nudge()  # so far the writer had nothing to look for
+            states = await self._threads.read(lambda records: records.states([id]))
+            if not waiter.has_news(states.get(id)):
+                await waiter.woken.wait()
+
+    async def delete(self, id: str, *, claim: Claim | None = None) -> bool:
+        """See ``Store.delete``. Without *claim* it leaves a tombstone also where nothing was."""
+        return await self._threads.write(
+            lambda records: records.delete(id, claim=claim, tombstone_ttl=self.tombstone_ttl),
+            lambda _: self._watch.changed(id),
+        )
+
+    @property
+    def _threads(self) -> Threads:
+        if self._opened is None:
+            raise RuntimeError("the SQLite store is not open")
+        return self._opened
+
+    def _announce_growth(self, claim: Claim) -> None:
+        self._watch.grew(claim.id, claim.tail)
+
+    def _announce_end(self, claim: Claim) -> None:
+        self._watch.changed(claim.id)
+
+
+async def _packed(events: Sequence[bytes], token: str = "") -> Batch:
+    if sum(map(len, events)) <= SWIFTLY_PACKED:
+        return Batch(pack(events), len(events), token)
+    return Batch(await anyio.to_thread.run_sync(pack, events), len(events), token)

@@ -1,0 +1,275 @@
+"""Deltas that are recognised by their bytes become what they would have become when read."""
+
+from __future__ import annotations
+
+import json
+from math import ceil
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from response_cache.log.batches import pack, repacked
+from response_cache.protocol.jsontext import load
+from response_cache.protocol.sse import Decoder, frame, payload
+from response_cache.recording.delta_template import WINDOW, Likeness
+from response_cache.recording.recorder import Recorder
+
+TYPE = "response.output_text.delta"
+ITEM = {"id": "msg_1", "type": "message", "status": "in_progress", "content": []}
+PART = {"type": "output_text", "text": "", "annotations": []}
+AT = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+OPENING = [
+    {"type": "response.output_item.added", "output_index": 0, "item": ITEM},
+    {"type": "response.content_part.added", **AT, "part": PART},
+]
+BODY = b'{"type":"%b","sequence_number":%%d,"item_id":"msg_1","output_index":0,"content_index":0,'
+HEAD = b"event: %b\ndata: " % TYPE.encode() + BODY % TYPE.encode()
+PADDED = HEAD + b'"delta":"%b","logprobs":[],"obfuscation":"%b"}\n\n'
+
+
+def padded(number: int, text: bytes, padding: bytes = b"ab3X9") -> bytes:
+    return PADDED % (number, text, padding)
+
+
+SHAPES = {
+    "with padding": padded,
+    "without": lambda number, text: HEAD % number + b'"delta":"%b","logprobs":[]}\n\n' % text,
+    "delta last": lambda number, text: HEAD % number + b'"delta":"%b"}\n\n' % text,
+    "delta before the number": lambda number, text: (
+        b'data: {"type":"%b","output_index":0,"content_index":0,"delta":"%b",'
+        b'"sequence_number":%d}\n\n' % (TYPE.encode(), text, number)
+    ),
+    "percent signs": lambda number, text: HEAD % number + b'"100%%d":"%%","delta":"%b"}\n\n' % text,
+}
+
+
+def opened() -> Recorder:
+    queued: dict[str, Any] = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
+    recorder = Recorder.begin(queued, now=lambda: 0.0, max_events=10_000)
+    for event in OPENING:
+        recorder.record(json.dumps(event).encode())
+    recorder.take()
+    return recorder
+
+
+def read_one_by_one(stream: bytes) -> Recorder:
+    """What becomes of *stream* when every event in it is parsed."""
+    recorder, decoder = opened(), Decoder()
+    for event in decoder.feed(stream):
+        recorder.record(event.data, event.event)
+    return recorder
+
+
+def read_at_once(stream: bytes, cuts: int = 1) -> Recorder:
+    """The same from chunks that are read together."""
+    recorder, size = opened(), max(1, ceil(len(stream) / cuts))
+    for start in range(0, len(stream), size):
+        recorder.feed(stream[start : start + size])
+    return recorder
+
+
+def assert_alike(stream: bytes, cuts: int = 1) -> Recorder:
+    """Both ways lead to the same log and response; gives back the one that was quicker."""
+    slow, quick = read_one_by_one(stream), read_at_once(stream, cuts)
+    assert [load(payload(event)) for event in quick.pending] == [
+        load(payload(event)) for event in slow.pending
+    ]
+    assert load(quick.snapshot()) == load(slow.snapshot())
+    assert (quick.tail, quick.unread, quick.status) == (slow.tail, slow.unread, slow.status)
+    kept = repacked([pack(quick.pending)], 10_000)
+    assert quick.pending_bytes == sum(batch.size for batch in kept)
+    return quick
+
+
+# What stands between the quotes of a delta, as bytes: right, doubtful and wrong.
+words = st.sampled_from(
+    [
+        b"",
+        b" word",
+        b" 100%d %b",
+        "süß 词 😀".encode(),
+        b"\\n",
+        b"\\\\",
+        b"a\\\\",
+        b'\\"',
+        b'say \\"so\\", then',
+        b"\\u00e9",
+        b"\\ud83d",
+        b"\\ude00",
+        b"NaN",
+        b"\xff",
+        b"\xc3",
+        b"\xbc",
+        b"a\x01b",
+        b'","',
+        b'x","delta":"y',
+        b',"',
+        b"\\",
+        b"\r",
+        "\u2028\u0085".encode(),
+        b'","logprobs":[],"obfuscation":"',
+    ]
+)
+numbers = st.sampled_from([b"%d", b"0%d", b"%d.5", b"-%d", b"", b"1e%d", b'"%d"'])
+paddings = st.sampled_from([b"ab3X9", b"", b"-", b'a","delta":"b', "é".encode(), b"x" * 40])
+others = st.sampled_from(
+    [
+        b": a comment\n\n",
+        b"\n\n",
+        b"event: keepalive\ndata: {}\n\n",
+        b"data: [DONE]\n\n",
+        frame(TYPE, json.dumps({"type": TYPE, **AT, "delta": "another shape"}).encode()),
+        frame(TYPE, json.dumps({"type": TYPE, **AT, "output_index": 3, "delta": "x"}).encode()),
+        frame("acme:x", b'{"type":"acme:x"}'),
+        padded(7, b"logged").replace(b"[]", b'[{"token":"x"}]'),
+        padded(7, b"elsewhere").replace(b"msg_1", b"msg_2"),
+        padded(7, b"of two lines").replace(b',"item_id"', b'\ndata: ,"item_id"'),
+        padded(7, b"of a Mac").replace(b"\n", b"\r"),
+        padded(7, b"of a PC").replace(b"\n", b"\r\n"),
+    ]
+)
+
+
+def odd(number: bytes, text: bytes, padding: bytes, n: int) -> bytes:
+    whole = padded(n, text, padding)
+    return whole.replace(b'number":%d' % n, b'number":' + (number.replace(b"%d", b"%d" % n)))
+
+
+pieces = st.one_of(
+    st.builds(lambda text: odd(b"%d", text, b"ab3X9", 12), words),
+    st.builds(
+        lambda number, text, padding: odd(number, text, padding, 12), numbers, words, paddings
+    ),
+    others,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(pieces, max_size=12), st.integers(1, 9))
+@example([padded(12, b"a\\"), padded(12, b',"b')], 1)
+def test_both_ways_of_reading_make_the_same_log(found: list[bytes], cuts: int) -> None:
+    plain = padded(5, b" word") * 3
+    assert_alike(plain + plain.join(found) + plain, cuts)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("text", [b" word", b"", b"\\n", "süß".encode(), b"100%"])
+def test_every_shape_of_a_delta_is_recorded_byte_for_byte(shape: Any, text: bytes) -> None:
+    stream = b"".join(shape(number, text) for number in range(40, 60))
+    quick = assert_alike(stream)
+    assert list(quick.pending) == list(read_one_by_one(stream).pending)
+
+
+def learnt(shape: Any = padded) -> tuple[Likeness, bytes]:
+    """A likeness, and a stream of twenty deltas that it should recognise."""
+    stream = [shape(number, b" word") for number in range(7, 27)]
+    ours = read_one_by_one(b"".join(stream)).pending
+    likeness = Likeness.of(stream[0], ours[0], 5)
+    assert likeness is not None
+    return likeness, b"".join(stream)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_a_whole_stretch_is_recognised_at_once(shape: Any) -> None:
+    likeness, stream = learnt(shape)
+    alike = likeness.stretch(b"before" + stream + b"event: ", 6, 5, 100)
+    assert alike is not None
+    text, run, end = alike
+    assert text == " word" * 20
+    assert end == 6 + len(stream)
+    assert [*run] == [*read_one_by_one(stream).pending]
+
+
+def test_a_stretch_ends_with_what_is_not_like_it_or_not_whole() -> None:
+    likeness, stream = learnt()
+    wrong = [padded(3, text) for text in (b"\\x", b"\xff", b"a\x01b")]
+    for end in (b"event: x\ndata: {}\n\n" + stream, stream[:100], *wrong):
+        alike = likeness.stretch(stream + end, 0, 5, 100)
+        assert alike is not None
+        _, run, at = alike
+        assert (run.length, at) == (20, len(stream))
+
+
+def test_a_stretch_has_a_bound() -> None:
+    likeness, stream = learnt()
+    alike = likeness.stretch(stream, 0, 5, 3)
+    assert alike is not None
+    _, run, end = alike
+    assert run.length == 3
+    assert stream[:end] == b"".join(padded(number, b" word") for number in (7, 8, 9))
+    alike = likeness.stretch(stream * 100, 0, 5, 10_000)
+    assert alike is not None
+    _, run, end = alike
+    assert run.length > 20
+    assert end <= WINDOW < end + len(padded(26, b" word"))
+
+
+def test_a_frame_that_could_be_taken_for_another_teaches_nothing() -> None:
+    ours = read_one_by_one(padded(7, b" word")).pending[0]
+    for wrong in (
+        padded(7, b"\\n"),
+        padded(7, b" word").replace(b'"msg_1"', b'"msg_1","x":{"delta":"y"}'),
+        padded(7, b" word", b"-"),
+        padded(7, b" word").replace(b'"sequence_number":7,', b""),
+        padded(8, b" words"),
+    ):
+        assert Likeness.of(wrong, ours, 5) is None
+    assert Likeness.of(padded(7, b" word"), ours, 6) is None
+
+
+class Counting(Recorder):
+    """Counts the events that it had to read."""
+
+    events_read = 0
+
+    @classmethod
+    def opened(cls) -> Counting:
+        """One that has read the beginning of a text."""
+        queued: dict[str, Any] = {"id": "resp_rc1", "status": "queued", "metadata": {}}
+        recorder = cls.begin({**queued, "output": []}, now=lambda: 0.0, max_events=10_000)
+        assert isinstance(recorder, Counting)
+        for event in OPENING:
+            recorder.record(json.dumps(event).encode())
+        return recorder
+
+    def record(self, data: bytes, name: str = "") -> None:
+        self.events_read += 1
+        super().record(data, name)
+
+
+def test_a_recorder_reads_only_the_first_deltas_of_a_text() -> None:
+    recorder = Counting.opened()
+    for number in range(500):
+        recorder.feed(padded(number, b"\\n" if number % 7 else b" word"))
+    assert recorder.tail == 3 + len(OPENING) + 500
+    assert recorder.events_read < len(OPENING) + 10
+
+
+def test_a_snapshot_amid_a_text_makes_no_difference() -> None:
+    recorder, text = Counting.opened(), ""
+    for number in range(100):
+        recorder.feed(padded(number, b" word"))
+        text += " word"
+        response = load(recorder.snapshot())
+        assert response["output"][0]["content"][0]["text"] == text
+    assert recorder.events_read < len(OPENING) + 10
+
+
+def test_deltas_that_are_no_text_cost_no_more_than_themselves() -> None:
+    recorder = Counting.opened()
+    recorder.feed(b"".join(padded(n, b" word" if n % 50 else b"\xff") for n in range(5000)))
+    assert recorder.tail == 3 + len(OPENING) + 4900
+    assert recorder.unread == 100
+    assert recorder.events_read < len(OPENING) + 10 + 2 * 100
+
+
+def test_a_recorder_keeps_to_its_bound_of_events() -> None:
+    queued: dict[str, Any] = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
+    recorder = Recorder.begin(queued, now=lambda: 0.0, max_events=50)
+    for event in OPENING:
+        recorder.record(json.dumps(event).encode())
+    recorder.feed(b"".join(padded(number, b" word") for number in range(500)))
+    assert recorder.tail == 50
+    assert recorder.is_over

@@ -1,0 +1,352 @@
+"""Connections that a store has to itself, over a real server and over one that misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import hiredis
+import pytest
+import trustme
+from redis import exceptions
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import Connection
+
+from response_cache.errors import StoreUnavailable
+from response_cache.stores import store_from_url
+from response_cache.stores.redis.asking import replies_to
+from response_cache.stores.redis.connection import Pipe, Pipes
+from response_cache.stores.redis.store import RedisStore
+from response_cache.stores.redis.topology import SingleServer
+from tests.stores.servers import Server, running_server
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The driver is for asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def pipes(server: Server) -> AsyncIterator[Pipes]:
+    pipes = Pipes(lambda: Connection(port=server.port))
+    yield pipes
+    await pipes.aclose()
+
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(serve: Serve, certificates: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """The port of a server that does *serve* on each connection; none is left open."""
+    serving: set[asyncio.Task[None]] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        serving.add(task)
+        try:
+            await serve(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # the other side has gone, or the test is over
+        finally:
+            writer.transport.abort()
+
+    listener = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=certificates)
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        listener.close()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def pipe_to(*replies: bytes, hangs_up: bool = False) -> AsyncIterator[Pipe]:
+    """A pipe to a server that gives these replies, whatever it is asked, and then waits."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for reply in replies:
+            await reader.read(1 << 16)
+            writer.write(reply)
+            await writer.drain()
+        if not hangs_up:
+            await reader.read(1 << 16)
+
+    async with listening(serve) as port:
+        pipe = await Pipe.made_of(Connection(port=port, protocol=2, driver_info=None))
+        yield pipe
+        pipe.close()
+        await asyncio.sleep(0)
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - of a server, which has no event to wait for
+            await asyncio.sleep(0.005)
+
+
+async def test_replies_come_in_the_order_of_the_commands(pipes: Pipes) -> None:
+    await replies_to(pipes.send, [("SET", "a", b"\x00\xff"), ("INCR", "n")])
+    replies = await replies_to(
+        pipes.send, [("GET", "a"), ("INCR", "n"), ("PING",), ("GET", "none")]
+    )
+    assert replies == [b"\x00\xff", 2, b"PONG", None]
+
+
+async def test_an_error_stands_in_the_place_of_its_reply(pipes: Pipes) -> None:
+    first, wrong, last = await replies_to(
+        pipes.send, [("SET", "a", "x"), ("INCR", "a"), ("GET", "a")]
+    )
+    assert (first, last) == (b"OK", b"x")
+    assert isinstance(wrong, exceptions.ResponseError)
+    (unknown,) = await replies_to(pipes.send, [("EVALSHA", "0" * 40, 0)])
+    assert isinstance(unknown, exceptions.NoScriptError)
+
+
+async def test_a_reply_of_many_reads_is_put_together(pipes: Pipes) -> None:
+    large = b"x" * 3_000_000
+    assert await replies_to(pipes.send, [("SET", "large", large), ("GET", "large")]) == [
+        b"OK",
+        large,
+    ]
+
+
+async def test_exchanges_side_by_side_have_a_pipe_each_and_later_ones_share_them(
+    server: Server, pipes: Pipes
+) -> None:
+    with server.client() as client:
+        before = len(client.client_list())
+        await asyncio.gather(*(replies_to(pipes.send, [("PING",)]) for _ in range(4)))
+        for _ in range(10):
+            await asyncio.gather(*(replies_to(pipes.send, [("PING",)]) for _ in range(3)))
+        assert len(client.client_list()) == before + 4
+        await pipes.aclose()
+        await eventually(lambda: len(client.client_list()) == before)
+
+
+async def test_an_exchange_that_is_given_up_breaks_its_pipe_and_nobody_gets_its_replies(
+    server: Server, pipes: Pipes
+) -> None:
+    await replies_to(pipes.send, [("SET", "mine", "mine"), ("SET", "yours", "yours")])
+    told: list[object] = []
+    for _ in range(50):
+        give_up = pipes.send([("GET", "mine")] * 10, told.append)
+        await asyncio.sleep(0)
+        give_up()
+        assert await replies_to(pipes.send, [("GET", "yours")]) == [b"yours"]
+        give_up()
+    assert told == []
+    with server.client() as client:
+        await eventually(lambda: len(client.client_list()) <= 1 + 2)
+
+
+async def test_a_pipe_that_the_server_closed_is_not_used_again(
+    server: Server, pipes: Pipes
+) -> None:
+    await replies_to(pipes.send, [("PING",)])
+    with server.client() as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    await eventually(lambda: not pipes.open)
+    assert await replies_to(pipes.send, [("PING",)]) == [b"PONG"]
+    assert pipes.open == 1
+
+
+async def test_a_connection_that_is_lost_in_a_reply_is_an_error() -> None:
+    async with pipe_to(b"$100\r\nonly a part", hangs_up=True) as pipe:
+        with pytest.raises(exceptions.ConnectionError, match="lost"):
+            await replies_to(pipe.exchange, [("GET", "a")])
+        assert not pipe.is_open
+
+
+async def test_what_is_no_reply_breaks_the_pipe() -> None:
+    async with pipe_to(b"HTTP/1.1 400 Bad Request\r\n\r\n") as pipe:
+        with pytest.raises(exceptions.InvalidResponse):
+            await replies_to(pipe.exchange, [("GET", "a")])
+        assert not pipe.is_open
+
+
+async def test_what_comes_unasked_breaks_the_pipe() -> None:
+    async with pipe_to(b"+OK\r\n+and more\r\n") as pipe:
+        assert await replies_to(pipe.exchange, [("SET", "a", "b")]) == [b"OK"]
+        await eventually(lambda: not pipe.is_open)
+
+
+class Talkative:
+    """A server that answers the key that is asked for, and says more than that."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.surplus = b""  # with the next answer
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.writers.append(writer)
+        parser = hiredis.Reader()
+        while data := await reader.read(1 << 16):
+            parser.feed(data)
+            while (command := parser.gets()) is not False:
+                if command[0] == b"HELLO":
+                    writer.write(b"%1\r\n$5\r\nproto\r\n:3\r\n")
+                    continue
+                name = command[-1]
+                writer.write(b"$%d\r\n%b\r\n%b" % (len(name), name, self.surplus))
+                self.surplus = b""
+
+    def say(self, words: bytes) -> None:
+        """Say *words* unasked, on every connection; they have arrived when this returns."""
+        for writer in self.writers:
+            writer.write(words)  # at once to the socket, which is of this machine
+
+
+SURPLUS = [b"+stranger\r\n", b"$8\r\nstranger\r\n", b"*1\r\n+stranger\r\n", b":1\r\n", b"$8\r\nstr"]
+
+
+@pytest.mark.parametrize("surplus", SURPLUS)
+@pytest.mark.parametrize("late", ["at once", "seen by the loop", "not seen by the loop"])
+async def test_what_comes_unasked_answers_no_other_command(late: str, surplus: bytes) -> None:
+    talkative = Talkative()
+    async with listening(talkative.serve) as port:
+        pipes = Pipes(lambda: Connection(port=port, protocol=2, driver_info=None))
+        talkative.surplus = surplus if late == "at once" else b""
+        assert await replies_to(pipes.send, [("GET", "first")]) == [b"first"]
+        if late != "at once":
+            talkative.say(surplus)
+        if late == "seen by the loop":
+            await eventually(lambda: not pipes.open)
+        assert await replies_to(pipes.send, [("GET", "a"), ("GET", "b")]) == [b"a", b"b"]
+        assert await replies_to(pipes.send, [("GET", "c")]) == [b"c"]
+        assert talkative.connections == 2
+        await pipes.aclose()
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("surplus", SURPLUS)
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("late", ["at once", "later"])
+async def test_nor_does_it_on_a_client_that_was_handed_in(
+    late: str, protocol: int, surplus: bytes
+) -> None:
+    talkative = Talkative()
+    async with listening(talkative.serve) as port:
+        pool = ConnectionPool(port=port, protocol=protocol, driver_info=None)
+        servers = SingleServer(Redis(connection_pool=pool))
+        talkative.surplus = surplus if late == "at once" else b""
+        assert await replies_to(servers.send, [("GET", "first")]) == [b"first"]
+        if late == "later":
+            talkative.say(surplus)
+        assert await replies_to(servers.send, [("GET", "a"), ("GET", "b")]) == [b"a", b"b"]
+        assert await replies_to(servers.send, [("GET", "c")]) == [b"c"]
+        assert talkative.connections == 2
+        await servers.aclose()
+        await pool.disconnect()
+
+
+async def test_a_server_that_is_no_primary_any_more_is_left() -> None:
+    async with pipe_to(b"-READONLY You can't write against a read only replica.\r\n") as pipe:
+        (reply,) = await replies_to(pipe.exchange, [("SET", "a", "b")])
+        assert isinstance(reply, exceptions.ReadOnlyError)
+        await asyncio.sleep(0)
+        assert not pipe.is_open
+
+
+async def test_a_closed_pipe_says_so() -> None:
+    async with pipe_to() as pipe:
+        pipe.close()
+        pipe.close()
+        with pytest.raises(exceptions.ConnectionError):
+            await replies_to(pipe.exchange, [("GET", "a")])
+
+
+async def test_a_server_that_is_not_there_is_an_error(server: Server) -> None:
+    pipes = Pipes(lambda: Connection(port=1, socket_connect_timeout=1))
+    with pytest.raises(exceptions.ConnectionError):
+        await replies_to(pipes.send, [("PING",)])
+    await pipes.aclose()
+
+
+async def test_the_driver_keeps_a_connection_where_it_is_taken_from(server: Server) -> None:
+    """The one place where we look inside the driver."""
+    connection = Connection(port=server.port)
+    await connection.connect()  # type: ignore[no-untyped-call]  # the driver's
+    assert isinstance(connection._writer, asyncio.StreamWriter)
+    assert connection.is_connected
+    await connection.disconnect()
+    assert connection._writer is None
+    pipe = await Pipe.made_of(connection)
+    assert not connection.is_connected
+    assert await replies_to(pipe.exchange, [("PING",)]) == [b"PONG"]
+    pipe.close()
+
+
+def door_to(target: int) -> Serve:
+    """Passes everything on to the port *target*."""
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(1 << 16):
+            sink.write(data)
+            await sink.drain()
+        raise ConnectionResetError("closed")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target)
+        try:
+            async with asyncio.TaskGroup() as pumps:
+                pumps.create_task(pump(reader, inner_writer))
+                pumps.create_task(pump(inner_reader, writer))
+        except* OSError:
+            pass  # one side has closed it, as both may
+        finally:
+            inner_writer.close()
+
+    return serve
+
+
+async def test_a_store_over_tls_works_and_trusts_only_whom_it_should(
+    server: Server, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    for name, trusted in (("ours", authority), ("another", trustme.CA())):
+        trusted.cert_pem.write_to_path(str(tmp_path / name))
+    async with listening(door_to(server.port), context) as port:
+        url = f"rediss://localhost:{port}?key_prefix=tls:&ssl_ca_certs="
+        store = store_from_url(f"{url}{tmp_path / 'ours'}")
+        assert isinstance(store, RedisStore)
+        await store.open()
+        claim = await store.create(
+            "r",
+            incarnation="first",
+            header=b"h",
+            request=b"x" * 500_000,
+            snapshot=b"{}",
+            events=[b"0"],
+            status="queued",
+            lease=15.0,
+            ttl=100.0,
+        )
+        waiting = asyncio.create_task(store.wait("r", after=0, epoch=1, incarnation="first"))
+        await store.append(claim, [b"1"], batch="b", lease=15.0, ttl=100.0)
+        await waiting
+        assert await store.request("r") == b"x" * 500_000
+        await store.aclose()
+        stranger = store_from_url(f"{url}{tmp_path / 'another'}")
+        with pytest.raises(StoreUnavailable):
+            await stranger.open()
+        await stranger.aclose()

@@ -1,0 +1,81 @@
+"""A SQLite store under test, its clock, and calls with what does not matter filled in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+
+from response_cache.store import Claim, Page, Store
+from response_cache.stores.sqlite.store import SQLiteStore
+
+LEASE: Final = 60.0
+TTL: Final = 600.0
+PATIENCE: Final = 30.0
+
+
+class HandClock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@asynccontextmanager
+async def open_store(
+    path: Path, *, clock: Callable[[], float] = time.time, **options: Any
+) -> AsyncIterator[SQLiteStore]:
+    """A store while the context lasts."""
+    store = SQLiteStore(path, clock=clock, **options)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+async def create(store: Store, id: str, *events: bytes, request: bytes = b"request") -> Claim:
+    return await store.create(
+        id,
+        incarnation="first",
+        header=b"header",
+        request=request,
+        snapshot=b"snapshot",
+        events=events,
+        status="queued",
+        lease=LEASE,
+        ttl=TTL,
+    )
+
+
+async def append(store: Store, claim: Claim, *events: bytes) -> Claim:
+    return await store.append(claim, events, batch=f"at {claim.tail}", lease=LEASE, ttl=TTL)
+
+
+async def close(store: Store, claim: Claim, *, stream_ttl: float | None = None) -> Claim:
+    return await store.append(
+        claim, [], close=True, snapshot=b"end", lease=LEASE, ttl=TTL, stream_ttl=stream_ttl
+    )
+
+
+async def page_of(store: Store, id: str, *, after: int | None = -1) -> Page:
+    page = await store.read(id, after=after)
+    assert page is not None
+    return page
+
+
+async def wait_for_more(store: Store, page: Page) -> None:
+    with anyio.fail_after(PATIENCE):
+        await store.wait(
+            page.id, after=page.tail - 1, epoch=page.epoch, incarnation=page.incarnation
+        )
