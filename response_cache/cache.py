@@ -54,7 +54,7 @@ from response_cache.recording.jobs import RETRY_AFTER, Jobs, shutting_down
 from response_cache.recording.orphans import Orphans
 from response_cache.recording.takeover import close_as
 from response_cache.store import FAR, Page, Store
-from response_cache.stores import store_from_url
+from response_cache.stores import store_of
 
 __all__ = ("Created", "ResponseCache", "body_of")
 
@@ -133,9 +133,7 @@ class ResponseCache:
             ValueError: the URL names no known store.
         """
         self.options = options or Options()
-        self.store = (
-            store_from_url(store, dialect=self.options.dialect) if isinstance(store, str) else store
-        )
+        self.store = store_of(store, dialect=self.options.dialect)
         self.form = FORMS[self.options.dialect]
         self.is_draining = False
         self._drained_by = math.inf  # by the event loop's clock

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
 
-from response_cache import Options, Store, store_from_url
+from response_cache import Options, Store
 from response_cache.errors import Misconfigured
 from response_cache.options import options_of, usable_options
+from response_cache.stores import store_of
 
 __all__ = ("BESIDE", "Configuration", "configure")
 
@@ -53,8 +54,7 @@ def configure(store: Store | str, given: Mapping[str, Any]) -> Configuration:
     """
     try:
         options = options_of(given, beside=BESIDE)
-        if isinstance(store, str):
-            store = store_from_url(store, dialect=options.dialect)
+        store = store_of(store, dialect=options.dialect)
     except (ValueError, ImportError) as error:
         if not _is_in_asgi_call():
             raise

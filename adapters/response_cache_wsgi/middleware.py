@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from response_cache import Face, ResponseCache, Store, find, store_from_url
+from response_cache import Face, ResponseCache, Store, find
 from response_cache.http.cors import Cors
 from response_cache.options import options_of
 from response_cache.protocol.dialects import FORMS
+from response_cache.stores import store_of
 from response_cache_asgi.configuration import BESIDE
 from response_cache_wsgi.exchange import Exchange
 from response_cache_wsgi.host import Host
@@ -55,9 +56,8 @@ class ResponseCacheMiddleware:
         self._ids = FORMS[self.options.dialect].ids
         self._cors = Cors(self.options.cors_origins)
         self._preflights = places()
-        if isinstance(store, str):
-            # Raises now what is wrong with it; each process makes its own.
-            store_from_url(store, dialect=self.options.dialect)
+        # Raises now what is wrong with it; of a URL each process makes its own.
+        store_of(store, dialect=self.options.dialect)
         self._store = store
         self._host = Host(
             self._make_face,

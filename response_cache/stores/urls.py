@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from response_cache.options import DialectName
 from response_cache.store import Store
 
-__all__ = ("store_from_url",)
+__all__ = ("store_from_url", "store_of")
 
 KEY_PREFIXES: Final[Mapping[DialectName, str]] = {"litellm": "litellm:polling:response:"}
 
@@ -36,6 +36,20 @@ def store_from_url(url: str, *, dialect: DialectName = "openai") -> Store:
     if parts.scheme not in LOADERS:
         raise ValueError(f"unknown scheme of a store URL; known are {_listed(LOADERS)}")
     return LOADERS[parts.scheme](parts, dialect)
+
+
+def store_of(store: Store | str, *, dialect: DialectName = "openai") -> Store:
+    """*store* itself, or the one that a URL names.
+
+    Raises:
+        ValueError: it is neither, or as ``store_from_url`` does; one kind for all mistakes.
+    """
+    if isinstance(store, str):
+        return store_from_url(store, dialect=dialect)
+    if not callable(getattr(store, "open", None)):  # such as None: a variable that is not set
+        kind = type(store).__name__
+        raise ValueError(f"store must be a store or its URL, not {kind}")  # noqa: TRY004 - see above
+    return store
 
 
 def _memory(url: SplitResult, _dialect: DialectName) -> Store:

@@ -29,6 +29,7 @@ MISTAKES: Final = {
     "two":       ({"ttl": -1, "lese": 5},  "lese: unknown option (did you mean lease?)"),
     "a path":    ({"paths": ("/x",)},      "paths: '/x' must begin with '/' and end with"),
     "a store":   ({"store": "floppy://u:hush@h"},  "unknown scheme of a store URL"),
+    "nothing":   ({"store": None},         "store must be a store or its URL, not NoneType"),
     "of a URL":  ({"store": "memory://?max=hush"}, "unknown option in a memory:// URL"),
 }
 # fmt: on

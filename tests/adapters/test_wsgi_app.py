@@ -615,3 +615,6 @@ def test_options_are_checked_when_the_app_is_wrapped() -> None:
         ResponseCacheMiddleware(a_list, onwer=print)
     with pytest.raises(ValueError, match="scheme"):
         ResponseCacheMiddleware(a_list, store="nowhere://")
+    nothing: Any = None
+    with pytest.raises(ValueError, match=r"^store must be a store or its URL"):
+        ResponseCacheMiddleware(a_list, store=nothing)
