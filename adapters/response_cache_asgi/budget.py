@@ -1,4 +1,4 @@
-"""How many bytes the bodies may have together that are being read ahead in this process."""
+"""How many bytes the bodies may have together that are read ahead, or judged, in this process."""
 
 from __future__ import annotations
 
@@ -6,16 +6,33 @@ from typing import Final
 
 from response_cache.errors import Unavailable
 
-__all__ = ("Budget",)
+__all__ = ("Budget", "Share")
 
 RETRY_AFTER: Final = 1.0  # seconds
 
 
 class Budget:
-    """Counts what is taken and given back."""
+    """*size* bytes, for the shares of all requests."""
 
     def __init__(self, size: int) -> None:
         self._left = size
+
+    def share(self) -> Share:
+        """Nothing yet, for one request."""
+        return Share(self)
+
+    def take(self, size: int) -> bool:
+        """Count *size* bytes, less than none if they are given back; whether there was room."""
+        self._left -= size
+        return self._left >= 0
+
+
+class Share:
+    """What one request holds of *budget*, until it is closed."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._held = 0
 
     def take(self, size: int) -> None:
         """*size* bytes more are held.
@@ -23,10 +40,11 @@ class Budget:
         Raises:
             Unavailable: they are more than there is room for. They count as taken all the same.
         """
-        self._left -= size
-        if self._left < 0:
+        self._held += size
+        if not self._budget.take(size):
             raise Unavailable("Too many large requests are being read.", retry_after=RETRY_AFTER)
 
-    def give_back(self, size: int) -> None:
-        """*size* bytes are held no longer, or by somebody who counts them himself."""
-        self._left += size
+    def close(self) -> None:
+        """All of it is held no longer, or by somebody who counts it himself. May be repeated."""
+        self._budget.take(-self._held)
+        self._held = 0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing, asynccontextmanager
-from functools import partial
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, closing
 from typing import Final, assert_never
 
 import anyio
@@ -26,7 +25,7 @@ from response_cache.errors import APIError, RequestTimeout, StreamBroken
 from response_cache.http import ABOUT_THE_BODY, Verb
 from response_cache.http.cors import Cors, dressed
 from response_cache.protocol.ids import Ids
-from response_cache_asgi.budget import Budget
+from response_cache_asgi.budget import Budget, Share
 from response_cache_asgi.host import Host
 from response_cache_asgi.preflight import PreflightOf
 from response_cache_asgi.streams import Streams
@@ -92,31 +91,13 @@ class Exchange:
     async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a create, or hand it to the app as if it had never been read."""
         body = _Body(receive, self._limit)
-        try:
-            await body.read(self._budget, self._body_timeout)
-        except APIError as error:
-            _, send = self._sends(_request(scope), "", scope, send)
-            await _send_body(error_reply(error), send)
-            return
-        if not (body.is_whole or body.is_cut):
-            await self._pass_on(Pass(), scope, body, send)  # the client has gone: the app shall see
-            return
-        request = _request(scope, body.content)
-        theirs, send = self._sends(request, "", scope, send)
-        reply: Reply | Pass | None = answer_early(
-            request, cut_at=self._limit if body.is_cut else None
-        )
-        if reply is None:
+        theirs, send = self._sends(_request(scope), "", scope, send)
+        with closing(self._budget.share()) as share:
             try:
-                hosted = await self._host.hosted()
+                await body.read(share, self._body_timeout)
+                reply, streams = await self._judge(body, share, scope, receive)
             except APIError as error:
-                reply = error_reply(error)
-            else:
-                reply = await hosted.face.create(
-                    request,
-                    WrappedApp(self._app, scope),
-                    while_there=partial(_while_there, receive),  # all of the body was received
-                )
+                reply, streams = error_reply(error), None
         match reply:
             case None:
                 return  # the client has gone
@@ -124,10 +105,35 @@ class Exchange:
                 await self._pass_on(reply, scope, body, theirs)
             case Body():
                 await _send_body(reply, send)
-            case Stream():  # made by the open cache
-                await _send_stream(reply, hosted.streams, receive, send)
+            case Stream():
+                await _send_stream(reply, streams or Streams(), receive, send)
             case never:
                 assert_never(never)
+
+    async def _judge(
+        self, body: _Body, share: Share, scope: Scope, receive: Receive
+    ) -> tuple[Reply | Pass | None, Streams | None]:
+        """The reply to a create, and where it is counted if an open cache gave it.
+
+        The *share* is held until the body was judged, which may have to wait for its turn; what
+        may last after that is done without it.
+        """
+        if not (body.is_whole or body.is_cut):
+            return Pass(), None  # the client has gone: the app shall see
+        request = _request(scope, body.content)
+        early = answer_early(request, cut_at=self._limit if body.is_cut else None)
+        if early is not None:
+            return early, None
+        hosted = await self._host.hosted()
+
+        def while_there() -> AbstractAsyncContextManager[None]:
+            share.close()
+            return _while_there(receive)  # all of the body was received
+
+        reply = await hosted.face.create(
+            request, WrappedApp(self._app, scope), while_there=while_there
+        )
+        return reply, hosted.streams
 
     async def answer_preflight(
         self, scope: Scope, send: Send, paths: tuple[str, ...], ids: Ids
@@ -277,31 +283,28 @@ class _Body:
         """What was read."""
         return b"".join(message.get("body", b"") for message in self._messages)
 
-    async def read(self, budget: Budget, timeout: float) -> None:
+    async def read(self, share: Share, timeout: float) -> None:
         """Receive until the end, the limit, or the client's leaving.
 
         Raises:
             RequestTimeout: the next piece did not come within *timeout* seconds.
-            Unavailable: the bodies that are being read are larger than *budget*.
+            Unavailable: the bodies that are being read are larger than the budget.
         """
         size = 0
-        try:
-            with anyio.move_on_after(timeout) as pause:
-                while True:
-                    message = await self._receive()
-                    self._messages.append(message)
-                    if message["type"] != "http.request":
-                        return
-                    piece = len(message.get("body", b""))
-                    size += piece
-                    budget.take(piece)
-                    self.is_cut = size > self._limit
-                    self.is_whole = not (self.is_cut or message.get("more_body", False))
-                    if self.is_whole or self.is_cut:
-                        return
-                    pause.deadline = anyio.current_time() + timeout
-        finally:
-            budget.give_back(size)
+        with anyio.move_on_after(timeout) as pause:
+            while True:
+                message = await self._receive()
+                self._messages.append(message)
+                if message["type"] != "http.request":
+                    return
+                piece = len(message.get("body", b""))
+                size += piece
+                share.take(piece)
+                self.is_cut = size > self._limit
+                self.is_whole = not (self.is_cut or message.get("more_body", False))
+                if self.is_whole or self.is_cut:
+                    return
+                pause.deadline = anyio.current_time() + timeout
         raise RequestTimeout("The body of the request did not come in time.")
 
     def replace(self, body: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from response_cache_asgi.types import ASGIApp
+from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
 from tests.adapters.asgi_driver import TOLD, Call, calling, eventually, hosting, request
 
 SHORT = 0.1  # seconds of a time-out that is to pass
@@ -59,6 +59,41 @@ async def test_creates_that_are_read_share_their_room() -> None:
     assert first.json["status"] == later.json["status"] == "queued"
     assert (refused.status, refused.json["error"]["type"]) == (503, "server_error")
     assert refused.headers["retry-after"] == "1"
+
+
+async def test_a_body_keeps_its_room_until_it_was_judged() -> None:
+    long = b'{"background": true, "input": [%b""]}' % (b'"\\u00e9",' * 90_000)  # takes a while
+    limits: dict[str, Any] = {"max_reading_bytes": len(long), "max_request_bytes": len(long)}
+    async with hosting(TOLD, **limits) as app:
+        async with (
+            calling(app, "POST", "/v1/responses", body=long) as first,
+            calling(app, "POST", "/v1/responses", body=long) as second,
+        ):
+            await first.until_over()
+            await second.until_over()
+        later = await request(app, "POST", "/v1/responses", body=CREATE)
+    assert {first.status, second.status} == {400, 503}
+    assert later.json["status"] == "queued"
+
+
+async def test_a_create_that_waits_for_its_end_leaves_its_room_to_others() -> None:
+    called = anyio.Event()
+
+    async def silent(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError("http only")
+        called.set()
+        await anyio.sleep_forever()
+
+    limits: dict[str, Any] = {"max_reading_bytes": 1000, "max_request_bytes": 900}
+    waits = [(b"prefer", b"wait=50")]
+    async with (
+        hosting(silent, **limits) as app,
+        calling(app, "POST", "/v1/responses", headers=waits, body=CREATE) as first,
+    ):
+        await called.wait()
+        other = await request(app, "POST", "/v1/responses", body=CREATE)
+    assert (other.json["status"], first.sent) == ("queued", [])
 
 
 @pytest.mark.parametrize("way", ["goes", "stalls", "is too large"])
