@@ -7,6 +7,8 @@ be bounded; and it is done one at a time, so that the loop gets its turn between
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 import anyio
@@ -33,4 +35,27 @@ class Offload:
         """
         if size <= LARGE:
             return work()
-        return await anyio.to_thread.run_sync(work, limiter=self._turns)
+        outcome = await anyio.to_thread.run_sync(partial(_outcome, work), limiter=self._turns)
+        if not isinstance(outcome, _Raised):
+            return outcome
+        try:
+            raise outcome.error
+        finally:
+            del outcome  # it and this frame would keep each other, and all that *work* has
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    error: Exception
+
+
+def _outcome(work: Callable[[], T]) -> T | _Raised:
+    """What *work* gives, or raises.
+
+    Carried by a future of the event loop, an error stays in memory until the garbage collector
+    comes, and with it the request that it is about.
+    """
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - raised by whoever waits for the work
+        return _Raised(error)

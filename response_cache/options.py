@@ -109,7 +109,7 @@ class Options(BaseModel):
     max_echo_bytes: int = Field(default=2**20, ge=1)
     """What a response repeats of its request (all but the input), as JSON; above it 400."""
     max_reading_bytes: int = Field(default=256 * 2**20, ge=1)
-    """Bodies of creates that are being read at the same time, in this process (ASGI); above it 503.
+    """Bodies of creates that are being read or judged, in this process (ASGI); above it 503.
     One body may have ``max_request_bytes`` in any case."""
     body_timeout: float = Field(default=30.0, gt=0)
     """Between two pieces of the body of a create (ASGI); above it 408."""
