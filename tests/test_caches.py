@@ -91,6 +91,7 @@ def test_the_tables_name_every_cache() -> None:
     assert objects == OBJECTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, fill in FILLED.items() if fill])
 def test_nothing_long_stays_in_a_cache(name: str) -> None:
     fill = FILLED[name]

@@ -33,6 +33,8 @@ from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
 from tests.data import RAW, STREAMS, table
 from tests.fold.test_reducer import interpret
 
+pytestmark = pytest.mark.slow
+
 NAMES: Final = sorted(path.stem for path in STREAMS.glob("*.jsonl"))
 EDITED_BODY: Final = "text-no-final-blank-line.sse"
 BACKENDS: Final = ("asyncio", "trio")

@@ -261,6 +261,7 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_what_is_made_has_the_same_structure(again: Path) -> None:
     for name, found in streams().items():
         for made, event in zip(read(again / "streams" / name), found, strict=True):
@@ -268,6 +269,7 @@ def test_what_is_made_has_the_same_structure(again: Path) -> None:
             assert [len(t) for _, t in texts_of(made)] == [len(t) for _, t in texts_of(event)]
 
 
+@pytest.mark.slow
 def test_what_is_made_has_the_same_names_and_rows(again: Path) -> None:
     assert (again / "MANIFEST.json").read_text() == (DATA / "MANIFEST.json").read_text()
     for body in RAW.iterdir():
@@ -276,6 +278,7 @@ def test_what_is_made_has_the_same_names_and_rows(again: Path) -> None:
             assert line == other or line[:6] == other[:6] == b"data: "
 
 
+@pytest.mark.slow
 def test_no_text_is_made_of_the_words_that_it_stands_for(again: Path) -> None:
     for name, found in streams().items():
         old = {text for event in found for text in words(event)}
@@ -290,6 +293,7 @@ def words(event: JsonObject) -> Iterator[str]:
             yield from re.findall(r"[A-Za-z0-9]{12,}", value)
 
 
+@pytest.mark.slow
 def test_the_same_recordings_make_the_same_files(again: Path, tmp_path: Path) -> None:
     make(DATA, tmp_path)
     for path in (again / "streams").iterdir():

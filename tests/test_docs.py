@@ -66,6 +66,7 @@ def sidecar() -> Iterator[int]:
         yield port
 
 
+@pytest.mark.slow
 def test_every_curl_of_the_readme_runs_as_printed(sidecar: int, tmp_path: Path) -> None:
     (block,) = (b for b in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "curl" in b)
     script = block.replace("127.0.0.1:8000", f"127.0.0.1:{sidecar}")
@@ -108,6 +109,7 @@ def run_python(code: str, cwd: Path) -> list[str]:
     return result.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_the_lines_around_an_app_run_as_printed(tmp_path: Path) -> None:
     around, _ = python_blocks()
     started = (
@@ -118,6 +120,7 @@ def test_the_lines_around_an_app_run_as_printed(tmp_path: Path) -> None:
     assert run_python(around + started, tmp_path) == ["404"]
 
 
+@pytest.mark.slow
 def test_the_client_of_the_readme_runs_as_printed(sidecar: int, tmp_path: Path) -> None:
     _, client = python_blocks()
     script = client.replace("127.0.0.1:8000", f"127.0.0.1:{sidecar}")
@@ -138,6 +141,7 @@ def tutorial_app() -> Iterator[int]:
         yield port
 
 
+@pytest.mark.slow
 def test_the_tutorial_does_what_it_says(tutorial_app: int) -> None:
     client = [sys.executable, "docs/examples/client.py", f"http://127.0.0.1:{tutorial_app}/v1"]
     result = subprocess.run(

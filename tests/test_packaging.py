@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 
 from response_cache_server.__main__ import OF_THE_EXTRA
 
+pytestmark = pytest.mark.slow
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 OURS: Final = {
     "response_cache",

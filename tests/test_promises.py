@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import anyio
+import pytest
 import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -38,6 +39,8 @@ from response_cache.testing.simulator import (
     Reader,
     ScriptedAnswer,
 )
+
+pytestmark = pytest.mark.slow
 
 EXAMPLES = int(os.environ.get("PROMISES_EXAMPLES", "120"))
 """Of each property. Raise it to search longer."""

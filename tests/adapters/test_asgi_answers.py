@@ -434,6 +434,7 @@ def response_end() -> dict[str, Any]:
     return {"type": "response.completed", "response": response()}
 
 
+@pytest.mark.slow
 async def test_an_image_of_twenty_megabytes_passes() -> None:
     image = "A" * 20_000_000
     item = {"id": "ig_1", "type": "image_generation_call", "status": "completed", "result": image}

@@ -12,6 +12,8 @@ import pytest
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
 from tests.adapters.asgi_driver import TOLD, Call, calling, eventually, hosting, request
 
+pytestmark = pytest.mark.slow
+
 SHORT = 0.1  # seconds of a time-out that is to pass
 LONG = 2.0  # seconds of one that is not
 CREATE = b'{"background": true, "model": "m", "input": "%b"}' % (b"x" * 560)

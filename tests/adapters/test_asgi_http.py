@@ -13,6 +13,8 @@ from response_cache.testing import InProcess, ScriptedUpstream
 from response_cache_asgi import ResponseCacheMiddleware
 from tests.adapters.http_in_real_time import HttpInRealTime, Served
 
+pytestmark = pytest.mark.slow
+
 
 class TestOverASGI(HttpInRealTime):
     """Around a scripted app, in the event loop of the client."""

@@ -43,6 +43,8 @@ from tests.adapters.asgi_driver import (
 from tests.adapters.endless_app import DRAIN_TIMEOUT
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 STORY = story("Once ", "upon ", "a time")
 BACKGROUND = {"model": "m", "input": "hi", "background": True}
 SHUT_DOWN = "The server was shut down while it answered."

@@ -23,6 +23,8 @@ from tests.adapters.hostile_bodies import BOUNDED, ECHOED, ITEMS, TEXTS, TOO_MUC
 from tests.adapters.servers import DEADLINE
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 LONGEST: Final = 0.5  # seconds
 TRIES: Final = 4
 POLLS: Final = 5

@@ -29,6 +29,8 @@ from tests.adapters.browser import Blocked, Page, shown
 from tests.adapters.servers import serving
 from tests.adapters.wsgi_driver import request as wsgi_request
 
+pytestmark = pytest.mark.slow
+
 PAGE: Final = "https://page.example"
 OTHER: Final = "https://other.example"
 STARS: Final[dict[str, Any]] = {name: ["*"] for name in ("allow_methods", "allow_headers")}

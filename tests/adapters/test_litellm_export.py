@@ -15,6 +15,8 @@ from tests.adapters.asgi_driver import TOLD, create, ended, read_body, request
 from tests.adapters.servers import run_program
 from tests.stores.servers import Server, cluster_of_three, running_server
 
+pytestmark = pytest.mark.slow
+
 PREFIX = "litellm:polling:response:"
 
 

@@ -16,6 +16,8 @@ from response_cache_litellm.export import Exported, export
 from tests.adapters.asgi_driver import TOLD, create, ended, request
 from tests.stores.servers import Server, ask, running_server, until
 
+pytestmark = pytest.mark.slow
+
 KEYS: Final = "litellm:polling:response:"
 LEASE: Final = 6.0  # a writer looks after its record for so long after the end
 

@@ -217,6 +217,7 @@ def test_usage_is_read_from_the_end_of_a_response_alone() -> None:
     assert usage_in(b'data: {"type":"response.completed","response":{"usage":null}}\n\n') is None
 
 
+@pytest.mark.slow
 def test_importing_the_package_imports_no_litellm() -> None:
     code = "import sys, response_cache_litellm as r; assert 'litellm' not in sys.modules; r.nothing"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -231,6 +232,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [("litellm", "--config", "x.yaml"), ("serve", "--upstream", "litellm")],

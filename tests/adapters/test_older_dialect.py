@@ -24,6 +24,8 @@ from tests.adapters.servers import program, serving
 from tests.interpreters import interpreter_of
 from tests.stores.servers import Server, running_server
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "docs" / "examples"
 CLIENTS: Final = ("polling_client.py", "polling_client.ts")
 PATIENCE: Final = 30.0

@@ -16,6 +16,8 @@ from tests.adapters.servers import DEADLINE
 from tests.hosts.test_hosts import until
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "docs" / "examples"
 BACKGROUND: Final = {"model": "echo", "input": "hi", "background": True}
 USERS: Final = """

@@ -26,6 +26,8 @@ from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
 from tests.adapters.servers import serving
 from tests.stores.servers import Server, running_server
 
+pytestmark = pytest.mark.slow
+
 DEADLINE: Final = 20.0
 MODEL: Final = "gpt-scripted"
 WORDS: Final = ("Once ", "upon ", "a ", "time ", "there ", "was ", "a ", "cache.")

@@ -19,6 +19,8 @@ from tests.adapters.servers import DEADLINE, serving
 from tests.adapters.test_server_pool import ANSWERS, Upstream
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def anyio_backend() -> str:

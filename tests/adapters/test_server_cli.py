@@ -15,6 +15,8 @@ import pytest
 from response_cache_server.server import listen
 from tests.adapters.servers import DEADLINE, Program, program, run_program
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def anyio_backend() -> str:

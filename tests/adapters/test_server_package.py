@@ -20,6 +20,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = response_cache_server.nothing
 
 
+@pytest.mark.slow
 def test_importing_the_package_loads_no_extra() -> None:
     code = "import sys, response_cache_server; print('httpx' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -27,6 +27,8 @@ from response_cache_server.proxy.pool import Pool
 from response_cache_server.proxy.transport import Transport, transport_to
 from tests.adapters.servers import eventually
 
+pytestmark = pytest.mark.slow
+
 LOOPS: Final = (
     pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
     pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop"),

@@ -18,6 +18,8 @@ from tests.adapters.http1_driver import (
 )
 from tests.adapters.servers import eventually
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def anyio_backend() -> str:

@@ -20,6 +20,8 @@ from tests.adapters.http1_driver import (
 )
 from tests.adapters.servers import eventually
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=LOOPS, ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:

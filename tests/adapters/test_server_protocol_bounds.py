@@ -28,6 +28,8 @@ from tests.adapters.http1_driver import (
 )
 from tests.adapters.servers import eventually
 
+pytestmark = pytest.mark.slow
+
 LENGTH = b"Content-Length: 9"
 CHUNKED = b"Transfer-Encoding: chunked"
 SHORT = 0.2

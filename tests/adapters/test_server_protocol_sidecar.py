@@ -18,6 +18,8 @@ from tests.adapters.http1_driver import Client, Server, chunked, post
 from tests.adapters.servers import DEADLINE, eventually, program
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def anyio_backend() -> str:

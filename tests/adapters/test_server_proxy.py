@@ -18,6 +18,8 @@ from response_cache_server.proxy.app import ProxyApp
 from tests.adapters.servers import DEADLINE, serving
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 MEGABYTE = 2**20
 
 

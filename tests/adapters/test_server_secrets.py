@@ -20,6 +20,8 @@ from tests.adapters.servers import DEADLINE, eventually, program, run_program, s
 from tests.adapters.test_server_proxy import echo
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 LEVELS: Final = ("critical", "error", "warning", "info", "debug")
 QUERY: Final = "api-version=1&api-key=hush1&key=hush2&code=hush3&sig=hush4%3D&hush5"
 

@@ -26,6 +26,8 @@ from response_cache_wsgi import ResponseCacheMiddleware
 from response_cache_wsgi.threads.handover import LIMIT
 from tests.adapters.wsgi_driver import PATIENCE, environ_of, request
 
+pytestmark = pytest.mark.slow
+
 EVENTS = frames(3)
 STREAM = [("Content-Type", "text/event-stream")]
 BACKGROUND = {"model": "m", "input": "hi", "background": True}

@@ -20,6 +20,8 @@ from response_cache_wsgi.host import Host
 from response_cache_wsgi.threads.portal import Portal
 from tests.adapters.wsgi_driver import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 PROLOGUE: Final = """

@@ -7,6 +7,8 @@ import pytest
 from tests.adapters.http_in_real_time import HttpInRealTime, Served
 from tests.adapters.wsgi_driver import served_in_threads
 
+pytestmark = pytest.mark.slow
+
 
 class TestOverWSGI(HttpInRealTime):
     """Around a scripted app, called in threads; the middleware has an event loop of its own."""

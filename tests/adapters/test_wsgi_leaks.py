@@ -16,6 +16,8 @@ from response_cache_wsgi import ResponseCacheMiddleware
 from tests.adapters.test_wsgi_app import BACKGROUND, STREAM, create, final, until
 from tests.adapters.wsgi_driver import environ_of, request
 
+pytestmark = pytest.mark.slow
+
 FILES: Final = Path("/dev/fd")
 
 

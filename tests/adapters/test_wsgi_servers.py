@@ -24,6 +24,8 @@ from openai.types.responses import ResponseStreamEvent
 from tests.adapters.servers import DEADLINE
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 EXAMPLES: Final = ROOT / "docs" / "examples"
 WORDS: Final = "one two three four"

@@ -27,6 +27,8 @@ from response_cache.testing.upstream import Call
 from response_cache_wsgi import ResponseCacheMiddleware
 from tests.adapters.wsgi_driver import PATIENCE, request, served_in_threads
 
+pytestmark = pytest.mark.slow
+
 
 class Clocked(MemoryStore):
     """A memory store whose time the test moves, and which counts what is written."""

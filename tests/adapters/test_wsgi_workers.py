@@ -14,6 +14,8 @@ from openai.types.responses import Response, ResponseStreamEvent
 
 from tests.adapters.test_wsgi_servers import GTHREAD, LONG, WORDS, fresh, served, until
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 TRIES: Final = 60

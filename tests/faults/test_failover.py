@@ -13,6 +13,8 @@ from tests.faults.lengths import Lengths
 from tests.faults.site import Live, Site, site_over, store_url
 from tests.stores.servers import ClusterOfThree, Server, ask, cluster_of_three, running_server
 
+pytestmark = pytest.mark.slow
+
 AS_A_NODE = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
 HOWEVER_OLD = ("--cluster-replica-validity-factor", "0")  # its data may be, and it is elected
 AT_ONCE = ("--repl-diskless-sync-delay", "0")  # no waiting for a second replica to join in

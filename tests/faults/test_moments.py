@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from redis import Redis
 
 from response_cache.testing.http_suite.site import text_of
@@ -12,6 +13,8 @@ from tests.faults.lengths import Lengths
 from tests.faults.readers import Follower
 from tests.faults.site import Live, Site, site_over, store_url
 from tests.stores.servers import Server
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_response_that_ends_while_the_server_is_away_is_closed_when_it_is_back(

@@ -15,6 +15,8 @@ from tests.faults.site import Site, site_over, store_url
 from tests.stores.proxy import Fault, Proxy, proxy_to
 from tests.stores.servers import Server
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def line(server: Server) -> AsyncIterator[Proxy]:

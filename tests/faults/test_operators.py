@@ -14,6 +14,8 @@ from tests.faults.lengths import Lengths
 from tests.faults.site import Live, Site, site_over, store_url
 from tests.stores.servers import Server
 
+pytestmark = pytest.mark.slow
+
 
 async def test_each_part_of_a_response_can_be_evicted(
     site: Site, client: Redis, lengths: Lengths

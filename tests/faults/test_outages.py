@@ -10,6 +10,8 @@ from tests.faults.outage import Memory, Outage
 from tests.faults.site import Live, Site
 from tests.stores.servers import Server
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("lengths", BOTH)
 @pytest.mark.parametrize("memory", Memory)

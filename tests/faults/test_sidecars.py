@@ -15,6 +15,8 @@ from tests.faults.site import Site, store_url
 from tests.faults.talker import Talker
 from tests.stores.servers import Server
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = FULL  # the defaults, as nothing else is set
 
 

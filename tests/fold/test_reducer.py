@@ -115,6 +115,7 @@ def test_it_agrees_with_the_reference_when_nobody_looks_in_between(
     assert fold({}, stream[:-1]) == expected
 
 
+@pytest.mark.slow
 def test_the_streams_it_is_tested_with_have_every_event() -> None:
     seen: set[str] = set()
 

@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 import anyio
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,8 @@ from response_cache.recording.answer import Answer, Refusal
 from response_cache.recording.recorder import Failure, Recorder
 from response_cache.recording.timers import Alarms
 from tests.fuzz.damage import cuts, damaged_streams, json_values
+
+pytestmark = pytest.mark.slow
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
 MAX_EVENTS = 120

@@ -12,6 +12,7 @@ import os
 from typing import Any, Final
 
 import anyio
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +31,8 @@ from tests.adapters.asgi_driver import (
     story,
 )
 from tests.fuzz.damage import json_values
+
+pytestmark = pytest.mark.slow
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
 

@@ -22,6 +22,8 @@ from tests.adapters.servers import DEADLINE
 from tests.hosts.story import ENDLESS, SAID
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 DRAIN: Final = 1.0
 AT_MOST: Final = 5.0  # seconds more, on a machine that has other things to do

@@ -19,6 +19,8 @@ from tests.adapters.servers import DEADLINE
 from tests.hosts.test_hosts import DAPHNE, GRANIAN, HYPERCORN, ROOT, UVICORN, until
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 SERVERS: Final[dict[str, tuple[str, ...]]] = {
     "uvicorn": UVICORN,
     "hypercorn": HYPERCORN,

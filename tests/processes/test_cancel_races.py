@@ -14,6 +14,8 @@ from tests.faults.lengths import BOTH, Lengths
 from tests.processes.logs import assert_is_whole, page_of
 from tests.processes.replicas import replicas
 
+pytestmark = pytest.mark.slow
+
 STEP: Final = 0.002
 
 

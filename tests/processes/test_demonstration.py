@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import anyio
+import pytest
 
 from tests.adapters.servers import run_program
+
+pytestmark = pytest.mark.slow
 
 
 async def test_the_demonstration_succeeds_on_each_store(redis_url: str, sqlite_url: str) -> None:

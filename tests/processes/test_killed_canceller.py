@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import anyio
+import pytest
 
 from response_cache.testing.http_suite.site import ok, text_of
 from tests.processes.canceller import kill_between_the_steps_of_a_cancel
 from tests.processes.logs import assert_is_whole, page_of
 from tests.processes.replicas import PATIENCE, QUICK, replicas
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_half_cancelled_response_fails_once_the_short_lease_is_over(

@@ -12,6 +12,8 @@ from tests.faults.lengths import BOTH, Lengths
 from tests.processes.logs import Event, assert_is_whole, page_of, text_in
 from tests.processes.replicas import replicas
 
+pytestmark = pytest.mark.slow
+
 WORDS: Final = [f"word{number} " for number in range(20)]
 SEEN: Final = 10  # words that a reader has when the process dies
 POLLERS: Final = 10  # in each process

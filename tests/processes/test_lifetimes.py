@@ -12,6 +12,8 @@ from response_cache.testing.http_suite.site import JsonObject, Site, error_of, n
 from tests.faults.lengths import BOTH, Lengths
 from tests.processes.replicas import PATIENCE, replicas
 
+pytestmark = pytest.mark.slow
+
 ROUNDING: Final = 0.05  # two clocks are asked
 LATER: Final = 5.0  # seconds more on a machine that has other things to do
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import anyio
+import pytest
 
 from response_cache.testing.http_suite.site import text_of
 from tests.processes.logs import assert_is_whole, page_of
 from tests.processes.replicas import PATIENCE, QUICK, replicas
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_recorder_that_wakes_up_fenced_writes_nothing_more(store_url: str) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 import anyio
+import pytest
 
 from response_cache.testing.http_suite.site import Site, error_of, not_found, ok
 from tests.processes.logs import assert_is_whole, page_of, text_in
 from tests.processes.replicas import replicas
+
+pytestmark = pytest.mark.slow
 
 SOON: Final = 2.5
 """Seconds. A recorder that was not woken would hear of a cancel at its next heartbeat, after 5."""

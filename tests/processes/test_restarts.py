@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from response_cache.testing import ScriptedUpstream
 from response_cache.testing.http_suite.site import text_of
 from tests.adapters.servers import serving
 from tests.processes.logs import assert_is_whole, page_of
 from tests.processes.replicas import QUICK, started
+
+pytestmark = pytest.mark.slow
 
 
 async def test_closed_responses_survive_a_restart_and_running_ones_end_failed(

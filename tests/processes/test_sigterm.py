@@ -6,10 +6,13 @@ from typing import Final
 
 import anyio
 import anyio.lowlevel
+import pytest
 
 from response_cache.testing.http_suite.site import error_of, text_of
 from tests.processes.logs import assert_is_whole, page_of, text_in
 from tests.processes.replicas import PATIENCE, Replica, replicas
+
+pytestmark = pytest.mark.slow
 
 DRAIN: Final = 0.5
 LATER: Final = 5.0  # seconds more on a machine that has other things to do

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.processes.logs import assert_is_whole, page_of
 from tests.processes.twin import CLOSED, TAKEN, twin
+
+pytestmark = pytest.mark.slow
 
 ID = "resp_1"
 

@@ -125,6 +125,7 @@ def test_who_sees_what(asking: Owner, owner_id: str | None, may: bool) -> None:
         (IDS.new(TAG), "", False),  # a shared store knows all ids
         ("resp_theirs", TAG, False),
     ],
+    ids=["ours", "another process's", "a shared store's", "a shared store knows all", "foreign"],
 )
 def test_ids_of_another_process_are_told_where_stores_are_not_shared(
     id: str, tag: str, elsewhere: bool

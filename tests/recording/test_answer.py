@@ -189,6 +189,7 @@ async def test_without_a_content_type_nonsense_has_failed(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("encoding", "packed"),
     [(b"gzip", gzip.compress(WORD + END)), (b"Deflate", zlib.compress(WORD + END))],
+    ids=["gzip", "deflate"],
 )
 async def test_a_compressed_answer_is_unpacked(encoding: bytes, packed: bytes) -> None:
     chunks = [packed[n : n + 5] for n in range(0, len(packed), 5)]

@@ -146,6 +146,7 @@ pieces = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(st.lists(pieces, max_size=12), st.integers(1, 9))
 @example([padded(12, b"a\\"), padded(12, b',"b')], 1)

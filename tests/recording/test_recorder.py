@@ -413,6 +413,7 @@ def test_the_snapshot_is_the_fold_of_the_log_at_every_event(
     assert load(recording.recorder.snapshot()) == recording.response
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(valid_streams(), st.data())
 def test_whoever_takes_a_response_ends_it_as_its_recorder_would_have(

@@ -225,6 +225,7 @@ async def test_the_lease_is_renewed_in_silence() -> None:
         assert 9 <= bench.store.operations["append"] <= 11
 
 
+@pytest.mark.slow
 async def test_snapshots_cost_a_linear_total() -> None:
     bench = Bench(flush_interval=0.0)
     sizes: list[int] = []

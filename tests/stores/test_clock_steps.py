@@ -34,6 +34,8 @@ from tests.stores.redis.test_store import Shifting, at
 from tests.stores.servers import Server, running_server
 from tests.stores.sqlite.subject import HandClock
 
+pytestmark = pytest.mark.slow
+
 LEASE: Final = 600.0
 PATIENCE: Final = 30.0
 # A heartbeat is due each half second, and comes later than the observation after a step.

@@ -45,7 +45,7 @@ def small_store() -> tuple[MemoryStore, HandClock]:
     return MemoryStore(tombstone_ttl=20.0, clock=clock), clock
 
 
-TestMemoryStoreAgainstTheModel = machine_for(small_store)
+TestMemoryStoreAgainstTheModel = pytest.mark.slow(machine_for(small_store))
 
 
 async def create(store: MemoryStore, id: str, size: int = 0) -> Claim:
@@ -349,6 +349,7 @@ async def test_whoever_finds_a_response_expired_wakes_those_who_wait_for_it(
         await reader.woken.wait()
 
 
+@pytest.mark.slow
 async def test_waits_that_were_given_up_leave_nothing_behind() -> None:
     store = MemoryStore()
     await create(store, "a")

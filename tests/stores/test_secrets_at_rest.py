@@ -26,6 +26,8 @@ from tests.adapters.servers import program
 from tests.stores.redis.test_connection import listening
 from tests.stores.servers import Server, running_server
 
+pytestmark = pytest.mark.slow
+
 PATIENCE: Final = 30.0
 PASSWORD: Final = "hunter2"
 NO_SECRET: Final = "no secret is set"

@@ -23,6 +23,8 @@ from response_cache.stores.redis.store import RedisStore
 from response_cache.stores.redis.topology import SingleServer
 from tests.stores.servers import Server, running_server
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 20.0
 
 

@@ -30,6 +30,8 @@ from tests.stores.servers import (
     running_server,
 )
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 20.0
 FAR = 2**53 - 1
 TIMEOUT = 0.4  # of an attempt

@@ -16,6 +16,8 @@ from response_cache.stores.redis.asking import GiveUp, Then, replies_to
 from response_cache.stores.redis.pipelining import GroupCommit, _Pipeline
 from response_cache.stores.redis.scripts import READ, Command
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 20.0
 TIMEOUT = 0.05
 

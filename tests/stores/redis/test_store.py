@@ -39,6 +39,8 @@ from tests.stores.servers import (
     running_server,
 )
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 20.0
 FAR = 2**53 - 1  # what a recorder waits for: nothing but a lost claim
 UNIT = 60.0  # a second of the model, so that what really passes does not matter

@@ -18,6 +18,8 @@ from response_cache.stores import store_from_url
 from tests.stores.redis.test_connection import door_to, listening
 from tests.stores.servers import Server, running_sentinel, running_server
 
+pytestmark = pytest.mark.slow
+
 HANDSHAKE: Final = b"\x16"  # the first byte of TLS (RFC 8446, section 5.1); no Redis command has it
 
 

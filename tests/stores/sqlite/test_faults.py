@@ -25,6 +25,8 @@ from tests.stores.sqlite.subject import (
     wait_for_more,
 )
 
+pytestmark = pytest.mark.slow
+
 IMPATIENT = 0.02
 
 

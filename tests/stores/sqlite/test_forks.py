@@ -12,6 +12,10 @@ import textwrap
 from pathlib import Path
 from typing import Final
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 ROOT: Final = Path(__file__).resolve().parents[3]
 PATIENCE: Final = 60.0
 

@@ -25,6 +25,8 @@ from tests.stores.sqlite.subject import (
     wait_for_more,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

@@ -35,6 +35,8 @@ from tests.stores.sqlite.subject import (
     wait_for_more,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def clock() -> HandClock:
