@@ -325,6 +325,41 @@ async def test_an_app_has_all_the_time_it_wants() -> None:
         assert (await server.ask(post(b"Content-Length: 2", body=b"hi"))).body == b"hi"
 
 
+LARGE = bytes(16 * 2**20)
+
+
+async def _answer_at_once(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send(start())
+    await send(piece(LARGE, more=False))
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_a_client_that_takes_the_last_answer_slowly_gets_all_of_it(version: bytes) -> None:
+    async with (
+        http1(_answer_at_once, flush_timeout=LONG) as server,
+        server.client(buffer=2**16) as client,
+    ):
+        await client.send(b"GET /a HTTP/%b\r\nHost: x\r\nConnection: close\r\n\r\n" % version)
+        for quarter in range(1, 4):
+            while len(client.received) < quarter * len(LARGE) / 4:
+                assert await client.more(), client.end
+            await anyio.sleep(LONG / 2)
+        reply = await client.reply()
+    assert (len(reply.body), reply.is_whole) == (len(LARGE), True)
+
+
+async def test_an_answer_that_its_client_does_not_take_never_looks_whole() -> None:
+    async with (
+        http1(_answer_at_once, flush_timeout=SHORT) as server,
+        server.client(buffer=2**16) as client,
+    ):
+        await client.send(b"GET /a HTTP/1.0\r\n\r\n")
+        await client.until(b"\r\n\r\n")
+        await anyio.sleep(LONG)
+        body = await client.rest()
+    assert (client.end == "closed") == (len(body) == len(LARGE))
+
+
 STALLED = [
     b"",
     b"GET / HT",

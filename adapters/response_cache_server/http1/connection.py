@@ -9,7 +9,7 @@ parsed, then as bytes, then in the kernel. A connection waits for one thing at a
 | a piece of the body, which the app asked for | ``body_timeout`` | 408, and the app is told |
 | the next request | ``keep_alive`` | it is closed |
 | a client that was refused to stop sending | ``LINGER_TIMEOUT`` | it is closed |
-| a client to take the last answer | ``FLUSH_TIMEOUT`` | it is closed |
+| a client to take more of the last answer | ``flush_timeout`` | it is reset |
 
 An app that works or streams has all the time that it wants. A body that waits for the app is not
 timed: it is the app that holds it back.
@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._wire = Wire(transport, self._deadline)
+        self._wire = Wire(transport, self._deadline, flush_timeout=self._limits.flush_timeout)
         self.write = transport.write
         self._client = _address(transport.get_extra_info("peername"))
         self._address = _address(transport.get_extra_info("sockname"))

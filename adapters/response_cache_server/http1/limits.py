@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 __all__ = (
-    "FLUSH_TIMEOUT",
     "HIGH_WATER",
     "LINGER_BYTES",
     "LINGER_TIMEOUT",
@@ -25,8 +24,6 @@ LINGER_TIMEOUT: Final = 2.0
 """Seconds that a client which was refused gets to stop sending and to read why."""
 LINGER_BYTES: Final = 64 * 2**20
 """What it may send in that time; it is dropped."""
-FLUSH_TIMEOUT: Final = 30.0
-"""Seconds that a client gets to take what was written before its connection is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,5 +40,7 @@ class Limits:
     """Between two pieces of a body, while the app waits for one."""
     keep_alive: float = 75.0
     """From the end of an answer to the first byte of the next request."""
+    flush_timeout: float = 30.0
+    """How long a client may take nothing of what was written before its connection is closed."""
     max_connections: int = 10_000
     """Connections that are open at the same time."""

@@ -16,7 +16,7 @@ import sys
 from typing import Final
 
 from response_cache_server.http1.deadline import Deadline
-from response_cache_server.http1.limits import FLUSH_TIMEOUT, LINGER_BYTES, LINGER_TIMEOUT
+from response_cache_server.http1.limits import LINGER_BYTES, LINGER_TIMEOUT
 
 __all__ = ("Wire",)
 
@@ -28,11 +28,24 @@ ENDS: Final = struct.pack(LINGER, 0, 0)
 class Wire:
     """Writes to *transport*, holds it back, and closes it in time, for which it has *deadline*."""
 
-    __slots__ = ("_deadline", "_is_paused", "_may_drop", "_resets", "_transport", "is_lingering")
+    __slots__ = (
+        "_deadline",
+        "_flush_timeout",
+        "_is_paused",
+        "_may_drop",
+        "_resets",
+        "_transport",
+        "_unsent",
+        "is_lingering",
+    )
 
-    def __init__(self, transport: asyncio.Transport, deadline: Deadline) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, deadline: Deadline, *, flush_timeout: float
+    ) -> None:
         self._transport = transport
         self._deadline = deadline
+        self._flush_timeout = flush_timeout
+        self._unsent = 0  # bytes that waited for the client when that was looked at
         self._is_paused = False
         self._resets = False
         self._may_drop = LINGER_BYTES
@@ -52,9 +65,20 @@ class Wire:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS if wanted else ENDS)
 
     def close(self) -> None:
-        """Close when the client has taken what was written, or has had time enough."""
+        """Close when the client has taken what was written; reset when it takes nothing more."""
         self._transport.close()
-        self._deadline.set(FLUSH_TIMEOUT, self._transport.abort)
+        self._await_flush()
+
+    def _await_flush(self) -> None:
+        self._unsent = self._transport.get_write_buffer_size()
+        self._deadline.set(self._flush_timeout, self._flush_is_late)
+
+    def _flush_is_late(self) -> None:
+        if self._transport.get_write_buffer_size() < self._unsent:
+            self._await_flush()
+        else:
+            self.reset_on_close(True)  # what is left is lost, and must be missed
+            self._transport.abort()
 
     def linger(self) -> None:
         """Close when the client has, or has had time enough.
