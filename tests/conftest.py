@@ -10,13 +10,15 @@ from typing import Final
 import pytest
 from hypothesis import settings
 
+from tests import deadlines
+
 # Machines differ and share their cores: how long an example takes proves nothing.
 settings.register_profile("steady", deadline=None)
 settings.register_profile("fast", deadline=None, max_examples=10)  # for `make fast`
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
-PATIENCE: Final = 20.0  # seconds for a thread to end that was told to
+PATIENCE: Final = deadlines.PATIENCE  # seconds for a thread to end that was told to
 CACHED: Final = ("Trio thread", "AnyIO worker thread")  # kept by their makers, for the next call
 
 

@@ -30,6 +30,7 @@ from response_cache.store import Page
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
+from tests import deadlines
 from tests.data import RAW, STREAMS, table
 from tests.fold.test_reducer import interpret
 
@@ -48,7 +49,7 @@ EACH: Final = pytest.mark.parametrize(
 BASE_URL: Final = "http://test/v1"
 API_KEY: Final = "sk-nobody"
 HEADERS: Final = {"authorization": f"Bearer {API_KEY}"}
-DEADLINE: Final = 30.0
+DEADLINE: Final = deadlines.PATIENCE
 REQUEST: Final = {
     "model": "asked-for",
     "input": "Hello",

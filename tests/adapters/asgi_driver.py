@@ -19,8 +19,9 @@ from response_cache import Store
 from response_cache.protocol.sse import Decoder
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
+from tests import deadlines
 
-PATIENCE: Final = 10.0
+PATIENCE: Final = deadlines.PATIENCE
 """Seconds after which a test that waits for something has failed."""
 
 Headers = Iterable[tuple[bytes, bytes]]

@@ -16,7 +16,9 @@ import anyio
 import uvicorn
 from anyio.abc import ByteReceiveStream, Process
 
-DEADLINE: Final = 60.0
+from tests import deadlines
+
+DEADLINE: Final = deadlines.PATIENCE
 """Seconds after which a test that waits for something has failed."""
 
 LISTENS: Final = re.compile(r"listens on (http://\S+)")

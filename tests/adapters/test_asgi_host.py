@@ -37,6 +37,7 @@ from tests.adapters.asgi_driver import (
     sse,
     story,
 )
+from tests.deadlines import PATIENCE
 
 BACKGROUND = {"model": "m", "input": "hi", "background": True}
 STORY = sse(*story("Once"))
@@ -531,7 +532,7 @@ def test_an_event_loop_that_was_never_tidied_up_harms_no_other() -> None:
 def test_several_event_loops_may_use_one_middleware_at_the_same_time() -> None:
     store = Store()
     app = ResponseCacheMiddleware(TOLD, store)
-    barrier = threading.Barrier(2, timeout=10)
+    barrier = threading.Barrier(2, timeout=PATIENCE)
     results: list[str] = []
 
     async def work() -> None:

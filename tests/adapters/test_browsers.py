@@ -28,6 +28,7 @@ from response_cache_wsgi import ResponseCacheMiddleware as WSGIMiddleware
 from tests.adapters.browser import Blocked, Page, shown
 from tests.adapters.servers import serving
 from tests.adapters.wsgi_driver import request as wsgi_request
+from tests.deadlines import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -321,7 +322,7 @@ async def wrapped(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
     """A client of *app* with the cache around it."""
     async with (
         serving(ResponseCacheMiddleware(app), lifespan="on") as url,
-        httpx.AsyncClient(base_url=url, timeout=30) as client,
+        httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client,
     ):
         yield client
 

@@ -18,6 +18,7 @@ from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import Receive, Scope, Send
 from response_cache_wsgi import ResponseCacheMiddleware as WSGIMiddleware
+from tests import deadlines
 from tests.adapters import asgi_driver, wsgi_driver
 from tests.adapters.asgi_driver import TOLD, ended, sse, story
 from tests.adapters.servers import program, serving
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "docs" / "examples"
 CLIENTS: Final = ("polling_client.py", "polling_client.ts")
-PATIENCE: Final = 30.0
+PATIENCE: Final = deadlines.PATIENCE
 KEYS: Final = "litellm:polling:response:"
 THEIRS: Final = "the app's own"
 

@@ -23,12 +23,13 @@ from openai.types.responses import ResponseInputParam
 from response_cache.protocol.jsontext import JsonObject
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
+from tests import deadlines
 from tests.adapters.servers import serving
 from tests.stores.servers import Server, running_server
 
 pytestmark = pytest.mark.slow
 
-DEADLINE: Final = 20.0
+DEADLINE: Final = deadlines.PATIENCE
 MODEL: Final = "gpt-scripted"
 WORDS: Final = ("Once ", "upon ", "a ", "time ", "there ", "was ", "a ", "cache.")
 TEXT: Final = "".join(WORDS)

@@ -25,6 +25,7 @@ from anyio.streams.tls import TLSStream
 from response_cache_server.proxy.network import HELD, Network
 from response_cache_server.proxy.pool import Pool
 from response_cache_server.proxy.transport import Transport, transport_to
+from tests import deadlines
 from tests.adapters.servers import eventually
 
 pytestmark = pytest.mark.slow
@@ -33,7 +34,7 @@ LOOPS: Final = (
     pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
     pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop"),
 )
-PATIENCE: Final = 20.0
+PATIENCE: Final = deadlines.PATIENCE
 
 
 @pytest.fixture(params=LOOPS)

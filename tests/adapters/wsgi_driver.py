@@ -35,6 +35,7 @@ from response_cache.errors import StreamBroken
 from response_cache.protocol.sse import Decoder
 from response_cache.testing import ScriptedUpstream
 from response_cache_wsgi import ResponseCacheMiddleware
+from tests import deadlines
 
 __all__ = (
     "PATIENCE",
@@ -46,7 +47,7 @@ __all__ = (
     "served_in_threads",
 )
 
-PATIENCE: Final = 20.0  # seconds after which a test that waits for something has failed
+PATIENCE: Final = deadlines.PATIENCE
 BREATH: Final = 0.01  # seconds of silence after which the scripted app yields an empty chunk
 
 Message: TypeAlias = Mapping[str, Any]

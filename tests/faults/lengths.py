@@ -13,10 +13,11 @@ import pytest
 
 from response_cache.options import Options
 from response_cache.recording.orphans import watch_time
+from tests import deadlines
 
 __all__ = ("BOTH", "FULL", "PATIENCE", "SCALED", "Lengths")
 
-PATIENCE: Final = 30.0
+PATIENCE: Final = deadlines.PATIENCE
 """Seconds after which what a test waits for will not happen any more."""
 
 

@@ -9,6 +9,7 @@ from redis import Redis
 
 from response_cache.testing.http_suite.site import text_of
 from tests.adapters.servers import eventually
+from tests.deadlines import allowed
 from tests.faults.lengths import Lengths
 from tests.faults.readers import Follower
 from tests.faults.site import Live, Site, site_over, store_url
@@ -61,7 +62,7 @@ async def test_a_response_whose_upstream_is_silent_is_restored_as_soon_as_the_se
         await asyncio.to_thread(server.start)
         for poller in live.pollers:
             await poller.reads(site.upstream.text, asyncio.get_running_loop().time())
-        assert max(poller.longest_absence() for poller in live.pollers) < lengths.recovery
+        assert max(poller.longest_absence() for poller in live.pollers) < allowed(lengths.recovery)
         site.upstream.is_silent = False
         await live.goes_on()
 

@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 
 from tests.adapters.servers import eventually
+from tests.deadlines import allowed
 from tests.faults.lengths import BOTH, Lengths
 from tests.faults.site import Site, site_over, store_url
 from tests.stores.proxy import Fault, Proxy, proxy_to
@@ -93,7 +94,7 @@ async def test_a_server_that_is_frozen_for_longer_than_an_attempt_is_waited_for(
         await asyncio.sleep(lengths.freeze - (clock() - began))
         assert live.statuses(began, clock()) == {503}
         server.thaw()
-        assert await live.is_back() < lengths.recovery
+        assert await live.is_back() < allowed(lengths.recovery)
         await live.goes_on()
     assert live.statuses() == {200, 503}
     live.assert_stored_once(client)

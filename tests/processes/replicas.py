@@ -22,11 +22,12 @@ from response_cache.testing import ScriptedUpstream
 from response_cache.testing.http_suite.site import Site
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_server.proxy.app import ProxyApp
+from tests import deadlines
 from tests.adapters.servers import Program, program, serving
 from tests.faults.lengths import SCALED
 from tests.processes.logs import opened
 
-PATIENCE: Final = 30.0
+PATIENCE: Final = deadlines.PATIENCE
 """Seconds after which a test that waits for something has failed."""
 
 CREDENTIALS: Final = {"authorization": "Bearer sk-alice"}

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from response_cache.testing.http_suite.site import Site, error_of, not_found, ok
+from tests.deadlines import allowed
 from tests.processes.logs import assert_is_whole, page_of, text_in
 from tests.processes.replicas import replicas
 
@@ -24,7 +25,7 @@ async def test_one_process_records_another_is_read_and_a_third_cancels(store_url
             await call.say("Hel", "lo")
             events = [await reader.next() for _ in range(7)]
             await b.site.until_shows(id, "Hello")
-            with anyio.fail_after(SOON):
+            with anyio.fail_after(allowed(SOON)):
                 cancelled = ok(await here.cancel(id))
                 await call.stopped()
             events += await reader.rest()
@@ -50,7 +51,7 @@ async def test_a_delete_in_another_process_stops_the_upstream_and_breaks_streams
             await call.say("Hel")
             for reader in (one, other):
                 await reader.until("response.output_text.delta")
-            with anyio.fail_after(SOON):
+            with anyio.fail_after(allowed(SOON)):
                 ok(await here.delete(id))
                 await call.stopped()
             assert await one.until_broken() == await other.until_broken() == []

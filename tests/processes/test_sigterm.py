@@ -9,6 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from response_cache.testing.http_suite.site import error_of, text_of
+from tests.deadlines import allowed
 from tests.processes.logs import assert_is_whole, page_of, text_in
 from tests.processes.replicas import PATIENCE, Replica, replicas
 
@@ -28,7 +29,7 @@ async def test_what_a_stopped_process_recorded_ends_failed_for_readers_everywher
             for reader in (one, other):
                 await reader.until("response.output_text.delta")
             a.tell_to_stop()
-            with anyio.fail_after(DRAIN + LATER):
+            with anyio.fail_after(DRAIN + allowed(LATER)):
                 [end] = await one.rest()
                 assert await other.rest() == [end]
                 await call.stopped()
@@ -68,7 +69,7 @@ async def test_readers_of_what_lives_elsewhere_are_broken_off_in_the_end_and_res
             await call.say("Hel")
             before = [await reader.next() for _ in range(6)]
             a.tell_to_stop()
-            with anyio.fail_after(DRAIN + LATER):
+            with anyio.fail_after(DRAIN + allowed(LATER)):
                 assert await reader.until_broken() == []
                 assert await a.program.ended() == 0
         last = before[-1]["sequence_number"]

@@ -25,9 +25,10 @@ from response_cache.protocol.jsontext import dump
 from response_cache.recording.recorder import Recorder
 from response_cache.recording.writer import Creation, Outcome, Writer
 from response_cache.stores import store_from_url
+from tests import deadlines
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PATIENCE: Final = 30.0
+PATIENCE: Final = deadlines.PATIENCE
 LIFE: Final = 600.0
 WORDS: Final = 100  # of one ``say``
 MOMENT: Final = 0.001  # between two of them, so that many batches are made

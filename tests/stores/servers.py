@@ -29,6 +29,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
+from tests import deadlines
 from tests.ports import free_port
 
 __all__ = (
@@ -42,7 +43,7 @@ __all__ = (
     "until",
 )
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = deadlines.PATIENCE
 SLOTS: Final = 16384
 
 

@@ -30,6 +30,7 @@ from response_cache.stores.sqlite.store import SQLiteStore
 from response_cache.testing import Clock
 from response_cache.testing.simulator import ScriptedAnswer
 from response_cache.testing.store_promises.subject import Subject
+from tests import deadlines
 from tests.stores.redis.test_store import Shifting, at
 from tests.stores.servers import Server, running_server
 from tests.stores.sqlite.subject import HandClock
@@ -37,7 +38,7 @@ from tests.stores.sqlite.subject import HandClock
 pytestmark = pytest.mark.slow
 
 LEASE: Final = 600.0
-PATIENCE: Final = 30.0
+PATIENCE: Final = deadlines.PATIENCE
 # A heartbeat is due each half second, and comes later than the observation after a step.
 OPTIONS: Final = Options(lease=1.5, take_lease=1.0, observation=0.3, ttl=2.0)
 AFTER_A_HEARTBEAT: Final = 0.6

@@ -22,13 +22,14 @@ from response_cache.options import Options
 from response_cache.store import Store
 from response_cache.stores import store_from_url
 from response_cache.stores.redis.urls import _Place
+from tests import deadlines
 from tests.adapters.servers import program
 from tests.stores.redis.test_connection import listening
 from tests.stores.servers import Server, running_server
 
 pytestmark = pytest.mark.slow
 
-PATIENCE: Final = 30.0
+PATIENCE: Final = deadlines.PATIENCE
 PASSWORD: Final = "hunter2"
 NO_SECRET: Final = "no secret is set"
 

@@ -21,11 +21,12 @@ from response_cache.stores.redis.asking import replies_to
 from response_cache.stores.redis.connection import Pipe, Pipes
 from response_cache.stores.redis.store import RedisStore
 from response_cache.stores.redis.topology import SingleServer
+from tests import deadlines
 from tests.stores.servers import Server, running_server
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 20.0
+PATIENCE = deadlines.PATIENCE
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from response_cache.errors import Missing, SequenceGap, StoreFull, StoreUnavaila
 from response_cache.store import Claim, Store
 from response_cache.stores import store_from_url
 from response_cache.stores.redis.store import RedisStore
+from tests import deadlines
 from tests.stores.proxy import Fault, Proxy, proxy_to
 from tests.stores.servers import (
     ClusterOfThree,
@@ -32,7 +33,7 @@ from tests.stores.servers import (
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 20.0
+PATIENCE = deadlines.PATIENCE
 FAR = 2**53 - 1
 TIMEOUT = 0.4  # of an attempt
 LEASE = 15.0

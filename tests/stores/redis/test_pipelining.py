@@ -15,10 +15,11 @@ from response_cache.errors import StoreUnavailable
 from response_cache.stores.redis.asking import GiveUp, Then, replies_to
 from response_cache.stores.redis.pipelining import GroupCommit, _Pipeline
 from response_cache.stores.redis.scripts import READ, Command
+from tests import deadlines
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 20.0
+PATIENCE = deadlines.PATIENCE
 TIMEOUT = 0.05
 
 

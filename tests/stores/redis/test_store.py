@@ -31,6 +31,7 @@ from response_cache.stores.redis.store import RedisStore
 from response_cache.stores.redis.subscriptions import Wakeups
 from response_cache.stores.redis.topology import SingleServer
 from response_cache.testing import StoreConformance, machine_for
+from tests import deadlines
 from tests.stores.servers import (
     ClusterOfThree,
     Server,
@@ -41,7 +42,7 @@ from tests.stores.servers import (
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 20.0
+PATIENCE = deadlines.PATIENCE
 FAR = 2**53 - 1  # what a recorder waits for: nothing but a lost claim
 UNIT = 60.0  # a second of the model, so that what really passes does not matter
 DEADLINES = ("lease_ends", "expires", "log_expires", "kept_until")

@@ -23,7 +23,7 @@ from response_cache.store import Claim
 from response_cache.stores.sqlite.store import SQLiteStore
 
 ROOT: Final = Path(__file__).resolve().parents[3]
-PATIENCE: Final = 30.0
+PATIENCE: Final = deadlines.PATIENCE
 LEASE: Final = 60.0
 TTL: Final = 600.0
 NOBODY: Final = 65534

@@ -12,10 +12,11 @@ import anyio
 
 from response_cache.store import Claim, Page, Store
 from response_cache.stores.sqlite.store import SQLiteStore
+from tests import deadlines
 
 LEASE: Final = 60.0
 TTL: Final = 600.0
-PATIENCE: Final = 30.0
+PATIENCE: Final = deadlines.PATIENCE
 
 
 class HandClock:

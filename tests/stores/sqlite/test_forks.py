@@ -17,7 +17,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT: Final = Path(__file__).resolve().parents[3]
-PATIENCE: Final = 60.0
+PATIENCE: Final = deadlines.PATIENCE
 
 PROLOGUE: Final = """
 import os, sys, threading
