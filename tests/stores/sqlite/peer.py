@@ -21,6 +21,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from response_cache.errors import StoreError
 from response_cache.store import Claim
 from response_cache.stores.sqlite.store import SQLiteStore
+from tests import deadlines
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 PATIENCE: Final = deadlines.PATIENCE

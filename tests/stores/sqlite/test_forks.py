@@ -14,6 +14,8 @@ from typing import Final
 
 import pytest
 
+from tests import deadlines
+
 pytestmark = pytest.mark.slow
 
 ROOT: Final = Path(__file__).resolve().parents[3]
