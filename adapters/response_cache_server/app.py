@@ -80,7 +80,7 @@ def _upstream(settings: Settings) -> App:
     if settings.upstream is None:
         return BuiltInUpstream()
     if settings.upstream == LITELLM:
-        return _litellm(reuse_connections=settings.reuse_connections)
+        return _litellm(reuse_connections=settings.reuse_connections is True)
     return ProxyApp(
         settings.upstream,
         connect_timeout=settings.connect_timeout,
@@ -88,7 +88,7 @@ def _upstream(settings: Settings) -> App:
         write_timeout=settings.write_timeout,
         forwarded=settings.forwarded,
         forwarded_allow_ips=settings.forwarded_allow_ips,
-        reuse_connections=settings.reuse_connections,
+        reuse_connections=settings.reuse_connections is not False,
         trust_env=settings.trust_env,
     )
 

@@ -88,8 +88,9 @@ class Settings(Options, BaseSettings):
     forwarded_allow_ips: str = BELIEVED
     """Peers whose own ``X-Forwarded-*`` and ``Forwarded`` are believed and passed on: a comma list
     of addresses and networks, or ``*``."""
-    reuse_connections: bool = True
-    """Whether a connection to the upstream may carry another request after its answer."""
+    reuse_connections: bool | None = None
+    """Whether a connection to the upstream may carry another request after its answer; None where
+    it is seen what is left of an answer: to a base URL, not in LiteLLM's SDK."""
     trust_env: bool = False
     """Whether proxies and certificates for the upstream come from the environment."""
 

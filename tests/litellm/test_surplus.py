@@ -112,16 +112,16 @@ async def ask(client: httpx.AsyncClient, text: str) -> str:
 
 async def test_a_surplus_that_comes_with_an_answer_reaches_nobody() -> None:
     provider = Provider(late=None)
-    async with behind(provider) as client:
+    async with behind(provider, RESPONSE_CACHE_REUSE_CONNECTIONS="true") as client:
         assert await ask(client, "evil") == "evil"
         assert [await ask(client, "mine") for _ in range(3)] == ["mine"] * 3
     assert provider.connections == 2
 
 
 @pytest.mark.parametrize("late", [None, 0.0, LATE])
-async def test_without_reuse_no_surplus_reaches_anybody(late: float | None) -> None:
+async def test_no_surplus_reaches_anybody_unless_connections_are_reused(late: float | None) -> None:
     provider = Provider(late=late)
-    async with behind(provider, RESPONSE_CACHE_REUSE_CONNECTIONS="false") as client:
+    async with behind(provider) as client:
         assert await ask(client, "evil") == "evil"
         assert provider.has_sent.wait(DEADLINE)
         assert [await ask(client, "mine") for _ in range(3)] == ["mine"] * 3
@@ -129,9 +129,9 @@ async def test_without_reuse_no_surplus_reaches_anybody(late: float | None) -> N
 
 
 async def test_a_surplus_that_comes_later_is_still_taken_for_the_next_answer() -> None:
-    """The weakness that docs/security.md names. When this fails, LiteLLM's client is mended."""
+    """Where connections are reused. When this fails, LiteLLM's client is mended."""
     provider = Provider(late=LATE)
-    async with behind(provider) as client:
+    async with behind(provider, RESPONSE_CACHE_REUSE_CONNECTIONS="true") as client:
         assert await ask(client, "evil") == "evil"
         assert provider.has_sent.wait(DEADLINE)
         assert await ask(client, "mine") == "poison"
