@@ -579,6 +579,8 @@ async def test_a_cluster_goes_on_when_a_replica_replaces_its_primary() -> None:
         async with opened(cluster.url) as store:
             claims = [await create(store, f"r{n}") for n in range(20)]
             waiting = asyncio.gather(*(insist_on_waiting(store, claim) for claim in claims))
+            # What the replica has not got yet would be lost, which is another test's matter.
+            await eventually(lambda: number_of_keys(replica) == number_of_keys(cluster.nodes[0]))
             await asyncio.to_thread(cluster.nodes[0].stop)
             claims = [
                 await insist(lambda claim=claim: append(store, claim, b"0"))  # type: ignore[misc]
@@ -611,6 +613,11 @@ async def write_to_a_reader(scribe: Scribe, cluster: ClusterOfThree) -> None:
     await scribe.write(1)
     async with asyncio.timeout(PATIENCE):
         await waiting
+
+
+def number_of_keys(server: Server) -> int:
+    with server.client() as client:
+        return int(ask(client, "DBSIZE"))
 
 
 def channels_of(cluster: ClusterOfThree) -> set[bytes]:
