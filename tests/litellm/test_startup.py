@@ -33,8 +33,8 @@ def said(proxy: Proxy) -> list[str]:
 def test_the_command_says_where_responses_are_kept(proxy: Proxy, redis: Server) -> None:
     (line,) = said(proxy)
     assert line.endswith(
-        f"background responses are kept in redis://127.0.0.1:{redis.port}; "
-        "running ones get 3 s at the end"
+        f"background responses are kept in redis://127.0.0.1:{redis.port}?key_prefix=response_cache%3A;"
+        " running ones get 3 s at the end"
     )
 
 

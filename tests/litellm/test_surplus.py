@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import httpx
@@ -49,6 +49,11 @@ class Provider:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.listener.getsockname()[1]}/v1"
+
+    def close(self) -> None:
+        """Accept no more. A plain close would leave the thread waiting."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
 
     def _accept(self) -> None:
         while True:
@@ -95,7 +100,7 @@ async def behind(provider: Provider, **env: str) -> AsyncIterator[httpx.AsyncCli
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         **env,
     }
-    with provider.listener:
+    with closing(provider):
         async with program("serve", "--port", "0", "--upstream", "litellm", env=told_to) as side:
             url = await side.listening()
             async with httpx.AsyncClient(
