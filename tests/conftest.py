@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -19,7 +20,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 PATIENCE: Final = deadlines.PATIENCE  # seconds for a thread to end that was told to
+SLOW: Final = "\npytestmark = pytest.mark.slow\n"
 CACHED: Final = ("Trio thread", "AnyIO worker thread")  # kept by their makers, for the next call
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import, for `make fast`, what is slow as a whole."""
+    is_fast = "not slow" in config.option.markexpr and collection_path.suffix == ".py"
+    return True if is_fast and SLOW in collection_path.read_text("utf-8") else None
 
 
 @pytest.fixture(autouse=True)

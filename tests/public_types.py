@@ -23,9 +23,9 @@ BIN: Final = Path(sys.executable).parent
 # Percent of the symbols whose type is known, as measured, rounded down. Raise it with its figure.
 FLOORS: Final[Mapping[str, int]] = {
     "response_cache": 89,
-    "response_cache_asgi": 77,
+    "response_cache_asgi": 83,
     "response_cache_litellm": 92,
-    "response_cache_server": 85,
+    "response_cache_server": 86,
     "response_cache_wsgi": 79,
 }
 
