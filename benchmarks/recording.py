@@ -45,13 +45,13 @@ def recorded(chunks: Sequence[bytes]) -> float:
             start = time.perf_counter()
             created = await cache.create(parse_create(BODY), BODY, upstream, owner=ANYBODY)
             assert not hasattr(created, "status")
-            page = await cache.retrieve(created.id, ANYBODY)
-            while not page.closed:
-                await cache.change(page, 10)
-                page = await cache.retrieve(created.id, ANYBODY, after=page.tail - 1)
+            view = await cache.retrieve(created.id, ANYBODY)
+            while not view.closed:
+                await cache.change(view, 10)
+                view = await cache.retrieve(created.id, ANYBODY, after=view.tail - 1)
             took = time.perf_counter() - start
-            assert page.tail == DELTAS + 7, page.tail
-            return page.tail / took
+            assert view.tail == DELTAS + 7, view.tail
+            return view.tail / took
 
     return anyio.run(run)
 

@@ -44,10 +44,10 @@ async def _recorded(cache: ResponseCache, silent: anyio.Event) -> list[Recording
     for recording in recordings:
         await recording.begin()
     for recording in recordings:
-        page = await cache.retrieve(recording.id, ANYBODY)
-        while page.tail < DELTAS:
-            await cache.change(page, 10)
-            page = await cache.retrieve(recording.id, ANYBODY, after=page.tail - 1)
+        view = await cache.retrieve(recording.id, ANYBODY)
+        while view.tail < DELTAS:
+            await cache.change(view, 10)
+            view = await cache.retrieve(recording.id, ANYBODY, after=view.tail - 1)
     return recordings
 
 

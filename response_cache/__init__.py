@@ -8,23 +8,23 @@ from response_cache._version import __version__
 from response_cache.cache import Created, ResponseCache, body_of
 from response_cache.http.api import (
     Body,
-    Face,
     OwnerOf,
-    Pass,
+    PassThrough,
     Reply,
     Request,
+    ResponsesAPI,
     Route,
     Stream,
     answer_early,
     error_reply,
-    find,
     is_background,
+    match_route,
 )
 from response_cache.options import Options
 from response_cache.protocol.ids import ANYBODY, Owner
 from response_cache.protocol.lifecycle import Status
 from response_cache.recording.answer import Answer, Headers, Refusal, Upstream, UpstreamStopped
-from response_cache.store import Claim, Page, Store, Taken
+from response_cache.store import Claim, RecordView, Store, Taken
 from response_cache.stores import store_from_url
 
 __all__ = (
@@ -33,17 +33,17 @@ __all__ = (
     "Body",
     "Claim",
     "Created",
-    "Face",
     "Headers",
     "Options",
     "Owner",
     "OwnerOf",
-    "Page",
-    "Pass",
+    "PassThrough",
+    "RecordView",
     "Refusal",
     "Reply",
     "Request",
     "ResponseCache",
+    "ResponsesAPI",
     "Route",
     "Status",
     "Store",
@@ -55,7 +55,7 @@ __all__ = (
     "answer_early",
     "body_of",
     "error_reply",
-    "find",
     "is_background",
+    "match_route",
     "store_from_url",
 )

@@ -39,21 +39,21 @@ from response_cache.errors import (
 from response_cache.fold.reducer import fold
 from response_cache.offload import Offload
 from response_cache.options import Options
-from response_cache.protocol.dialects import FORMS, OFFICIAL, Form
+from response_cache.protocol.dialects import DIALECTS, OFFICIAL, Dialect
 from response_cache.protocol.ids import Owner
 from response_cache.protocol.input_items import Paging, page_of
 from response_cache.protocol.jsontext import JsonObject, dump, load
 from response_cache.protocol.lifecycle import TERMINAL, Status, Trigger
 from response_cache.protocol.requests import CreateRequest, upstream_body
 from response_cache.protocol.sse import payload
-from response_cache.reading.reader import Reading
+from response_cache.reading.reader import Reader
 from response_cache.reading.tails import PAGE_EVENTS, Tails
 from response_cache.recording.answer import Refusal, Upstream
 from response_cache.recording.job import Job
 from response_cache.recording.jobs import RETRY_AFTER, Jobs, shutting_down
 from response_cache.recording.orphans import Orphans
 from response_cache.recording.takeover import close_as
-from response_cache.store import FAR, Page, Store
+from response_cache.store import NO_EVENTS, RecordView, Store
 from response_cache.stores import store_of
 
 __all__ = ("Created", "ResponseCache", "body_of")
@@ -88,17 +88,17 @@ class Created:
     body: bytes  # the Response object as it is answered to the create
 
 
-def body_of(page: Page, form: Form = OFFICIAL) -> bytes:
-    """The Response object of a whole *page* as JSON: partial output is shown, always.
+def body_of(view: RecordView, dialect: Dialect = OFFICIAL) -> bytes:
+    """The Response object of a whole *view* as JSON: partial output is shown, always.
 
-    *form* is that of the cache which the page is from.
+    *dialect* is that of the cache which the page is from.
     """
-    if page.snapshot is None:
+    if view.snapshot is None:
         raise ValueError("a page read from a cursor has no snapshot")
-    if not page.events:
-        return page.snapshot
-    events = (load(payload(event)) for event in page.events)
-    return form.dump(fold(form.load(page.snapshot), events))
+    if not view.events:
+        return view.snapshot
+    events = (load(payload(event)) for event in view.events)
+    return dialect.dump(fold(dialect.load(view.snapshot), events))
 
 
 def _header(header: bytes) -> JsonObject:
@@ -134,7 +134,7 @@ class ResponseCache:
         """
         self.options = options or Options()
         self.store = store_of(store, dialect=self.options.dialect)
-        self.form = FORMS[self.options.dialect]
+        self.dialect = DIALECTS[self.options.dialect]
         self.is_draining = False
         self._drained_by = math.inf  # by the event loop's clock
         self._now = now
@@ -145,9 +145,9 @@ class ResponseCache:
         self._orphans = Orphans(
             self.store, self.options, now=now, is_ours=self._jobs.records, spawn=self._spawn
         )
-        self._reading = Reading(self.store, self._orphans)
+        self._reader = Reader(self.store, self._orphans)
         self._tails = Tails(
-            self._reading, self.options, spawn=lambda tail: self._spawn(tail.run, tail.id)
+            self._reader, self.options, spawn=lambda tail: self._spawn(tail.run, tail.id)
         )
 
     @property
@@ -249,33 +249,33 @@ class ResponseCache:
 
     async def retrieve(
         self, id: str, owner: Owner, *, after: int | None = None, limit: int | None = None
-    ) -> Page:
+    ) -> RecordView:
         """The response as the store has it now (see ``Store.read``), for ``body_of``."""
         try:
-            page = await self._reading.page(id, after=after, limit=limit)
+            view = await self._reader.view(id, after=after, limit=limit)
         except StoreUnavailable as error:
             raise _unavailable(error) from error
-        if page is None:
+        if view is None:
             self._explain(id)
             raise NotRecorded.of(id)
-        if not owner.may_see(_header(page.header)["owner"]):
+        if not owner.may_see(_header(view.header)["owner"]):
             raise NotFound.of(id)
-        return page
+        return view
 
-    async def body(self, page: Page) -> bytes:
+    async def body(self, view: RecordView) -> bytes:
         """The same as ``body_of``; what is long is done in a thread."""
-        size = len(page.snapshot or b"") if page.events else 0
-        return await self.offload.run(size, lambda: body_of(page, self.form))
+        size = len(view.snapshot or b"") if view.events else 0
+        return await self.offload.run(size, lambda: body_of(view, self.dialect))
 
-    async def change(self, page: Page, within: float) -> None:
-        """Return when the response has moved on from *page*, or after *within* seconds.
+    async def change(self, view: RecordView, within: float) -> None:
+        """Return when the response has moved on from *view*, or after *within* seconds.
 
         May return for no reason; it does when the process drains.
         """
-        pause = self.options.observation / 2 if page.orphaned else within
+        pause = self.options.orphan_confirmation / 2 if view.orphaned else within
         with self._waiting(min(within, pause, self.options.lease)):
             try:
-                await self._reading.change(page)
+                await self._reader.change(view)
             except StoreUnavailable as error:
                 raise _unavailable(error) from error
 
@@ -290,13 +290,13 @@ class ResponseCache:
             NotStreamable: the log has expired, though the response has not.
             Unavailable: also when there are ``max_streams`` open, or the process drains.
         """
-        page = await self.retrieve(id, owner, after=after, limit=PAGE_EVENTS)
-        if page.log_expired:
+        view = await self.retrieve(id, owner, after=after, limit=PAGE_EVENTS)
+        if view.log_expired:
             raise NotStreamable(TOO_OLD)
-        if self.is_draining and not page.closed and id not in self._jobs:
+        if self.is_draining and not view.closed and id not in self._jobs:
             raise shutting_down()
         self.require_stream_room()
-        return self._tails.follow(page)
+        return self._tails.follow(view)
 
     def require_stream_room(self) -> None:
         """Raise ``Unavailable`` when as many streams are open in this process as may be."""
@@ -311,23 +311,23 @@ class ResponseCache:
         Raises:
             NotCancellable: it is over already, in another way.
         """
-        page = await self.retrieve(id, owner)
-        if Status(page.status) not in TERMINAL:
+        view = await self.retrieve(id, owner)
+        if Status(view.status) not in TERMINAL:
             try:
-                page = await close_as(
+                view = await close_as(
                     Trigger.CANCEL, id, store=self.store, options=self.options, now=self._now
                 )
             except Missing:
                 raise NotFound.of(id) from None
             except StoreUnavailable as error:
                 raise _unavailable(error) from error
-        if Status(page.status) is Status.CANCELLED:
-            return body_of(page, self.form)
-        raise NotCancellable(NOT_CANCELLABLE[Status(page.status)], param="response_id")
+        if Status(view.status) is Status.CANCELLED:
+            return body_of(view, self.dialect)
+        raise NotCancellable(NOT_CANCELLABLE[Status(view.status)], param="response_id")
 
     async def delete(self, id: str, owner: Owner) -> None:
         """Erase the response; a running upstream is stopped and open streams break."""
-        await self.retrieve(id, owner, after=FAR)
+        await self.retrieve(id, owner, after=NO_EVENTS)
         for attempt in range(1, DELETE_ATTEMPTS + 1):
             try:
                 was_there = await self.store.delete(id)
@@ -342,7 +342,7 @@ class ResponseCache:
 
     async def input_items(self, id: str, owner: Owner, paging: Paging) -> bytes:
         """One page of what the response was asked, as the API's list envelope."""
-        await self.retrieve(id, owner, after=FAR)
+        await self.retrieve(id, owner, after=NO_EVENTS)
         try:
             raw = await self.store.request(id)
         except StoreUnavailable as error:
@@ -358,18 +358,18 @@ class ResponseCache:
             PreviousResponseNotFound: not there, not the owner's, or the upstream gave no id.
             InvalidRequest: it is not over yet.
         """
-        if id is None or not self.form.ids.are_ours(id):
+        if id is None or not self.dialect.ids.are_ours(id):
             return None
         param = "previous_response_id"
         try:
-            page = await self.retrieve(id, owner, after=FAR)
+            view = await self.retrieve(id, owner, after=NO_EVENTS)
         except NotFound:
-            page = None
-        if page is not None and not page.closed:
+            view = None
+        if view is not None and not view.closed:
             raise InvalidRequest(
-                f"Previous response '{id}' cannot be continued: it is {page.status}.", param=param
+                f"Previous response '{id}' cannot be continued: it is {view.status}.", param=param
             )
-        upstream_id = load(page.notes).get("upstream_id") if page and page.notes else None
+        upstream_id = load(view.notes).get("upstream_id") if view and view.notes else None
         if upstream_id is None:
             raise PreviousResponseNotFound(
                 f"Previous response with id '{id}' not found.", param=param
@@ -462,27 +462,27 @@ class ResponseCache:
         fingerprint = await self.offload.run(size, lambda: request.fingerprint)
         now = anyio.current_time()
         until = now + patience
-        last = max(until, now + self.options.lease + 2 * self.options.observation)
+        last = max(until, now + self.options.lease + 2 * self.options.orphan_confirmation)
         pause = FIRST_LOOK
         while True:
             try:
-                page = await self._reading.page(id)
+                view = await self._reader.view(id)
             except StoreUnavailable as error:
                 raise _unavailable(error) from error
-            if page is None:
+            if view is None:
                 return None
-            if _header(page.header)["fingerprint"] != fingerprint:
+            if _header(view.header)["fingerprint"] != fingerprint:
                 raise IdempotencyConflict(
                     "This Idempotency-Key was used before with another body.", param=None
                 )
-            job = self._jobs.job_of(page)
-            if _is_admitted(page) or (job is not None and job.is_admitted):
-                return Created(id, await self.body(page))
+            job = self._jobs.job_of(view)
+            if _is_admitted(view) or (job is not None and job.is_admitted):
+                return Created(id, await self.body(view))
             now = anyio.current_time()
             if now >= last:
                 raise Unavailable(UNANSWERED, retry_after=RETRY_AFTER)
             if job is None:
-                await self.change(page, min(pause, last - now))
+                await self.change(view, min(pause, last - now))
                 pause = min(2 * pause, LONGEST_LOOK)
                 continue
             await self._decision(job, until - now)
@@ -493,8 +493,8 @@ class ResponseCache:
     def _id_for(self, owner: Owner, key: str | None) -> str:
         tag = self.store.id_tag
         if key is None or owner.id is None:
-            return self.form.ids.new(tag)
-        return self.form.ids.keyed(tag, self.options.secret.get_secret_value(), owner.id, key)
+            return self.dialect.ids.new(tag)
+        return self.dialect.ids.keyed(tag, self.options.secret.get_secret_value(), owner.id, key)
 
     # Hosting.
 
@@ -542,7 +542,7 @@ class ResponseCache:
         )
 
     def _explain(self, id: str) -> None:
-        if self.form.ids.is_elsewhere(id, self.store.id_tag):
+        if self.dialect.ids.is_elsewhere(id, self.store.id_tag):
             logger.warning(
                 "%s was created by another process or before a restart, and this store is not "
                 "shared: use one worker, or a store that all workers reach",
@@ -550,10 +550,10 @@ class ResponseCache:
             )
 
 
-def _is_admitted(page: Page) -> bool:
+def _is_admitted(view: RecordView) -> bool:
     """Whether somebody was told of the response already, as far as the store knows."""
-    is_noted = bool(page.notes) and load(page.notes or b"").get("admitted") is True
-    return is_noted or page.status != Status.QUEUED
+    is_noted = bool(view.notes) and load(view.notes or b"").get("admitted") is True
+    return is_noted or view.status != Status.QUEUED
 
 
 def _unavailable(error: Exception) -> Unavailable:

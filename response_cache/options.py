@@ -66,7 +66,7 @@ class Options(BaseModel):
     """A recorder that has been silent for this long is presumed dead."""
     take_lease: float = Field(default=5.0, gt=0)
     """The short lease of whoever takes a response in order to close it."""
-    observation: float = Field(default=2.0, gt=0)
+    orphan_confirmation: float = Field(default=2.0, gt=0)
     """How late a heartbeat may be: an orphan is closed after a watch of ``lease`` / 3 and this."""
     flush_interval: float | None = Field(default=None, ge=0)
     """Time between two batches of one response; None for what suits the store."""
@@ -87,7 +87,7 @@ class Options(BaseModel):
     admission_wait: float = Field(default=0.25, ge=0)
     """How long a create waits for the upstream to refuse before it answers ``queued``."""
 
-    # Reading
+    # Reader
     keep_alive: float = Field(default=15.0, gt=0)
     """Silence on a stream after which a comment is sent."""
     max_wait: float = Field(default=50.0, ge=0)

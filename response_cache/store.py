@@ -38,9 +38,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-__all__ = ("FAR", "Claim", "Page", "Store", "Taken")
+__all__ = ("NO_EVENTS", "Claim", "RecordView", "Store", "Taken")
 
-FAR: Final = 2**53 - 1
+NO_EVENTS: Final = 2**53 - 1
 """A sequence number that no log reaches: for who wants no events."""
 
 
@@ -60,7 +60,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class RecordView:
     """One consistent view of a record."""
 
     id: str
@@ -70,7 +70,7 @@ class Page:
     header: bytes
     notes: bytes  # b"" until the holder wrote some
     snapshot: bytes | None  # None when the reader named the number to start after
-    through: int  # number of the last event that the stored snapshot covers
+    snapshot_through: int  # number of the last event that the stored snapshot covers
     first: int  # sequence number of events[0], also when there are none
     events: Sequence[bytes]
     tail: int
@@ -84,7 +84,7 @@ class Taken:
     """The outcome of a take. Without a claim it was refused, and the page says why."""
 
     claim: Claim | None
-    page: Page
+    view: RecordView
 
 
 class Store(Protocol):
@@ -96,7 +96,7 @@ class Store(Protocol):
         ...
 
     @property
-    def can_forget(self) -> bool:
+    def may_lose_writes(self) -> bool:
         """Whether acknowledged writes may be lost while this process lives (fail-over, restart)."""
         ...
 
@@ -192,7 +192,7 @@ class Store(Protocol):
 
     async def read(
         self, id: str, *, after: int | None = None, limit: int | None = None
-    ) -> Page | None:
+    ) -> RecordView | None:
         """The record in one consistent view, or None when it is not there (any more).
 
         Without *after*: the snapshot and the events that it does not cover. With *after*: no

@@ -30,7 +30,7 @@ from response_cache.protocol.jsontext import dump, load
 from response_cache.protocol.requests import create_request
 from response_cache.recording.answer import Answer, Refusal
 from response_cache.recording.orphans import watch_time
-from response_cache.store import Claim, Page
+from response_cache.store import Claim, RecordView
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import Fault, FaultyStore, Process, Reader, ScriptedAnswer
 from response_cache.testing.virtual_time import virtual_backend
@@ -100,8 +100,8 @@ def finish(upstream: ScriptedAnswer) -> None:
     upstream.finish()
 
 
-def status_of(page: Page) -> str:
-    return str(load(body_of(page))["status"])
+def status_of(view: RecordView) -> str:
+    return str(load(body_of(view))["status"])
 
 
 async def refuse(_body: bytes, answer: Answer) -> None:
@@ -109,7 +109,7 @@ async def refuse(_body: bytes, answer: Answer) -> None:
     answer.finish()
 
 
-# Reading and ending, from any process.
+# Reader and ending, from any process.
 
 
 async def test_any_process_reads_follows_and_cancels(shared: FaultyStore) -> None:
@@ -249,12 +249,12 @@ async def test_change_returns_on_news_and_otherwise_in_time(shared: FaultyStore)
     async with World(shared).running() as world:
         upstream = ScriptedAnswer()
         id = await world.accepted(upstream)
-        page = await world.other.retrieve(id, ALICE)
+        view = await world.other.retrieve(id, ALICE)
         began = anyio.current_time()
-        await world.other.change(page, 3.0)
+        await world.other.change(view, 3.0)
         assert anyio.current_time() - began == pytest.approx(3.0)
         upstream.send(WORD)
-        await world.other.change(page, 3.0)
+        await world.other.change(view, 3.0)
         assert anyio.current_time() - began < 4.0
 
 
@@ -421,8 +421,8 @@ async def test_a_previous_response_is_continued_under_the_upstreams_name(
 async def test_input_items_are_there_from_the_start(shared: FaultyStore) -> None:
     async with World(shared).running() as world:
         id = await world.accepted(ScriptedAnswer())
-        page = load(await world.other.input_items(id, ALICE, FIRST_PAGE))
-        assert [item["content"][0]["text"] for item in page["data"]] == ["hi"]
+        view = load(await world.other.input_items(id, ALICE, FIRST_PAGE))
+        assert [item["content"][0]["text"] for item in view["data"]] == ["hi"]
 
 
 # Draining.
@@ -556,9 +556,9 @@ async def test_a_cancelled_drain_still_leaves_everything_closed(shared: FaultySt
     assert scope.cancelled_caught
     assert isinstance(created, Created)
     assert upstream.has_ended.is_set()
-    page = await shared.truth.read(created.id)
-    assert page is not None
-    assert status_of(page) == "failed"
+    view = await shared.truth.read(created.id)
+    assert view is not None
+    assert status_of(view) == "failed"
 
 
 # Faults of ours.

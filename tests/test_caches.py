@@ -37,7 +37,7 @@ def delta(id: str) -> bytes:
 FILLED: Final[dict[str, Callable[[str], object] | None]] = {
     "response_cache/protocol/sse.py:_event_line": lambda long: sse.frame(long, b"{}"),
     "response_cache/http/api.py:_by_id": lambda long: [
-        http.find(method, path, (), IDS)
+        http.match_route(method, path, (), IDS)
         for method, path in (
             (long, f"/v1/responses/{ID}"),
             ("GET", f"/{long}/v1/responses/{ID}"),

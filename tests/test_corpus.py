@@ -26,7 +26,7 @@ from response_cache.fold.reducer import Fold
 from response_cache.protocol.jsontext import JsonObject
 from response_cache.protocol.sse import payload
 from response_cache.recording.answer import NO_END
-from response_cache.store import Page
+from response_cache.store import RecordView
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
@@ -207,20 +207,20 @@ class Stack:
 
     async def snapshot(self) -> bytes | None:
         """What the store has as the final object."""
-        page = await self.store.read(self.id)
-        assert page is not None
-        assert page.closed
-        return page.snapshot
+        view = await self.store.read(self.id)
+        assert view is not None
+        assert view.closed
+        return view.snapshot
 
-    async def page(self, tail: int) -> Page:
+    async def view(self, tail: int) -> RecordView:
         """The whole record, once its log has *tail* events."""
         while True:
-            page = await self.store.read(self.id)
-            assert page is not None
-            if page.tail >= tail:
-                return page
+            view = await self.store.read(self.id)
+            assert view is not None
+            if view.tail >= tail:
+                return view
             await self.store.wait(
-                self.id, after=page.tail - 1, epoch=page.epoch, incarnation=page.incarnation
+                self.id, after=view.tail - 1, epoch=view.epoch, incarnation=view.incarnation
             )
 
     async def closed(self) -> JsonObject:
@@ -364,14 +364,14 @@ async def test_a_poll_after_each_event_is_the_fold_of_the_log_so_far(name: str) 
         for event, tail in [(None, 2), *tails(recorded.events)]:
             if event is not None:
                 await stack.play(event, framing)
-            page = await stack.page(tail)
-            assert page.tail == tail
+            view = await stack.view(tail)
+            assert view.tail == tail
             log = await stack.store.read(stack.id, after=seen - 1)
             assert log is not None
             for data in log.events:
                 state = folded(state, json.loads(payload(data)), recorded)
             seen = log.tail
-            assert json.loads(body_of(page)) == state
+            assert json.loads(body_of(view)) == state
         await stack.end(framing)
 
 

@@ -45,7 +45,7 @@ pytestmark = pytest.mark.slow
 EXAMPLES = int(os.environ.get("PROMISES_EXAMPLES", "120"))
 """Of each property. Raise it to search longer."""
 
-OPTIONS = Options(lease=9.0, take_lease=2.0, observation=2.0, ttl=1000.0, stream_ttl=1000.0)
+OPTIONS = Options(lease=9.0, take_lease=2.0, orphan_confirmation=2.0, ttl=1000.0, stream_ttl=1000.0)
 WATCH = watch_time(OPTIONS)
 REST = 2 * OPTIONS.lease + WATCH + 2 * OPTIONS.take_lease + WATCH + 6.0
 """Seconds in which all must come to rest: a lease and a taker's, each twice as long where the clock
@@ -96,9 +96,9 @@ class Judge:
 
     async def check_frame(self, frame: bytes, number: int) -> None:
         """What a reader got is in the store, at that place."""
-        page = await self._store.truth.read(self._id, after=number - 1, limit=1)
-        if page is not None and (page.events or self.is_strict):  # else it went on its way
-            assert list(page.events) == [frame]
+        view = await self._store.truth.read(self._id, after=number - 1, limit=1)
+        if view is not None and (view.events or self.is_strict):  # else it went on its way
+            assert list(view.events) == [frame]
 
 
 class History:
@@ -155,10 +155,10 @@ class History:
         """Ask both processes. What was terminal once stays as it was."""
         for process in self.processes:
             try:
-                page = await process.cache.retrieve(self.id, ANYBODY)
+                view = await process.cache.retrieve(self.id, ANYBODY)
             except (Unavailable, NotFound):
                 continue
-            response = load(body_of(page))
+            response = load(body_of(view))
             if self._polled is None or self._polled["status"] not in TERMINAL_STATUSES:
                 self._polled = response
             elif self.judge.is_strict:

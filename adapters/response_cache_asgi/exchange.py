@@ -11,11 +11,11 @@ import anyio
 
 from response_cache import (
     Body,
-    Face,
     Headers,
-    Pass,
+    PassThrough,
     Reply,
     Request,
+    ResponsesAPI,
     Route,
     Stream,
     answer_early,
@@ -77,13 +77,13 @@ class Exchange:
             await _send_body(error_reply(error), send)
             return
         if route.verb is Verb.RETRIEVE and request.header(b"prefer"):
-            reply = await _answer_who_waits(hosted.face, route, request, receive)
+            reply = await _answer_who_waits(hosted.api, route, request, receive)
             receive = _bodiless(receive)
         else:
-            reply = await hosted.face.answer(route, request)
+            reply = await hosted.api.answer(route, request)
         if isinstance(reply, Body):
             await _send_body(reply, send)
-        elif isinstance(reply, Pass):
+        elif isinstance(reply, PassThrough):
             await self._app(scope, receive, theirs)
         elif reply is not None:
             await _send_stream(reply, hosted.streams, receive, send)
@@ -101,7 +101,7 @@ class Exchange:
         match reply:
             case None:
                 return  # the client has gone
-            case Pass():
+            case PassThrough():
                 await self._pass_on(reply, scope, body, theirs)
             case Body():
                 await _send_body(reply, send)
@@ -112,14 +112,14 @@ class Exchange:
 
     async def _judge(
         self, body: _Body, share: Share, scope: Scope, receive: Receive
-    ) -> tuple[Reply | Pass | None, Streams | None]:
+    ) -> tuple[Reply | PassThrough | None, Streams | None]:
         """The reply to a create, and where it is counted if an open cache gave it.
 
         The *share* is held until the body was judged, which may have to wait for its turn; what
         may last after that is done without it.
         """
         if not (body.is_whole or body.is_cut):
-            return Pass(), None  # the client has gone: the app shall see
+            return PassThrough(), None  # the client has gone: the app shall see
         request = _request(scope, body.content)
         early = answer_early(request, cut_at=self._limit if body.is_cut else None)
         if early is not None:
@@ -130,7 +130,7 @@ class Exchange:
             share.close()
             return _while_there(receive)  # all of the body was received
 
-        reply = await hosted.face.create(
+        reply = await hosted.api.create(
             request, WrappedApp(self._app, scope), while_there=while_there
         )
         return reply, hosted.streams
@@ -159,7 +159,7 @@ class Exchange:
 
         return dressing if self._cors.is_set else send, dressing
 
-    async def _pass_on(self, way: Pass, scope: Scope, body: _Body, send: Send) -> None:
+    async def _pass_on(self, way: PassThrough, scope: Scope, body: _Body, send: Send) -> None:
         if way.body is None:
             await self._app(scope, body.receive, send)
             return
@@ -169,11 +169,11 @@ class Exchange:
 
 
 async def _answer_who_waits(
-    face: Face, route: Route, request: Request, receive: Receive
-) -> Reply | Pass | None:
+    api: ResponsesAPI, route: Route, request: Request, receive: Receive
+) -> Reply | PassThrough | None:
     """The reply to a poll that may last for long; None when its client has gone meanwhile."""
     async with _while_there(receive):
-        return await face.answer(route, request)
+        return await api.answer(route, request)
     return None
 
 

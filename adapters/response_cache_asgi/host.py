@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from response_cache import Face
+from response_cache import ResponsesAPI
 from response_cache.errors import APIError, Misconfigured, ResponseCacheError, Unavailable
 from response_cache.redaction import explained
 from response_cache_asgi.loops import current_loop, start_detached
@@ -58,8 +58,8 @@ def log_not_open(log: logging.Logger, error: BaseException) -> None:
 class Hosted:
     """An open cache, and the replies that are being sent from it."""
 
-    def __init__(self, face: Face) -> None:
-        self.face = face
+    def __init__(self, api: ResponsesAPI) -> None:
+        self.api = api
         self.streams = Streams()
         self.told_to_stop = anyio.Event()
 
@@ -70,7 +70,7 @@ class Hosted:
 
     async def drain(self) -> None:
         """Take no more background work and bring to an end what is there."""
-        await self.face.cache.drain()
+        await self.api.cache.drain()
         await self.streams.end(LAST_WORDS)
 
 
@@ -92,7 +92,7 @@ class _Start:
 class Host:
     """Opens a cache for each event loop that asks, once, and closes it again."""
 
-    def __init__(self, make: Callable[[], Face], *, drains_on_signals: bool) -> None:
+    def __init__(self, make: Callable[[], ResponsesAPI], *, drains_on_signals: bool) -> None:
         """*make* gives the face of a new cache over the one store."""
         self._make = make
         self._drains_on_signals = drains_on_signals
@@ -108,7 +108,7 @@ class Host:
         """
         loop, hosted = current_loop(), Hosted(self._make())
         try:
-            async with hosted.face.cache, anyio.create_task_group() as tasks:
+            async with hosted.api.cache, anyio.create_task_group() as tasks:
                 tasks.start_soon(hosted.drain_when_told)
                 with on_stop_signal(hosted.told_to_stop.set, self._drains_on_signals):
                     self._hosted[loop] = hosted
@@ -161,7 +161,7 @@ class Host:
     @property
     def is_draining(self) -> bool:
         """Whether a cache that is open here takes no more work."""
-        return any(hosted.face.cache.is_draining for hosted in tuple(self._hosted.values()))
+        return any(hosted.api.cache.is_draining for hosted in tuple(self._hosted.values()))
 
     async def drain(self) -> None:
         """Drain the open cache of this event loop, if there is one."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, overload
 
-from response_cache import Face, OwnerOf, ResponseCache, Store, find
+from response_cache import OwnerOf, ResponseCache, ResponsesAPI, Store, match_route
 from response_cache.http import Verb
 from response_cache.http.cors import Cors
-from response_cache.protocol.dialects import FORMS
+from response_cache.protocol.dialects import DIALECTS
 from response_cache_asgi.configuration import configure
 from response_cache_asgi.exchange import Exchange, path_below_root
 from response_cache_asgi.host import Host
@@ -77,7 +77,7 @@ class ResponseCacheMiddleware:
         self.app = app
         self._configuration = configure(store, options)
         self.options = self._configuration.options
-        self._ids = FORMS[self.options.dialect].ids
+        self._ids = DIALECTS[self.options.dialect].ids
         self._owner = owner
         self._host = Host(self._make_face, drains_on_signals=drain_on_signals)
         self._cors = Cors(self.options.cors_origins)
@@ -94,7 +94,8 @@ class ResponseCacheMiddleware:
         """Answer what is ours, pass on what is not."""
         kind = scope["type"]
         if kind == "http":
-            route = find(scope["method"], path_below_root(scope), self.options.paths, self._ids)
+            path, paths = path_below_root(scope), self.options.paths
+            route = match_route(scope["method"], path, paths, self._ids)
             if route is not None:
                 if route.verb is Verb.CREATE:
                     await self._exchange.create(scope, receive, send)
@@ -135,6 +136,6 @@ class ResponseCacheMiddleware:
         """
         await self._host.drain()
 
-    def _make_face(self) -> Face:
+    def _make_face(self) -> ResponsesAPI:
         store = self._configuration.require_store()
-        return Face(ResponseCache(store, self.options), self._owner)
+        return ResponsesAPI(ResponseCache(store, self.options), self._owner)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from response_cache.errors import StoreUnavailable
-from response_cache.protocol.dialects import FORMS
-from response_cache.store import Page
+from response_cache.protocol.dialects import DIALECTS
+from response_cache.store import RecordView
 from response_cache.stores import store_from_url
 from response_cache.stores.redis import RedisStore
 from response_cache.stores.redis.asking import replies_to
@@ -23,7 +23,7 @@ from response_cache.stores.redis.scripts import Command
 
 __all__ = ("Exported", "export")
 
-FORM: Final = FORMS["litellm"]
+DIALECT: Final = DIALECTS["litellm"]
 PREFIX: Final = "litellm:polling:response:"
 
 # In one step: a response is either ours or theirs. Without our own keys it is only written. The
@@ -65,17 +65,17 @@ async def export(
     done = Exported()
     async with _opened(source_url) as source, _opened(target_url or source_url) as target:
         is_same = target_url is None
-        async for id in source.ids(FORM.ids.prefix):
-            page = await source.read(id)
-            if page is None:  # it expired, or was exported already
+        async for id in source.ids(DIALECT.ids.prefix):
+            view = await source.read(id)
+            if view is None:  # it expired, or was exported already
                 continue
-            if not page.closed:
+            if not view.closed:
                 done.running += 1
                 continue
             ttl = await _milliseconds_left(source, id)
             if ttl > 0:
                 ours = source if is_same else None
-                done.written += await _hand_over(page, ttl, ours, target, namespace)
+                done.written += await _hand_over(view, ttl, ours, target, namespace)
     return done
 
 
@@ -92,26 +92,26 @@ async def _opened(url: str) -> AsyncIterator[RedisStore]:
 
 
 async def _hand_over(
-    page: Page, ttl: int, source: RedisStore | None, target: RedisStore, namespace: str
+    view: RecordView, ttl: int, source: RedisStore | None, target: RedisStore, namespace: str
 ) -> int:
     """How many were written: none if it was deleted, or handed over, since it was read."""
-    key = f"{namespace}:{PREFIX}{page.id}" if namespace else PREFIX + page.id
+    key = f"{namespace}:{PREFIX}{view.id}" if namespace else PREFIX + view.id
     keys: tuple[str, ...] = (key,)
-    if source is not None and source.keys(page.id)[0] == key:
-        keys = source.keys(page.id)
+    if source is not None and source.keys(view.id)[0] == key:
+        keys = source.keys(view.id)
     forgetting = round(target.tombstone_ttl * 1000)
-    command: Command = ("EVAL", HAND_OVER, len(keys), *keys, _as_theirs(page), ttl, forgetting)
+    command: Command = ("EVAL", HAND_OVER, len(keys), *keys, _as_theirs(view), ttl, forgetting)
     (reply,) = await replies_to(target.servers.send, [command])
     if isinstance(reply, Exception):
-        raise StoreUnavailable(f"cannot export {page.id}: {type(reply).__name__}") from reply
+        raise StoreUnavailable(f"cannot export {view.id}: {type(reply).__name__}") from reply
     return int(reply)
 
 
-def _as_theirs(page: Page) -> str:
+def _as_theirs(view: RecordView) -> str:
     """The value as LiteLLM writes it: the JSON of an object, as a JSON string."""
-    if page.snapshot is None:
+    if view.snapshot is None:
         raise ValueError("a page read from a cursor has no snapshot")
-    return json.dumps(json.dumps(FORM.load(page.snapshot)))
+    return json.dumps(json.dumps(DIALECT.load(view.snapshot)))
 
 
 async def _milliseconds_left(source: RedisStore, id: str) -> int:

@@ -14,7 +14,7 @@ import anyio
 from response_cache import (
     Body,
     Headers,
-    Pass,
+    PassThrough,
     Reply,
     Request,
     Route,
@@ -62,7 +62,7 @@ class Exchange:
             reply = self._reply(route, environ)
         except APIError as error:  # there is no open cache
             reply = error_reply(error)
-        if "HTTP_ORIGIN" in environ and (self._cors.is_set or not isinstance(reply, Pass)):
+        if "HTTP_ORIGIN" in environ and (self._cors.is_set or not isinstance(reply, PassThrough)):
             start_response = self._dressing(route.id, environ, start_response)
         match reply:
             case Body():
@@ -72,7 +72,7 @@ class Exchange:
                 pages = Pages(self._host.portal(), reply.chunks)
                 start_response(_status_line(reply.status), as_native(reply.headers))
                 return pages
-            case Pass():
+            case PassThrough():
                 if reply.body is not None:
                     put_body(environ, reply.body)
                 return self._app(environ, start_response)
@@ -119,24 +119,24 @@ class Exchange:
         except Unavailable:  # the loop has ended meanwhile
             return ()
 
-    def _reply(self, route: Route, environ: WSGIEnvironment) -> Reply | Pass:
+    def _reply(self, route: Route, environ: WSGIEnvironment) -> Reply | PassThrough:
         if route.verb is Verb.CREATE:
             return self._create(environ)
         portal = self._host.portal()
-        return portal.call(portal.hosted.face.answer(route, _request(environ)))
+        return portal.call(portal.hosted.api.answer(route, _request(environ)))
 
-    def _create(self, environ: WSGIEnvironment) -> Reply | Pass:
+    def _create(self, environ: WSGIEnvironment) -> Reply | PassThrough:
         body = ReadAhead(environ, self._limit)
         body.restore()
         if not (body.is_whole or body.is_cut):
-            return Pass()  # the client has gone: the app shall see the same
+            return PassThrough()  # the client has gone: the app shall see the same
         request = _request(environ, body.content)
         early = answer_early(request, cut_at=self._limit if body.is_cut else None)
         if early is not None:
             return early
         portal = self._host.portal()
         upstream = WrappedApp(self._app, environ, leaving=portal.hosted.leaving)
-        return portal.call(portal.hosted.face.create(request, upstream))
+        return portal.call(portal.hosted.api.create(request, upstream))
 
 
 def _request(environ: WSGIEnvironment, body: bytes = b"") -> Request:

@@ -22,7 +22,7 @@ from weakref import WeakSet
 
 import anyio
 
-from response_cache import Face
+from response_cache import ResponsesAPI
 from response_cache.errors import Unavailable
 from response_cache_asgi.host import (
     LAST_WORDS,
@@ -47,8 +47,8 @@ ALLOWANCE: Final = 5.0  # seconds for closing the store, beside those for draini
 class Hosted(HostedCache):
     """An open cache, the replies that are being sent from it, and the threads that feed it."""
 
-    def __init__(self, face: Face) -> None:
-        super().__init__(face)
+    def __init__(self, api: ResponsesAPI) -> None:
+        super().__init__(api)
         self.leaving = anyio.Event()  # the process is to stop: threads that block are left behind
 
     async def drain(self) -> None:
@@ -62,7 +62,7 @@ class Host:
 
     def __init__(
         self,
-        make: Callable[[], Face],
+        make: Callable[[], ResponsesAPI],
         *,
         is_forkable: bool,
         drain_timeout: float,
@@ -123,7 +123,7 @@ class Host:
     def is_draining(self) -> bool:
         """Whether the open cache of this process takes no more work."""
         portal = self.open_portal
-        return portal is not None and portal.hosted.face.cache.is_draining
+        return portal is not None and portal.hosted.api.cache.is_draining
 
     def drain(self) -> None:
         """Drain the open cache of this process, if there is one."""
@@ -178,9 +178,9 @@ class Host:
 
     @asynccontextmanager
     async def _hosting(self) -> AsyncGenerator[Hosted]:
-        face = self._make()
-        async with face.cache, anyio.create_task_group() as tasks:
-            hosted = Hosted(face)
+        api = self._make()
+        async with api.cache, anyio.create_task_group() as tasks:
+            hosted = Hosted(api)
             tasks.start_soon(_drain_at_exit, hosted)
             yield hosted
             await hosted.drain()

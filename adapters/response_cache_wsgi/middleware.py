@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from response_cache import Face, ResponseCache, Store, find
+from response_cache import ResponseCache, ResponsesAPI, Store, match_route
 from response_cache.http.cors import Cors
 from response_cache.options import options_of
-from response_cache.protocol.dialects import FORMS
+from response_cache.protocol.dialects import DIALECTS
 from response_cache.stores import store_of
 from response_cache_asgi.configuration import BESIDE
 from response_cache_wsgi.exchange import Exchange
@@ -53,7 +53,7 @@ class ResponseCacheMiddleware:
         self.app = app
         self.options = options_of({"max_running": MAX_RUNNING, **options}, beside=BESIDE)
         self._owner = None if owner is None else async_owner_of(owner)
-        self._ids = FORMS[self.options.dialect].ids
+        self._ids = DIALECTS[self.options.dialect].ids
         self._cors = Cors(self.options.cors_origins)
         self._preflights = places()
         # Raises now what is wrong with it; of a URL each process makes its own.
@@ -69,7 +69,7 @@ class ResponseCacheMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer what is ours, pass on what is not."""
         path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
-        route = find(method, path, self.options.paths, self._ids)
+        route = match_route(method, path, self.options.paths, self._ids)
         if route is not None:
             return self._exchange().run(route, environ, start_response)
         if self._cors.is_set and method == "OPTIONS":
@@ -117,5 +117,5 @@ class ResponseCacheMiddleware:
         """Drain, and close the store. For good; done by itself when the interpreter exits."""
         self._host.close()
 
-    def _make_face(self) -> Face:
-        return Face(ResponseCache(self._store, self.options), self._owner)
+    def _make_face(self) -> ResponsesAPI:
+        return ResponsesAPI(ResponseCache(self._store, self.options), self._owner)

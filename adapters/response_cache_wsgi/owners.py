@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 import anyio.to_thread
 
-from response_cache import Body, Owner, OwnerOf, Pass, Request
+from response_cache import Body, Owner, OwnerOf, PassThrough, Request
 
 __all__ = ("AnyOwnerOf", "async_owner_of")
 
-AnyOwnerOf: TypeAlias = Callable[[Request], Owner | Body | Pass] | OwnerOf
+AnyOwnerOf: TypeAlias = Callable[[Request], Owner | Body | PassThrough] | OwnerOf
 
 
 def async_owner_of(owner_of: AnyOwnerOf) -> OwnerOf:
@@ -20,7 +20,7 @@ def async_owner_of(owner_of: AnyOwnerOf) -> OwnerOf:
     if inspect.iscoroutinefunction(owner_of):
         return owner_of
 
-    async def answer(request: Request) -> Owner | Body | Pass:
+    async def answer(request: Request) -> Owner | Body | PassThrough:
         outcome = await anyio.to_thread.run_sync(owner_of, request, abandon_on_cancel=True)
         return await outcome if isinstance(outcome, Awaitable) else outcome
 

@@ -1,7 +1,7 @@
 """The web face of a cache, without I/O: a request in, a reply out, for adapters to carry.
 
 Routes, queries, headers and error bodies are here, and nowhere else (protocol 1, 2, 4, 7, 8).
-Adapters ask ``find`` whether a request is ours at all; what is not goes to the wrapped app.
+Adapters ask ``match_route`` whether a request is ours at all; what is not goes to the wrapped app.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from response_cache.http.bodies import (
     size_unpacked,
 )
 from response_cache.options import Options
-from response_cache.protocol.dialects import Form
+from response_cache.protocol.dialects import Dialect
 from response_cache.protocol.ids import ANYBODY, IDS, Ids, Owner, digest
 from response_cache.protocol.input_items import parse_paging
 from response_cache.protocol.jsontext import JsonObject, dump
@@ -50,24 +50,24 @@ from response_cache.protocol.requests import (
 )
 from response_cache.protocol.sse import DONE, KEEP_ALIVE
 from response_cache.recording.answer import Headers, Refusal, Upstream
-from response_cache.store import FAR, Page
+from response_cache.store import NO_EVENTS, RecordView
 
 __all__ = (
     "ABOUT_THE_BODY",
     "ABOUT_THE_CLIENT",
     "Body",
-    "Face",
     "OwnerOf",
-    "Pass",
+    "PassThrough",
     "Reply",
     "Request",
+    "ResponsesAPI",
     "Route",
     "Stream",
     "Verb",
     "answer_early",
     "error_reply",
-    "find",
     "is_background",
+    "match_route",
 )
 
 logger = logging.getLogger("response_cache.http")
@@ -131,18 +131,18 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class PassThrough:
     """Not ours after all: the wrapped app answers, with *body* or, if None, as it was received."""
 
     body: bytes | None = None
 
 
 Reply = Body | Stream
-OwnerOf = Callable[[Request], Awaitable[Owner | Body | Pass]]
+OwnerOf = Callable[[Request], Awaitable[Owner | Body | PassThrough]]
 """Who asks, or the refusal to be sent. Called on every route before anything else is done.
 
-A create may also be left to the wrapped app by a ``Pass``, so that the app's own answer or refusal
-reaches the client; on other routes that is a mistake (``TypeError``).
+A create may also be left to the wrapped app by a ``PassThrough``, so that the app's own answer or
+refusal reaches the client; on other routes that is a mistake (``TypeError``).
 """
 
 
@@ -204,7 +204,7 @@ _HOP_BY_HOP: Final = frozenset(
 _KEY_LENGTH: Final = 255
 
 ABOUT_THE_BODY: Final = frozenset((b"content-length", b"transfer-encoding", b"content-encoding"))
-"""Headers of a request that speak of its body: another body, as of a ``Pass``, has its own."""
+"""Headers of a request that describe its body: a ``PassThrough`` with another body has its own."""
 ABOUT_THE_CLIENT: Final = ABOUT_THE_BODY | {b"accept-encoding", b"expect"}
 """Headers of a create that speak of the client's body and connection, not of an upstream's."""
 
@@ -221,7 +221,7 @@ _EVENT_STREAM: Final[Headers] = (
 )
 
 
-def find(method: str, path: str, paths: tuple[str, ...], ids: Ids = IDS) -> Route | None:
+def match_route(method: str, path: str, paths: tuple[str, ...], ids: Ids = IDS) -> Route | None:
     """The route of a request, or None when it is the wrapped app's.
 
     *paths* are those on which a POST creates, ``{name}`` in them any segment; *ids* are those of
@@ -253,7 +253,7 @@ def _by_id(method: str, end: str, ids: Ids) -> Route | None:
     return Route(ROUTES[rest].get(method), match[1], _ALLOW[rest])
 
 
-def answer_early(request: Request, *, cut_at: int | None = None) -> Body | Pass | None:
+def answer_early(request: Request, *, cut_at: int | None = None) -> Body | PassThrough | None:
     """What is answered to a create without a cache; None when it needs one.
 
     Foreground work passes even where no cache can be opened. With *cut_at*, the request's body is
@@ -264,9 +264,9 @@ def answer_early(request: Request, *, cut_at: int | None = None) -> Body | Pass 
             require_no_background(request.body, f"The request is longer than {cut_at} bytes.")
         except RequestTooLarge as error:
             return error_reply(error)
-        return Pass()
+        return PassThrough()
     needs_a_look = may_be_ours(request.body) or request.header(b"content-encoding")
-    return None if needs_a_look else Pass()
+    return None if needs_a_look else PassThrough()
 
 
 def error_reply(error: APIError) -> Body:
@@ -309,10 +309,10 @@ def _json(status: int, content: bytes, headers: Headers = ()) -> Body:
     )
 
 
-def _closed(page: Page, form: Form) -> Body:
+def _closed(view: RecordView, dialect: Dialect) -> Body:
     """The reply to most polls of all: the whole object, which will not change any more."""
-    content = body_of(page, form)
-    headers = _closed_headers(queries.entity_tag(page), len(content))
+    content = body_of(view, dialect)
+    headers = _closed_headers(queries.entity_tag(view), len(content))
     return Body(200, (*headers, (b"x-request-id", _request_id())), content)
 
 
@@ -321,17 +321,17 @@ def _closed_headers(tag: str, length: int) -> Headers:
     return (*_JSON, (b"content-length", b"%d" % length), (b"etag", tag.encode()))
 
 
-class Face:
+class ResponsesAPI:
     """Speaks HTTP for one cache."""
 
     def __init__(self, cache: ResponseCache, owner_of: OwnerOf | None = None) -> None:
         """*owner_of* tells who asks; by default a digest of the request's credential."""
         self.cache = cache
         self._options = cache.options
-        self._form = cache.form
+        self._dialect = cache.dialect
         self._owner_of = owner_of or _by_credential(cache.options)
 
-    async def answer(self, route: Route, request: Request) -> Reply | Pass:
+    async def answer(self, route: Route, request: Request) -> Reply | PassThrough:
         """The reply to a request about a response of ours (every verb but create).
 
         What is not recorded may be the wrapped app's own where its ids have the form of ours.
@@ -339,8 +339,8 @@ class Face:
         try:
             reply = await self._answer(route, request)
         except NotRecorded as error:
-            if self._form.ids.may_be_the_apps(route.id):
-                return Pass()
+            if self._dialect.ids.may_be_the_apps(route.id):
+                return PassThrough()
             reply = error_reply(error)
         except APIError as error:
             reply = error_reply(error)
@@ -351,16 +351,16 @@ class Face:
         return Body(reply.status, reply.headers, b"")
 
     @overload
-    async def create(self, request: Request, upstream: Upstream) -> Reply | Pass: ...
+    async def create(self, request: Request, upstream: Upstream) -> Reply | PassThrough: ...
 
     @overload
     async def create(
         self, request: Request, upstream: Upstream, *, while_there: WhileThere
-    ) -> Reply | Pass | None: ...
+    ) -> Reply | PassThrough | None: ...
 
     async def create(
         self, request: Request, upstream: Upstream, *, while_there: WhileThere | None = None
-    ) -> Reply | Pass | None:
+    ) -> Reply | PassThrough | None:
         """The reply to a create, or its way to the wrapped app when it is foreground work.
 
         What may last is done *while_there*: None when the client has gone meanwhile. The job goes
@@ -387,7 +387,7 @@ class Face:
         owner = await self._owner_of(request)
         if isinstance(owner, Body):
             return owner
-        if isinstance(owner, Pass):
+        if isinstance(owner, PassThrough):
             raise TypeError("only a create can be passed on: the app knows nothing of this id")
         id, cache = route.id, self.cache
         match route.verb:
@@ -406,7 +406,7 @@ class Face:
 
     # Creating.
 
-    async def _asked(self, request: Request) -> _Asked | Body | Pass:
+    async def _asked(self, request: Request) -> _Asked | Body | PassThrough:
         """What background work is asked for; else the answer, or the way to the app.
 
         Raises:
@@ -416,12 +416,12 @@ class Face:
         size = size_unpacked(data, encoding, self._options)
         read = await self.cache.offload.run(size, lambda: read_body(data, encoding, self._options))
         if read is None:
-            return Pass()
+            return PassThrough()
         body, data = read
         if body.get("background") is None or body["background"] is False:
             return await self._foreground(body, len(data), request)
         owner = await self._owner_of(request)
-        if isinstance(owner, Body | Pass):
+        if isinstance(owner, Body | PassThrough):
             return owner
         parsed = create_request(
             body,
@@ -480,16 +480,18 @@ class Face:
         except APIError as error:
             return error_reply(error)
 
-    async def _foreground(self, body: JsonObject, size: int, request: Request) -> Body | Pass:
+    async def _foreground(
+        self, body: JsonObject, size: int, request: Request
+    ) -> Body | PassThrough:
         """Foreground work is the app's; only a reference to one of our ids is put in its words."""
         previous = body.get("previous_response_id")
-        if not isinstance(previous, str) or not self._form.ids.are_ours(previous):
-            return Pass()
+        if not isinstance(previous, str) or not self._dialect.ids.are_ours(previous):
+            return PassThrough()
         owner = await self._owner_of(request)
-        if isinstance(owner, Body | Pass):
+        if isinstance(owner, Body | PassThrough):
             return owner
         known = await self.cache.upstream_id(previous, owner) or previous
-        return Pass(
+        return PassThrough(
             await self.cache.offload.run(size, lambda: with_previous_response_id(body, known))
         )
 
@@ -497,7 +499,7 @@ class Face:
         """Seconds that the client wants to wait for the end of the response."""
         return queries.wait(request.header(b"prefer"), self._options.max_wait)
 
-    # Reading.
+    # Reader.
 
     async def _retrieve(self, id: str, owner: Owner, request: Request) -> Reply:
         if request.query:
@@ -507,8 +509,8 @@ class Face:
                 return self._stream(await self.cache.stream(id, owner, after=after))
         if request.has_any(_CONDITIONS):
             return await self._retrieve_if(id, owner, request)
-        page = await self.cache.retrieve(id, owner)
-        return _closed(page, self._form) if page.closed else await self._whole(page)
+        view = await self.cache.retrieve(id, owner)
+        return _closed(view, self._dialect) if view.closed else await self._whole(view)
 
     async def _retrieve_if(self, id: str, owner: Owner, request: Request) -> Reply:
         """A poll that may wait, or know the object already."""
@@ -518,32 +520,32 @@ class Face:
             await self._long_poll(id, owner, known, anyio.current_time() + seconds)
         applied = _applied(seconds)
         if known:
-            page = await self.cache.retrieve(id, owner, after=FAR)
-            if queries.is_known(page, known):
-                return Body(304, (*_COMMON, *self._hints(page), *applied), b"")
+            view = await self.cache.retrieve(id, owner, after=NO_EVENTS)
+            if queries.is_known(view, known):
+                return Body(304, (*_COMMON, *self._hints(view), *applied), b"")
         return await self._whole(await self.cache.retrieve(id, owner), applied)
 
-    async def _whole(self, page: Page, applied: Headers = ()) -> Body:
+    async def _whole(self, view: RecordView, applied: Headers = ()) -> Body:
         """The object, and in the headers what else there is to say of it."""
-        if page.closed and not applied:
-            return _closed(page, self._form)
-        content = await self.cache.body(page)
-        return _json(200, content, (*self._hints(page), *applied))
+        if view.closed and not applied:
+            return _closed(view, self._dialect)
+        content = await self.cache.body(view)
+        return _json(200, content, (*self._hints(view), *applied))
 
     async def _long_poll(self, id: str, owner: Owner, known: frozenset[str], until: float) -> None:
         """Return at the end of the response, at any change from what is *known*, or in time."""
         while True:
-            page = await self.cache.retrieve(id, owner, after=FAR)
+            view = await self.cache.retrieve(id, owner, after=NO_EVENTS)
             left = until - anyio.current_time()
-            is_news = bool(known) and not queries.is_known(page, known)
-            if page.closed or is_news or left <= 0 or self.cache.is_draining:
+            is_news = bool(known) and not queries.is_known(view, known)
+            if view.closed or is_news or left <= 0 or self.cache.is_draining:
                 return
-            await self.cache.change(page, left)
+            await self.cache.change(view, left)
 
-    def _hints(self, page: Page) -> Headers:
+    def _hints(self, view: RecordView) -> Headers:
         """The entity tag, and when to ask again while the response is pending."""
-        tag = (b"etag", queries.entity_tag(page).encode())
-        if page.closed:
+        tag = (b"etag", queries.entity_tag(view).encode())
+        if view.closed:
             return (tag,)
         pause = self._options.poll_after
         return (

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from response_cache.http.api import Body, Request, Verb, find
+from response_cache.http.api import Body, Request, Verb, match_route
 from response_cache.http.preflights import ALLOW_ORIGIN, Ask, Preflight, Preflights
 from response_cache.protocol.ids import Ids
 from response_cache.recording.answer import Headers
@@ -81,10 +81,10 @@ class Cors:
     def preflight(self, request: Request, paths: tuple[str, ...], ids: Ids) -> Body | None:
         """Our answer to a browser's preflight for a route of ours, None where it is the app's.
 
-        *paths* and *ids* are those of ``find``.
+        *paths* and *ids* are those of ``match_route``.
         """
         method = request.header(b"access-control-request-method")
-        route = find(method, request.path, paths, ids) if method and self.is_set else None
+        route = match_route(method, request.path, paths, ids) if method and self.is_set else None
         if route is None or not request.has_any(_ORIGIN):
             return None
         allowed = self._listed(request.header(b"origin"))

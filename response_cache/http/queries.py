@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from response_cache.errors import InvalidRequest
-from response_cache.store import FAR, Page
+from response_cache.store import NO_EVENTS, RecordView
 
 __all__ = ("Query", "cursor", "entity_tag", "entity_tags", "flag", "is_known", "parse", "wait")
 
@@ -56,7 +56,7 @@ def cursor(query: Query) -> int:
             "'starting_after' must be an integer, the sequence number of an event.",
             param="starting_after",
         )
-    return min(int(text), FAR)
+    return min(int(text), NO_EVENTS)
 
 
 def wait(prefer: str, longest: float) -> int | None:
@@ -77,9 +77,9 @@ def _at_most(digits: str, most: int) -> int:
     return min(int(digits or "0"), most) if len(digits) <= _MOST_DIGITS else most
 
 
-def entity_tag(page: Page) -> str:
-    """The tag of the object as *page* has it."""
-    return f'"{page.incarnation}-{page.epoch}-{page.tail}-{page.status}"'
+def entity_tag(view: RecordView) -> str:
+    """The tag of the object as *view* has it."""
+    return f'"{view.incarnation}-{view.epoch}-{view.tail}-{view.status}"'
 
 
 def entity_tags(if_none_match: str) -> frozenset[str]:
@@ -90,6 +90,6 @@ def entity_tags(if_none_match: str) -> frozenset[str]:
     return frozenset(tag for tag in tags if tag)
 
 
-def is_known(page: Page, known: frozenset[str]) -> bool:
+def is_known(view: RecordView, known: frozenset[str]) -> bool:
     """Whether a client that knows these tags has the object already."""
-    return entity_tag(page) in known or "*" in known
+    return entity_tag(view) in known or "*" in known

@@ -16,11 +16,11 @@ from response_cache.protocol.ids import IDS, POLLING_IDS, Ids
 from response_cache.protocol.jsontext import JsonObject
 from response_cache.protocol.litellm_format import from_polling, to_polling
 
-__all__ = ("FORMS", "OFFICIAL", "Form")
+__all__ = ("DIALECTS", "OFFICIAL", "Dialect")
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Dialect:
     """The ids of responses, and their objects as bytes."""
 
     ids: Ids
@@ -38,9 +38,9 @@ def _load_polling(data: bytes) -> JsonObject:
     return from_polling(codec.load(data))
 
 
-OFFICIAL: Final = Form(IDS, codec.dump, codec.load)
-FORMS: Final[Mapping[DialectName, Form]] = {
+OFFICIAL: Final = Dialect(IDS, codec.dump, codec.load)
+DIALECTS: Final[Mapping[DialectName, Dialect]] = {
     "openai": OFFICIAL,
-    "litellm": Form(POLLING_IDS, _dump_polling, _load_polling),
+    "litellm": Dialect(POLLING_IDS, _dump_polling, _load_polling),
 }
 """By the name of the dialect."""

@@ -60,7 +60,7 @@ class CreateRequest:
         return digest.hexdigest()
 
 
-# --- Reading -----------------------------------------------------------------------------------
+# --- Reader -----------------------------------------------------------------------------------
 
 _MAX_METADATA_PAIRS: Final = 16
 _MAX_METADATA_KEY: Final = 64  # characters

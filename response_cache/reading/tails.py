@@ -22,8 +22,8 @@ from cachetools import LRUCache
 
 from response_cache.errors import StoreUnavailable, StreamBroken
 from response_cache.options import Options
-from response_cache.reading.reader import Reading
-from response_cache.store import Page
+from response_cache.reading.reader import Reader
+from response_cache.store import RecordView
 
 __all__ = ("Tails",)
 
@@ -62,18 +62,18 @@ class _Place:
 class Tail:
     """The newest events of one response, for all of its readers in this process."""
 
-    def __init__(self, page: Page, reading: Reading, options: Options) -> None:
-        """Follow the log from the tail that *page* saw."""
-        self._reading = reading
+    def __init__(self, view: RecordView, reader: Reader, options: Options) -> None:
+        """Follow the log from the tail that *view* saw."""
+        self._reader = reader
         self._options = options
         self._sizes = 0
         self._joined = (0, 0), b""  # a stretch of the log, and its bytes
         # By number: what readers who are behind were given last. They are often many, and in step.
         self.earlier = LRUCache[int, _Stretch](TAIL_BYTES, getsizeof=lambda it: len(it.chunk))
-        self.id = page.id
-        self.incarnation = page.incarnation
+        self.id = view.id
+        self.incarnation = view.incarnation
         self.readers = 0
-        self.first = page.tail  # number of frames[0]
+        self.first = view.tail  # number of frames[0]
         self.frames: list[bytes] = []
         self.is_over = False  # the log is complete: what the readers have not seen, they still get
         self.broken = ""  # why they get no more, if they do not
@@ -85,9 +85,9 @@ class Tail:
         """The number after the last frame."""
         return self.first + len(self.frames)
 
-    def serves(self, page: Page) -> bool:
-        """Whether a reader may go on from *page* here: the log still grows, or is complete."""
-        is_complete = page.closed and page.tail == self.end and page.incarnation == self.incarnation
+    def serves(self, view: RecordView) -> bool:
+        """Whether a reader may go on from *view* here: the log still grows, or is complete."""
+        is_complete = view.closed and view.tail == self.end and view.incarnation == self.incarnation
         return is_complete and not self.broken if self.is_over else True
 
     def break_off(self, why: str) -> None:
@@ -95,15 +95,15 @@ class Tail:
         self.is_over, self.broken = True, why
         self._wake()
 
-    async def page(self, after: int) -> Page | None:
+    async def view(self, after: int) -> RecordView | None:
         """What the store has above number *after* of the record that is followed.
 
         None when it has no such record, and gets none within a moment.
         """
-        page = await self._reading.page(self.id, after=after, limit=PAGE_EVENTS)
-        if page is None or page.incarnation != self.incarnation:
-            return await self._restored(after) if self._reading.may_be_restored else None
-        return page
+        view = await self._reader.view(self.id, after=after, limit=PAGE_EVENTS)
+        if view is None or view.incarnation != self.incarnation:
+            return await self._restored(after) if self._reader.may_be_restored else None
+        return view
 
     async def run(self) -> None:
         """Read page after page until the response is over, gone, or created anew."""
@@ -119,29 +119,29 @@ class Tail:
                 self.break_off(STOPPED)
 
     async def _turn(self) -> None:
-        page = await self.page(self.end - 1)
-        if page is None or page.log_expired or (page.closed and page.tail < self.end):
-            self.break_off(_why(page))
+        view = await self.view(self.end - 1)
+        if view is None or view.log_expired or (view.closed and view.tail < self.end):
+            self.break_off(_why(view))
             return
-        self._add(page)
-        if page.closed and page.tail <= self.end:
+        self._add(view)
+        if view.closed and view.tail <= self.end:
             self.is_over = True
             self._wake()
             return
-        pause = self._options.observation / 2 if page.orphaned else self._options.lease
+        pause = self._options.orphan_confirmation / 2 if view.orphaned else self._options.lease
         with anyio.move_on_after(pause):
-            if page.orphaned:
+            if view.orphaned:
                 await anyio.sleep_forever()
-            await self._reading.change(page, after=self.end - 1)
+            await self._reader.change(view, after=self.end - 1)
 
-    async def _restored(self, after: int) -> Page | None:
+    async def _restored(self, after: int) -> RecordView | None:
         """The record under the same incarnation, if it comes back within a moment."""
         with anyio.move_on_after(RECREATION):
             while True:
                 await anyio.sleep(RECREATION / 10)
-                page = await self._reading.page(self.id, after=after, limit=PAGE_EVENTS)
-                if page is not None:
-                    return page if page.incarnation == self.incarnation else None
+                view = await self._reader.view(self.id, after=after, limit=PAGE_EVENTS)
+                if view is not None:
+                    return view if view.incarnation == self.incarnation else None
         return None
 
     def since(self, position: int) -> bytes:
@@ -151,8 +151,8 @@ class Tail:
             self._joined = stretch, b"".join(self.frames[position - self.first :])
         return self._joined[1]
 
-    def _add(self, page: Page) -> None:
-        new = page.events[self.end - page.first :]
+    def _add(self, view: RecordView) -> None:
+        new = view.events[self.end - view.first :]
         if not new:
             return
         self.frames.extend(new)
@@ -175,26 +175,26 @@ class Tail:
         self.changed = anyio.Event()
 
 
-def _kept(tail: Tail, position: int, page: Page) -> _Stretch:
-    """The frames of *page* from *position* on, for this reader and those in step with it."""
-    stretch = _Stretch(b"".join(page.events), position + len(page.events))
+def _kept(tail: Tail, position: int, view: RecordView) -> _Stretch:
+    """The frames of *view* from *position* on, for this reader and those in step with it."""
+    stretch = _Stretch(b"".join(view.events), position + len(view.events))
     if len(stretch.chunk) <= TAIL_BYTES:
         tail.earlier[position] = stretch
     return stretch
 
 
-def _why(page: Page | None) -> str:
-    """Why there is nothing more in the *page* that was read."""
-    if page is None:
+def _why(view: RecordView | None) -> str:
+    """Why there is nothing more in the *view* that was read."""
+    if view is None:
         return DELETED
-    return EXPIRED if page.log_expired else SHORTER
+    return EXPIRED if view.log_expired else SHORTER
 
 
 class Tails:
     """The tails of this process, one for each response that is followed."""
 
-    def __init__(self, reading: Reading, options: Options, spawn: Spawn) -> None:
-        self._reading = reading
+    def __init__(self, reader: Reader, options: Options, spawn: Spawn) -> None:
+        self._reader = reader
         self._options = options
         self._spawn = spawn
         self._tails: dict[str, Tail] = {}
@@ -227,8 +227,8 @@ class Tails:
             while not tail.is_over:
                 await tail.changed.wait()
 
-    def follow(self, page: Page) -> AsyncGenerator[bytes]:
-        """The frames in *page*, then all that follow until the response is over.
+    def follow(self, view: RecordView) -> AsyncGenerator[bytes]:
+        """The frames in *view*, then all that follow until the response is over.
 
         Yields whole frames, as many as there are at a time, and ``b""`` after each ``keep_alive``
         seconds of silence.
@@ -239,18 +239,18 @@ class Tails:
         """
         place = _Place()
         self._places.add(place)
-        return self._frames(page, place)
+        return self._frames(view, place)
 
-    async def _frames(self, page: Page, _place: _Place) -> AsyncGenerator[bytes]:
-        position = page.first + len(page.events)
-        if page.closed and page.tail <= position:
-            if page.events:
-                yield b"".join(page.events)
+    async def _frames(self, view: RecordView, _place: _Place) -> AsyncGenerator[bytes]:
+        position = view.first + len(view.events)
+        if view.closed and view.tail <= position:
+            if view.events:
+                yield b"".join(view.events)
             return
-        tail = self._enter(page)  # before the first page: a drain waits for a slow reader of it
+        tail = self._enter(view)  # before the first page: a drain waits for a slow reader of it
         try:
-            if page.events:
-                yield b"".join(page.events)
+            if view.events:
+                yield b"".join(view.events)
             while not tail.broken:
                 chunk = b""
                 if position < tail.first:
@@ -276,19 +276,19 @@ class Tails:
             if (known := tail.earlier.get(position)) is not None:
                 return known
             with suppress(StoreUnavailable):
-                page = await tail.page(position - 1)
-                if page is not None and page.events:
-                    return _kept(tail, position, page)
-                if page is None or page.log_expired or page.closed:
-                    raise StreamBroken.of(_why(page), id=tail.id)  # others may have what they need
+                view = await tail.view(position - 1)
+                if view is not None and view.events:
+                    return _kept(tail, position, view)
+                if view is None or view.log_expired or view.closed:
+                    raise StreamBroken.of(_why(view), id=tail.id)  # others may have what they need
             await anyio.sleep(BACK_OFF)  # the store is away, or its recorder restores what it lost
         raise StreamBroken.of(tail.broken, id=tail.id)
 
-    def _enter(self, page: Page) -> Tail:
-        tail = self._tails.get(page.id)
-        if tail is None or not tail.serves(page):
-            tail = self._tails[page.id] = Tail(page, self._reading, self._options)
-            if self._ended_but is not None and page.id not in self._ended_but:
+    def _enter(self, view: RecordView) -> Tail:
+        tail = self._tails.get(view.id)
+        if tail is None or not tail.serves(view):
+            tail = self._tails[view.id] = Tail(view, self._reader, self._options)
+            if self._ended_but is not None and view.id not in self._ended_but:
                 tail.break_off(SHUTTING_DOWN)
             else:
                 self._spawn(tail)

@@ -162,7 +162,7 @@ class Answer:
         self._admit()
 
     def note(self, name: str, value: Any) -> None:
-        """Keep something about the run as JSON, for operators (``Page.notes``), not for clients.
+        """Keep something about the run as JSON: for operators (``RecordView.notes``), not clients.
 
         It is stored with the next events, so what comes after the terminal one is too late: it is
         dropped. A later value of the same name replaces the earlier.

@@ -24,7 +24,7 @@ from response_cache.protocol.lifecycle import Trigger
 from response_cache.recording.answer import Answer, Refusal, Upstream
 from response_cache.recording.recorder import BROKEN_OFF, Failure, Recorder
 from response_cache.recording.writer import Outcome, Writer
-from response_cache.store import FAR, Claim, Store
+from response_cache.store import NO_EVENTS, Claim, Store
 
 __all__ = ("Job",)
 
@@ -226,13 +226,13 @@ class Job:
         A wake-up may also mean nothing, or that the store was away: then the lease is renewed.
         """
         await self._store.wait(
-            claim.id, after=FAR, epoch=claim.epoch, incarnation=claim.incarnation
+            claim.id, after=NO_EVENTS, epoch=claim.epoch, incarnation=claim.incarnation
         )
-        page = await self._store.read(claim.id, after=FAR)
-        is_held = page is None or (page.incarnation, page.epoch) == (claim.incarnation, claim.epoch)
+        view = await self._store.read(claim.id, after=NO_EVENTS)
+        is_held = view is None or (view.incarnation, view.epoch) == (claim.incarnation, claim.epoch)
         if not is_held:
             self.writer.lose()
-        if page is None or (is_held and not page.closed):
+        if view is None or (is_held and not view.closed):
             await self.writer.confirm()  # which also tells a deleted record from a lost one
         else:
             await self.closed.wait()  # it is over; the writer is about to say how

@@ -15,7 +15,7 @@ import anyio
 from response_cache.errors import TooManyRequests, Unavailable
 from response_cache.offload import Offload
 from response_cache.options import Options
-from response_cache.protocol.dialects import FORMS
+from response_cache.protocol.dialects import DIALECTS
 from response_cache.protocol.jsontext import dump
 from response_cache.protocol.requests import CreateRequest, queued_response, require_short_echo
 from response_cache.recording.answer import Upstream
@@ -24,7 +24,7 @@ from response_cache.recording.recorder import Recorder
 from response_cache.recording.takeover import lifetimes
 from response_cache.recording.timers import Alarms
 from response_cache.recording.writer import Creation, Writer
-from response_cache.store import Page, Store
+from response_cache.store import RecordView, Store
 
 __all__ = ("RETRY_AFTER", "Jobs", "Spawn", "shutting_down")
 
@@ -109,17 +109,17 @@ class Jobs:
         self._spawn(lambda: self._run(id, job), id)
         return job
 
-    def records(self, page: Page) -> bool:
-        """Whether a recorder of this process holds the claim that *page* shows."""
-        return self.job_of(page) is not None
+    def records(self, view: RecordView) -> bool:
+        """Whether a recorder of this process holds the claim that *view* shows."""
+        return self.job_of(view) is not None
 
-    def job_of(self, page: Page) -> Job | None:
-        """The job whose recorder holds the claim that *page* shows, if it is in this process."""
-        job = self._jobs.get(page.id)
+    def job_of(self, view: RecordView) -> Job | None:
+        """The job whose recorder holds the claim that *view* shows, if it is in this process."""
+        job = self._jobs.get(view.id)
         if job is None or job.writer.outcome is not None:
             return None
         claim = job.writer.claim
-        is_its = (claim.incarnation, claim.epoch) == (page.incarnation, page.epoch)
+        is_its = (claim.incarnation, claim.epoch) == (view.incarnation, view.epoch)
         return job if is_its else None
 
     async def finished(self, *ids: str) -> None:
@@ -150,11 +150,11 @@ class Jobs:
             }
         )
         queued = queued_response(request, id=id, created_at=created_at)
-        form = FORMS[self._options.dialect]
-        snapshot = form.dump(queued)
+        dialect = DIALECTS[self._options.dialect]
+        snapshot = dialect.dump(queued)
         require_short_echo(queued, len(snapshot), most=self._options.max_echo_bytes)
         recorder = Recorder.begin(
-            queued, now=self._now, max_events=self._options.max_events, form=form
+            queued, now=self._now, max_events=self._options.max_events, dialect=dialect
         )
         ttl, stream_ttl = lifetimes(header, self._options)
         creation = Creation(

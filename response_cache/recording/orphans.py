@@ -3,8 +3,8 @@
 Whoever reads an orphan closes it as failed, but a response that looks orphaned may be alive: the
 store was away, or the wall clock by which it judges leases was set forward. Either lasts until the
 recorder renews, which is due a third of a lease after the last time, and arrives within
-``observation``. So a process that sees an orphan watches it for that long by its own monotonic
-clock, and closes it only when every look was answered and found the same claim and the same tail,
+``orphan_confirmation``. So a process that sees an orphan watches it for that long by its own
+monotonic clock, and closes it only when every look was answered and found the same claim and the same tail,
 still orphaned; never one that it records itself. A renewal in the middle ends the watch, and the
 next one begins anew, however often the clock is set. So does a gap between two looks: the process
 did not run then, and perhaps the recorder did not either (a container that was paused).
@@ -27,7 +27,7 @@ from response_cache.options import Options
 from response_cache.protocol.lifecycle import Trigger
 from response_cache.recording.takeover import close_as
 from response_cache.recording.writer import RENEWALS
-from response_cache.store import FAR, Page, Store
+from response_cache.store import NO_EVENTS, RecordView, Store
 
 __all__ = ("Orphans", "watch_time")
 
@@ -40,7 +40,7 @@ _LOOKS: Final = 4  # in one observation time
 
 def watch_time(options: Options) -> float:
     """Seconds in which a living recorder is heard from, if the store answers."""
-    return options.lease / RENEWALS + options.observation
+    return options.lease / RENEWALS + options.orphan_confirmation
 
 
 @dataclass(slots=True, eq=False)
@@ -53,11 +53,11 @@ class _Watch:
     began: float
     looked: float  # when the last look was answered
 
-    def is_of(self, page: Page) -> bool:
+    def is_of(self, view: RecordView) -> bool:
         return (self.incarnation, self.epoch, self.tail) == (
-            page.incarnation,
-            page.epoch,
-            page.tail,
+            view.incarnation,
+            view.epoch,
+            view.tail,
         )
 
 
@@ -70,7 +70,7 @@ class Orphans:
         options: Options,
         *,
         now: Callable[[], float],
-        is_ours: Callable[[Page], bool],
+        is_ours: Callable[[RecordView], bool],
         spawn: Spawn,
     ) -> None:
         """*is_ours* tells a page of which this process runs the recorder."""
@@ -90,27 +90,27 @@ class Orphans:
         """The store did not answer: what was seen before proves nothing any more."""
         self._watches.clear()
 
-    def note(self, page: Page) -> None:
-        """Begin to watch *page*, if it is orphaned; end the watch, if it is not.
+    def note(self, view: RecordView) -> None:
+        """Begin to watch *view*, if it is orphaned; end the watch, if it is not.
 
-        *page* must have been read just now.
+        *view* must have been read just now.
         """
-        if not page.orphaned or self._is_ours(page):
+        if not view.orphaned or self._is_ours(view):
             if self._watches:
-                self._watches.pop(page.id, None)
+                self._watches.pop(view.id, None)
             return
-        watch = self._watches.get(page.id)
-        if watch is None or not watch.is_of(page):
+        watch = self._watches.get(view.id)
+        if watch is None or not watch.is_of(view):
             now = anyio.current_time()
-            watch = _Watch(page.incarnation, page.epoch, page.tail, now, now)
-            self._watches[page.id] = watch
-            self._spawn(partial(self._keep_watch, page.id, watch), page.id)
+            watch = _Watch(view.incarnation, view.epoch, view.tail, now, now)
+            self._watches[view.id] = watch
+            self._spawn(partial(self._keep_watch, view.id, watch), view.id)
 
     async def _keep_watch(self, id: str, watch: _Watch) -> None:
         """Look again and again until *watch* has proved its orphan dead, or is over."""
         try:
             while self._watches.get(id) is watch:
-                await anyio.sleep(self._options.observation / _LOOKS)
+                await anyio.sleep(self._options.orphan_confirmation / _LOOKS)
                 if await self._is_proven(id, watch):
                     del self._watches[id]
                     await self._close(id)
@@ -119,13 +119,13 @@ class Orphans:
 
     async def _is_proven(self, id: str, watch: _Watch) -> bool:
         asked = anyio.current_time()
-        page = await self._store.read(id, after=FAR)
+        view = await self._store.read(id, after=NO_EVENTS)
         answered = anyio.current_time()
-        if page is None:
+        if view is None:
             self._watches.pop(id, None)
             return False
-        self.note(page)
-        if answered - watch.looked > self._options.observation:
+        self.note(view)
+        if answered - watch.looked > self._options.orphan_confirmation:
             watch.began = answered
         watch.looked = answered
         is_over = asked - watch.began >= watch_time(self._options)

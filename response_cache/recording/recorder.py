@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from response_cache.fold.reducer import Fold
 from response_cache.log.batches import Batch
-from response_cache.protocol.dialects import OFFICIAL, Form
+from response_cache.protocol.dialects import OFFICIAL, Dialect
 from response_cache.protocol.events import (
     ALIASES,
     CREATED,
@@ -40,7 +40,7 @@ from response_cache.protocol.missing_indexes import complete_address
 from response_cache.protocol.sse import DONE, Decoder, frame, payload
 from response_cache.protocol.whole_answers import events_of
 from response_cache.recording.delta_template import Likeness
-from response_cache.store import Page
+from response_cache.store import RecordView
 
 __all__ = ("UPSTREAM_DEPTH", "Failure", "Recorder", "settle")
 
@@ -125,13 +125,13 @@ class Recorder:
         *,
         now: Callable[[], float],
         max_events: int,
-        form: Form = OFFICIAL,
+        dialect: Dialect = OFFICIAL,
     ) -> None:
         """Begin with the queued *response*; *now* gives Unix seconds for ``completed_at``.
 
-        Snapshots are written in *form*.
+        Snapshots are written in *dialect*.
         """
-        self._form = form
+        self._dialect = dialect
         self._now = now
         self._max_events = max_events
         self._ours: JsonObject = {name: response[name] for name in OURS if name in response}
@@ -157,10 +157,10 @@ class Recorder:
         *,
         now: Callable[[], float],
         max_events: int,
-        form: Form = OFFICIAL,
+        dialect: Dialect = OFFICIAL,
     ) -> Recorder:
         """A new response: its first two events are pending."""
-        recorder = cls(response, now=now, max_events=max_events, form=form)
+        recorder = cls(response, now=now, max_events=max_events, dialect=dialect)
         told = dump(response)  # once for both, and the fold begins with it anyway
         for number, type in enumerate((CREATED, QUEUED)):
             event = b'{"type":"%b","response":%b,"sequence_number":%d}'
@@ -168,14 +168,16 @@ class Recorder:
         return recorder
 
     @classmethod
-    def resume(cls, page: Page, *, now: Callable[[], float], form: Form = OFFICIAL) -> Recorder:
-        """The response as the store has it in a whole *page*, so that it can be ended."""
-        response = form.load(page.snapshot or b"")
-        recorder = cls(response, now=now, max_events=page.tail + 1, form=form)
-        for event in page.events:
+    def resume(
+        cls, view: RecordView, *, now: Callable[[], float], dialect: Dialect = OFFICIAL
+    ) -> Recorder:
+        """The response as the store has it in a whole *view*, so that it can be ended."""
+        response = dialect.load(view.snapshot or b"")
+        recorder = cls(response, now=now, max_events=view.tail + 1, dialect=dialect)
+        for event in view.events:
             recorder._fold.apply(load(payload(event)))
-        recorder._move(Status(page.status))
-        recorder._tail = page.tail
+        recorder._move(Status(view.status))
+        recorder._tail = view.tail
         return recorder
 
     @property
@@ -215,7 +217,7 @@ class Recorder:
     def snapshot(self) -> bytes:
         """The Response object as folded so far, through event ``tail - 1``."""
         self._catch_up()
-        return self._form.dump(self._fold.response())
+        return self._dialect.dump(self._fold.response())
 
     def take(self) -> Batch:
         """The pending events, handed over."""

@@ -25,11 +25,11 @@ from response_cache.errors import (
     StoreUnavailable,
 )
 from response_cache.options import Options
-from response_cache.protocol.dialects import FORMS
+from response_cache.protocol.dialects import DIALECTS
 from response_cache.protocol.jsontext import load
 from response_cache.protocol.lifecycle import Trigger
 from response_cache.recording.recorder import Failure, Recorder
-from response_cache.store import Claim, Page, Store
+from response_cache.store import Claim, RecordView, Store
 
 __all__ = ("LOST_WORKER", "close_as", "lifetimes")
 
@@ -47,7 +47,7 @@ async def close_as(
     options: Options,
     now: Callable[[], float],
     only_orphaned: bool = False,
-) -> Page:
+) -> RecordView:
     """End the response by *trigger* unless it is over; its page as it stands afterwards.
 
     With *only_orphaned* a response that somebody renews is left alone, and its page returned.
@@ -60,9 +60,9 @@ async def close_as(
     while True:
         taken = await store.take(id, only_orphaned=only_orphaned, lease=options.take_lease)
         if taken.claim is None:
-            return taken.page
+            return taken.view
         try:
-            return await _close(trigger, taken.claim, taken.page, store, options, now)
+            return await _close(trigger, taken.claim, taken.view, store, options, now)
         except (Fenced, Closed, SequenceGap):
             # Somebody took it after us, or the store lost a part: look again, not all at once.
             await anyio.sleep(random.uniform(0, pause))  # noqa: S311 - a back-off, no secret
@@ -74,14 +74,14 @@ async def close_as(
 async def _close(
     trigger: Trigger,
     claim: Claim,
-    page: Page,
+    view: RecordView,
     store: Store,
     options: Options,
     now: Callable[[], float],
-) -> Page:
-    recorder = Recorder.resume(page, now=now, form=FORMS[options.dialect])
+) -> RecordView:
+    recorder = Recorder.resume(view, now=now, dialect=DIALECTS[options.dialect])
     recorder.end(trigger, LOST_WORKER)
-    ttl, stream_ttl = lifetimes(page.header, options)
+    ttl, stream_ttl = lifetimes(view.header, options)
     events, snapshot, token = recorder.take(), recorder.snapshot(), secrets.token_hex(8)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
@@ -103,10 +103,10 @@ async def _close(
         else:
             break
     return replace(
-        page,
+        view,
         status=recorder.status.value,
         snapshot=snapshot,
-        through=recorder.tail - 1,
+        snapshot_through=recorder.tail - 1,
         first=recorder.tail,
         events=(),
         tail=recorder.tail,

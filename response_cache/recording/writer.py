@@ -48,7 +48,7 @@ from response_cache.recording.flush_schedule import Pace
 from response_cache.recording.recorder import Failure, Recorder
 from response_cache.recording.recovery import Retained
 from response_cache.recording.timers import Alarms
-from response_cache.store import FAR, Claim, Store
+from response_cache.store import NO_EVENTS, Claim, Store
 
 __all__ = ("RENEWALS", "Creation", "Outcome", "Writer")
 
@@ -144,7 +144,7 @@ class Writer:
             burst=options.flush_burst,
             is_eager=creation.is_streamed,
         )
-        self._retained = Retained(options.retain_bytes if store.can_forget else 0)
+        self._retained = Retained(options.retain_bytes if store.may_lose_writes else 0)
         self._claim = Claim(creation.id, creation.incarnation, 1, len(creation.events))
         self.alarms = alarms or Alarms()
         self._alarm = self.alarms.new()
@@ -274,7 +274,7 @@ class Writer:
         older copy, whose lease is over, and readers look, too.
         """
         if (
-            not self._store.can_forget
+            not self._store.may_lose_writes
             or self._closing is None
             or self.outcome is not Outcome.CLOSED
         ):
@@ -298,7 +298,11 @@ class Writer:
         claim = self._claim
         try:
             await self._store.wait(
-                claim.id, after=FAR, epoch=claim.epoch, incarnation=claim.incarnation, closed=True
+                claim.id,
+                after=NO_EVENTS,
+                epoch=claim.epoch,
+                incarnation=claim.incarnation,
+                closed=True,
             )
         except StoreUnavailable:
             return  # whoever looks now waits for it
@@ -511,7 +515,7 @@ class Writer:
 
     def _require_forgetful(self, error: StoreError) -> None:
         """A loss is believed only of a store that can forget."""
-        if not self._store.can_forget:
+        if not self._store.may_lose_writes:
             raise _Lost from error
 
     async def _erase(self) -> None:

@@ -35,7 +35,7 @@ from response_cache.errors import (
     SequenceGap,
     StoreFull,
 )
-from response_cache.store import Claim, Page, Taken
+from response_cache.store import Claim, RecordView, Taken
 
 __all__ = ("MemoryStore",)
 
@@ -66,7 +66,7 @@ class _Record:
     log: list[bytes]
     status: str
     tail: int
-    through: int
+    snapshot_through: int
     size: int  # bytes held, overhead included
     epoch: int = 1
     notes: bytes = b""
@@ -78,7 +78,7 @@ class _Record:
     expires: float = 0.0
     log_expires: float = math.inf
     waiters: set[_Waiter] = field(default_factory=set)
-    last_page: Page | None = None  # of a closed record, which is polled most
+    last_view: RecordView | None = None  # of a closed record, which is polled most
 
     def claim(self) -> Claim:
         return Claim(self.id, self.incarnation, self.epoch, self.tail)
@@ -114,7 +114,7 @@ class _Record:
         if snapshot is not None:
             self.size += len(snapshot) - len(self.snapshot)
             self.snapshot = snapshot
-            self.through = self.tail - 1
+            self.snapshot_through = self.tail - 1
         if notes is not None:
             self.size += len(notes) - len(self.notes)
             self.notes = notes
@@ -128,21 +128,21 @@ class _Record:
         if stream_ttl is not None:
             self.log_expires = now + stream_ttl
 
-    def closed_page(self, now: float) -> Page:
+    def closed_view(self, now: float) -> RecordView:
         """The whole page of a record that changes no more, but for its log's expiry."""
-        page = self.last_page
-        if page is None or page.log_expired != (now >= self.log_expires):
-            page = self.last_page = self.page(now)
-        return page
+        view = self.last_view
+        if view is None or view.log_expired != (now >= self.log_expires):
+            view = self.last_view = self.view(now)
+        return view
 
     def drop_log(self) -> None:
         self.size -= _weight(self.log)
         self.log = []
 
-    def page(self, now: float, *, after: int | None = None, limit: int | None = None) -> Page:
-        first = self.through + 1 if after is None else max(after, -1) + 1
+    def view(self, now: float, *, after: int | None = None, limit: int | None = None) -> RecordView:
+        first = self.snapshot_through + 1 if after is None else max(after, -1) + 1
         end = None if limit is None else first + limit
-        return Page(
+        return RecordView(
             id=self.id,
             incarnation=self.incarnation,
             epoch=self.epoch,
@@ -150,7 +150,7 @@ class _Record:
             header=self.header,
             notes=self.notes,
             snapshot=self.snapshot if after is None else None,
-            through=self.through,
+            snapshot_through=self.snapshot_through,
             first=first,
             events=self.log[first:end],
             tail=self.tail,
@@ -199,7 +199,7 @@ class MemoryStore:
         if not (max_bytes > 0 and max_responses > 0 and tombstone_ttl > 0):
             raise ValueError("max_bytes, max_responses and tombstone_ttl must be positive")
         self.flush_interval = 0.0
-        self.can_forget = False
+        self.may_lose_writes = False
         self.id_tag = secrets.token_hex(4)  # tells the ids of several processes apart
         self.tombstone_ttl = tombstone_ttl
         self._max_bytes = max_bytes
@@ -249,7 +249,7 @@ class MemoryStore:
                     log=list(events),
                     status=status,
                     tail=len(events),
-                    through=len(events) - 1,
+                    snapshot_through=len(events) - 1,
                     size=RECORD_OVERHEAD
                     + len(header)
                     + len(request)
@@ -308,15 +308,15 @@ class MemoryStore:
             if record is None:
                 raise Missing(f"cannot take {id}: there is no such record")
             if record.closed or (only_orphaned and record.is_leased(now)):
-                return Taken(None, record.page(now))
+                return Taken(None, record.view(now))
             record.epoch += 1
             record.renew(now, lease=lease, ttl=record.ttl)
             record.wake_all()
-            return Taken(record.claim(), record.page(now))
+            return Taken(record.claim(), record.view(now))
 
     async def read(
         self, id: str, *, after: int | None = None, limit: int | None = None
-    ) -> Page | None:
+    ) -> RecordView | None:
         """See ``Store.read``."""
         with self._lock:
             now = self._clock()
@@ -324,8 +324,8 @@ class MemoryStore:
             if record is None:
                 return None
             if record.closed and after is None and limit is None:
-                return record.closed_page(now)
-            return record.page(now, after=after, limit=limit)
+                return record.closed_view(now)
+            return record.view(now, after=after, limit=limit)
 
     async def request(self, id: str) -> bytes | None:
         """See ``Store.request``."""

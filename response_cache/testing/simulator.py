@@ -39,7 +39,7 @@ from response_cache.protocol.ids import ANYBODY, Owner
 from response_cache.protocol.jsontext import JsonObject, dump, load
 from response_cache.protocol.sse import frame, payload
 from response_cache.recording.answer import Answer
-from response_cache.store import Claim, Page, Store, Taken
+from response_cache.store import Claim, RecordView, Store, Taken
 
 __all__ = ("Connection", "Fault", "FaultyStore", "Process", "Reader", "ScriptedAnswer")
 
@@ -198,11 +198,11 @@ class Connection:
     """One process's way to a ``FaultyStore``."""
 
     def __init__(
-        self, shared: FaultyStore, *, flush_interval: float = 0.05, can_forget: bool = True
+        self, shared: FaultyStore, *, flush_interval: float = 0.05, may_lose_writes: bool = True
     ) -> None:
         self._shared = shared
         self.flush_interval = flush_interval
-        self.can_forget = can_forget
+        self.may_lose_writes = may_lose_writes
         self.id_tag = ""
         self.tombstone_ttl = shared.truth.tombstone_ttl
         self.is_cut = False
@@ -299,7 +299,7 @@ class Connection:
 
     async def read(
         self, id: str, *, after: int | None = None, limit: int | None = None
-    ) -> Page | None:
+    ) -> RecordView | None:
         """See ``Store.read``."""
         self._require_whole()
         return await self._shared.perform(
@@ -352,11 +352,11 @@ class Process:
     """One process with its own cache and connection."""
 
     def __init__(
-        self, shared: FaultyStore, options: Options | None = None, *, can_forget: bool = True
+        self, shared: FaultyStore, options: Options | None = None, *, may_lose_writes: bool = True
     ) -> None:
         self._scope = anyio.CancelScope()
         self._clock_offset = EPOCH - anyio.current_time()
-        self.connection = Connection(shared, can_forget=can_forget)
+        self.connection = Connection(shared, may_lose_writes=may_lose_writes)
         self.cache = ResponseCache(
             self.connection, options, now=lambda: anyio.current_time() + self._clock_offset
         )

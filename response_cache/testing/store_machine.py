@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from response_cache.errors import SequenceGap, StoreError
-from response_cache.store import Claim, Page, Store, Taken
+from response_cache.store import Claim, RecordView, Store, Taken
 from response_cache.testing.store_model import StoreModel
 from response_cache.testing.store_suite import Clock
 
@@ -342,10 +342,10 @@ class StoreMachine(RuleBasedStateMachine):
         except StoreError as error:
             return Refusal.of(error)
         match answer:
-            case Page():
+            case RecordView():
                 return _comparable(answer)
-            case Taken(claim, page):
-                return Taken(claim, _comparable(page))
+            case Taken(claim, view):
+                return Taken(claim, _comparable(view))
             case _:
                 return answer
 
@@ -358,8 +358,8 @@ async def _awaited(operation: Awaitable[Any]) -> Any:
     return await operation
 
 
-def _comparable(page: Page) -> Page:
-    return replace(page, events=tuple(page.events))
+def _comparable(view: RecordView) -> RecordView:
+    return replace(view, events=tuple(view.events))
 
 
 def machine_for(

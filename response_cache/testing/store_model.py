@@ -18,7 +18,7 @@ from response_cache.errors import (
     Missing,
     SequenceGap,
 )
-from response_cache.store import Claim, Page, Taken
+from response_cache.store import Claim, RecordView, Taken
 
 __all__ = ("ModelRecord", "StoreModel")
 
@@ -33,7 +33,7 @@ class ModelRecord:
     snapshot: bytes
     status: str
     events: list[bytes]
-    through: int
+    snapshot_through: int
     ttl: float
     lease: float = 0.0
     lease_ends: float = 0.0
@@ -95,7 +95,7 @@ class StoreModel:
                 snapshot=snapshot,
                 status=status,
                 events=list(events),
-                through=len(events) - 1,
+                snapshot_through=len(events) - 1,
                 ttl=ttl,
             )
         if record.incarnation != incarnation:
@@ -128,7 +128,7 @@ class StoreModel:
             record.status = record.status if status is None else status
             record.notes = record.notes if notes is None else notes
             if snapshot is not None:
-                record.snapshot, record.through = snapshot, len(record.events) - 1
+                record.snapshot, record.snapshot_through = snapshot, len(record.events) - 1
             if close:
                 self._close(record, ttl, stream_ttl)
         self._renew(record, lease, ttl)
@@ -145,7 +145,9 @@ class StoreModel:
         self._renew(record, lease, record.ttl)
         return Taken(record.claim(id), self._page(id, record))
 
-    def read(self, id: str, *, after: int | None = None, limit: int | None = None) -> Page | None:
+    def read(
+        self, id: str, *, after: int | None = None, limit: int | None = None
+    ) -> RecordView | None:
         """See ``Store.read``."""
         record = self.record(id)
         return None if record is None else self._page(id, record, after, limit)
@@ -201,11 +203,11 @@ class StoreModel:
 
     def _page(
         self, id: str, record: ModelRecord, after: int | None = None, limit: int | None = None
-    ) -> Page:
+    ) -> RecordView:
         log_expired = self.now >= record.log_expires
-        first = (record.through if after is None else after) + 1
+        first = (record.snapshot_through if after is None else after) + 1
         events = () if log_expired else tuple(record.events[first:])
-        return Page(
+        return RecordView(
             id=id,
             incarnation=record.incarnation,
             epoch=record.epoch,
@@ -213,7 +215,7 @@ class StoreModel:
             header=record.header,
             notes=record.notes,
             snapshot=record.snapshot if after is None else None,
-            through=record.through,
+            snapshot_through=record.snapshot_through,
             first=first,
             events=events[:limit],
             tail=len(record.events),

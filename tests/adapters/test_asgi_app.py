@@ -127,9 +127,9 @@ async def test_the_app_may_say_that_it_has_accepted_before_it_answers() -> None:
         id = await create(middleware)
         may_answer.set()
         await ended(middleware, id)
-        page = await store.read(id)
-    assert page is not None
-    assert json.loads(page.notes or b"")["tried"] == "first"
+        view = await store.read(id)
+    assert view is not None
+    assert json.loads(view.notes or b"")["tried"] == "first"
 
 
 async def test_the_app_gets_a_scope_of_its_own() -> None:

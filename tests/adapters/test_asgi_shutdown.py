@@ -135,10 +135,10 @@ async def test_what_does_not_end_fails_in_time_and_its_readers_see_it(how: str) 
     assert call.is_complete
     end = call.events[-1]
     assert (end["type"], end["response"]["error"]["message"]) == ("response.failed", SHUT_DOWN)
-    page = await store.read(id)
-    assert page is not None
-    assert page.closed
-    assert json.loads(page.snapshot or b"")["status"] == "failed"
+    view = await store.read(id)
+    assert view is not None
+    assert view.closed
+    assert json.loads(view.snapshot or b"")["status"] == "failed"
 
 
 @both

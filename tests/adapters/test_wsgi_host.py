@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from response_cache import Face, ResponseCache
+from response_cache import ResponseCache, ResponsesAPI
 from response_cache.errors import StoreUnavailable, Unavailable
 from response_cache.stores.memory import MemoryStore
 from response_cache_wsgi.host import Host
@@ -172,7 +172,7 @@ class Unwilling(MemoryStore):
 
 def host_of(store: MemoryStore) -> Host:
     return Host(
-        lambda: Face(ResponseCache(store)),
+        lambda: ResponsesAPI(ResponseCache(store)),
         is_forkable=False,
         drain_timeout=0.2,
         drains_on_signals=False,

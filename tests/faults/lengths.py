@@ -27,7 +27,7 @@ class Lengths:
 
     lease: float
     take_lease: float
-    observation: float  # more than socket_timeout and the longest back-off (0.5) together
+    orphan_confirmation: float  # more than socket_timeout and the longest back-off (0.5) together
     socket_timeout: float
     ttl: float  # of a response that is to outlive it while its upstream is silent
     silence: float  # and for how long
@@ -48,14 +48,14 @@ class Lengths:
         return {
             "lease": self.lease,
             "take_lease": self.take_lease,
-            "observation": self.observation,
+            "orphan_confirmation": self.orphan_confirmation,
         }
 
 
 SCALED: Final = Lengths(
     lease=1.0,
     take_lease=1.0,
-    observation=1.5,
+    orphan_confirmation=1.5,
     socket_timeout=0.4,
     ttl=2.0,
     silence=3.0,
@@ -68,7 +68,7 @@ SCALED: Final = Lengths(
 FULL: Final = Lengths(
     lease=15.0,
     take_lease=5.0,
-    observation=2.0,
+    orphan_confirmation=2.0,
     socket_timeout=1.25,
     ttl=2.0,
     silence=10.0,

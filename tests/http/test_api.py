@@ -19,17 +19,17 @@ from hypothesis import strategies as st
 from response_cache import (
     Answer,
     Body,
-    Face,
     Headers,
     Options,
-    Pass,
+    PassThrough,
     Reply,
     Request,
     ResponseCache,
+    ResponsesAPI,
     Route,
     Stream,
     error_reply,
-    find,
+    match_route,
 )
 from response_cache.errors import (
     MethodNotAllowed,
@@ -39,7 +39,7 @@ from response_cache.errors import (
     TooManyRequests,
 )
 from response_cache.http.api import Verb
-from response_cache.store import Claim, Page, Taken
+from response_cache.store import Claim, RecordView, Taken
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing import (
     HttpConformance,
@@ -131,7 +131,7 @@ def test_no_test_of_the_suite_hides_another(suite: type) -> None:
 def test_a_request_is_ours_by_its_method_and_path(
     method: str, path: str, route: Route | None
 ) -> None:
-    assert find(method, path, PATHS) == route
+    assert match_route(method, path, PATHS) == route
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_request_is_ours_by_its_method_and_path(
 )
 def test_a_name_in_a_path_stands_for_one_segment(path: str, asked: str, is_there: bool) -> None:
     [path] = Options(paths=(path,)).paths
-    assert (find("POST", asked, (path,)) is not None) is is_there
+    assert (match_route("POST", asked, (path,)) is not None) is is_there
 
 
 @pytest.mark.parametrize(
@@ -205,18 +205,18 @@ def test_a_method_that_is_not_allowed_is_told_which_are() -> None:
 
 
 async def test_a_create_is_no_question_about_a_response() -> None:
-    face = Face(ResponseCache(MemoryStore()))
+    api = ResponsesAPI(ResponseCache(MemoryStore()))
     with pytest.raises(TypeError):
-        await face.answer(Route(Verb.CREATE), Request("POST", "/responses", b"", ()))
+        await api.answer(Route(Verb.CREATE), Request("POST", "/responses", b"", ()))
 
 
 async def test_an_owner_callback_may_raise_its_refusal() -> None:
     async def owner_of(_request: Request) -> Body:
         raise TooManyRequests("Slow down.", retry_after=3)
 
-    face = Face(ResponseCache(MemoryStore()), owner_of)
+    api = ResponsesAPI(ResponseCache(MemoryStore()), owner_of)
     request = Request("GET", f"/responses/{OURS}", b"", ())
-    reply = await face.answer(Route(Verb.RETRIEVE, OURS), request)
+    reply = await api.answer(Route(Verb.RETRIEVE, OURS), request)
     assert isinstance(reply, Body)
     assert (reply.status, dict(reply.headers)[b"retry-after"]) == (429, b"3")
 
@@ -227,16 +227,16 @@ async def test_an_owner_callback_may_raise_its_refusal() -> None:
     ids=["background", "continues ours"],
 )
 async def test_an_owner_callback_may_leave_a_create_to_the_app(body: bytes) -> None:
-    async def owner_of(_request: Request) -> Pass:
-        return Pass()
+    async def owner_of(_request: Request) -> PassThrough:
+        return PassThrough()
 
     async def upstream(_body: bytes, _answer: Answer) -> None:
         raise AssertionError("it was left to the app")
 
-    face = Face(ResponseCache(MemoryStore()), owner_of)
-    assert await face.create(Request("POST", "/responses", b"", (), body), upstream) == Pass()
+    api = ResponsesAPI(ResponseCache(MemoryStore()), owner_of)
+    assert await api.create(Request("POST", "/responses", b"", (), body), upstream) == PassThrough()
     with pytest.raises(TypeError):
-        await face.answer(Route(Verb.CANCEL, OURS), Request("POST", f"/{OURS}", b"", ()))
+        await api.answer(Route(Verb.CANCEL, OURS), Request("POST", f"/{OURS}", b"", ()))
 
 
 # --- Whatever is asked --------------------------------------------------------------------------
@@ -269,15 +269,15 @@ headers = st.dictionaries(
 async def asked_in_every_way(query: bytes, headers: Headers, body: bytes) -> list[int]:
     """The status of the replies to a create, and to every question about what it made."""
     async with ResponseCache(MemoryStore(clock=anyio.current_time), Options(max_wait=0)) as cache:
-        face = Face(cache)
-        created = await face.create(Request("POST", "/responses", query, headers, body), upstream)
-        replies: list[Reply] = [] if isinstance(created, Pass) else [created]
+        api = ResponsesAPI(cache)
+        created = await api.create(Request("POST", "/responses", query, headers, body), upstream)
+        replies: list[Reply] = [] if isinstance(created, PassThrough) else [created]
         ids = list(cache.running_ids)
         for verb in set(Verb) - {Verb.CREATE}:
             for id in (OURS, *ids):
                 request = Request("GET", "/", query, headers)
-                reply = await face.answer(Route(verb, id), request)
-                assert not isinstance(reply, Pass)
+                reply = await api.answer(Route(verb, id), request)
+                assert not isinstance(reply, PassThrough)
                 replies.append(reply)
         for reply in replies:
             if isinstance(reply, Stream):
@@ -331,11 +331,11 @@ async def test_a_credential_is_neither_stored_nor_logged_nor_in_the_id(
     await call.say("answer")
     await call.crash(ValueError("error-5ecret"))
     await site.until_over(id)
-    for page in (await store.read(id), await store.read(id, after=-1)):
-        assert page is not None
-        kept = [page.header, page.notes, page.snapshot or b"", *page.events]
+    for view in (await store.read(id), await store.read(id, after=-1)):
+        assert view is not None
+        kept = [view.header, view.notes, view.snapshot or b"", *view.events]
         assert b"5ecret" not in b"".join(kept)
-        assert b"key-5ecret".hex().encode() not in page.header
+        assert b"key-5ecret".hex().encode() not in view.header
     assert "5ecret" not in id
     assert "5ecret" not in caplog.text
     assert id in caplog.text  # something was said about it
@@ -374,7 +374,7 @@ class MoodyStore(MemoryStore):
         self._check()
         return await super().take(id, **rest)
 
-    async def read(self, id: str, **rest: Any) -> Page | None:
+    async def read(self, id: str, **rest: Any) -> RecordView | None:
         self._check()
         return await super().read(id, **rest)
 
@@ -450,7 +450,7 @@ async def test_a_create_whose_stream_cannot_be_read_is_not_to_be_repeated(
 class NarrowStore(MemoryStore):
     """A memory store that holds numbers of 64 bits, as databases do."""
 
-    async def read(self, id: str, *, after: int | None = None, **rest: Any) -> Page | None:
+    async def read(self, id: str, *, after: int | None = None, **rest: Any) -> RecordView | None:
         assert after is None or -1 <= after < 2**63
         return await super().read(id, after=after, **rest)
 
@@ -575,7 +575,7 @@ class CountingStore(MemoryStore):
 
     reads = 0
 
-    async def read(self, id: str, **rest: Any) -> Page | None:
+    async def read(self, id: str, **rest: Any) -> RecordView | None:
         self.reads += 1
         return await super().read(id, **rest)
 

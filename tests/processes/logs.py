@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
 
 from response_cache.protocol.sse import payload
-from response_cache.store import Page, Store
+from response_cache.store import RecordView, Store
 from response_cache.stores import store_from_url
 
 Event: TypeAlias = dict[str, Any]
@@ -27,26 +27,26 @@ async def opened(url: str) -> AsyncIterator[Store]:
         await store.aclose()
 
 
-async def page_of(url: str, id: str) -> Page:
+async def view_of(url: str, id: str) -> RecordView:
     """The record with its whole log."""
     async with opened(url) as store:
-        page = await store.read(id, after=-1)
-    assert page is not None
-    return page
+        view = await store.read(id, after=-1)
+    assert view is not None
+    return view
 
 
-def events_of(page: Page) -> list[Event]:
-    """The events in *page*."""
-    return [json.loads(payload(event)) for event in page.events]
+def events_of(view: RecordView) -> list[Event]:
+    """The events in *view*."""
+    return [json.loads(payload(event)) for event in view.events]
 
 
-def assert_is_whole(page: Page) -> None:
+def assert_is_whole(view: RecordView) -> None:
     """Closed, with dense numbers, and one end that nothing follows."""
-    assert page.closed
-    events = events_of(page)
-    assert [event["sequence_number"] for event in events] == list(range(page.tail))
-    assert [event["type"] in TERMINAL for event in events] == [False] * (page.tail - 1) + [True]
-    assert events[-1]["response"]["status"] == page.status
+    assert view.closed
+    events = events_of(view)
+    assert [event["sequence_number"] for event in events] == list(range(view.tail))
+    assert [event["type"] in TERMINAL for event in events] == [False] * (view.tail - 1) + [True]
+    assert events[-1]["response"]["status"] == view.status
 
 
 def text_in(events: list[Event]) -> str:

@@ -31,7 +31,7 @@ PATIENCE: Final = deadlines.PATIENCE
 """Seconds after which a test that waits for something has failed."""
 
 CREDENTIALS: Final = {"authorization": "Bearer sk-alice"}
-QUICK: Final = {**SCALED.options, "observation": 0.5}  # enough where the store never fails
+QUICK: Final = {**SCALED.options, "orphan_confirmation": 0.5}  # enough where the store never fails
 AT_ONCE: Final = {"admission_wait": 0}  # a create does not wait for a refusal that no test here has
 
 

@@ -11,7 +11,7 @@ import pytest
 from response_cache.testing.http_suite.site import Site, error_of, ok
 from response_cache.testing.upstream import Call
 from tests.faults.lengths import BOTH, Lengths
-from tests.processes.logs import assert_is_whole, page_of
+from tests.processes.logs import assert_is_whole, view_of
 from tests.processes.replicas import replicas
 
 pytestmark = pytest.mark.slow
@@ -64,7 +64,7 @@ async def test_a_cancel_and_an_end_that_race_leave_one_status_for_ever(
         for id, object in ends.items():
             for site in (a.site, b.site, here):
                 assert (await site.get(id)).content == object
-            assert_is_whole(await page_of(store_url, id))
+            assert_is_whole(await view_of(store_url, id))
 
 
 async def raced(

@@ -7,7 +7,7 @@ import pytest
 
 from response_cache.testing.http_suite.site import ok, text_of
 from tests.processes.canceller import kill_between_the_steps_of_a_cancel
-from tests.processes.logs import assert_is_whole, page_of
+from tests.processes.logs import assert_is_whole, view_of
 from tests.processes.replicas import PATIENCE, QUICK, replicas
 
 pytestmark = pytest.mark.slow
@@ -29,9 +29,9 @@ async def test_a_half_cancelled_response_fails_once_the_short_lease_is_over(
                 [end] = await reader.rest()
         assert (failed["status"], text_of(failed)) == ("failed", "Hello")
         assert end["response"] == failed
-        page = await page_of(store_url, id)
-        assert_is_whole(page)
-        assert page.epoch == 3
+        view = await view_of(store_url, id)
+        assert_is_whole(view)
+        assert view.epoch == 3
 
 
 async def test_a_half_done_cancel_can_be_repeated_at_once(store_url: str) -> None:
@@ -43,4 +43,4 @@ async def test_a_half_done_cancel_can_be_repeated_at_once(store_url: str) -> Non
         await call.stopped()
         cancelled = ok(await here.cancel(id))
         assert (cancelled["status"], text_of(cancelled)) == ("cancelled", "Hello")
-        assert_is_whole(await page_of(store_url, id))
+        assert_is_whole(await view_of(store_url, id))

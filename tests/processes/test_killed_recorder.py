@@ -9,7 +9,7 @@ import pytest
 
 from response_cache.testing.http_suite.site import JsonObject, Reader, Site, text_of
 from tests.faults.lengths import BOTH, Lengths
-from tests.processes.logs import Event, assert_is_whole, page_of, text_in
+from tests.processes.logs import Event, assert_is_whole, text_in, view_of
 from tests.processes.replicas import replicas
 
 pytestmark = pytest.mark.slow
@@ -39,11 +39,11 @@ async def test_one_of_many_readers_ends_what_a_killed_process_recorded(
         assert failed["error"]["message"] == "The worker that produced this response was lost."
         assert text_of(failed).startswith(text_in(seen))
         assert "".join(WORDS).startswith(text_of(failed))
-        page = await page_of(store_url, id)
-        assert_is_whole(page)
-        assert page.epoch == 2
+        view = await view_of(store_url, id)
+        assert_is_whole(view)
+        assert view.epoch == 2
         for events in followed:
-            assert [event["sequence_number"] for event in events] == list(range(page.tail))
+            assert [event["sequence_number"] for event in events] == list(range(view.tail))
             assert text_in(events) == text_of(failed)
             assert events[-1]["response"] == failed
 

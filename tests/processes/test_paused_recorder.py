@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from response_cache.testing.http_suite.site import text_of
-from tests.processes.logs import assert_is_whole, page_of
+from tests.processes.logs import assert_is_whole, view_of
 from tests.processes.replicas import PATIENCE, QUICK, replicas
 
 pytestmark = pytest.mark.slow
@@ -21,10 +21,10 @@ async def test_a_recorder_that_wakes_up_fenced_writes_nothing_more(store_url: st
         await call.say(" and more", " that it finds when it wakes")
         failed = await here.until_over(id)
         assert (failed["status"], text_of(failed)) == ("failed", "Hello")
-        closed = await page_of(store_url, id)
+        closed = await view_of(store_url, id)
         assert_is_whole(closed)
         a.thaw()
         with anyio.fail_after(PATIENCE):
             await call.stopped()
         assert await a.site.object(id) == failed
-        assert await page_of(store_url, id) == closed
+        assert await view_of(store_url, id) == closed

@@ -9,7 +9,7 @@ import pytest
 
 from response_cache.testing.http_suite.site import Site, error_of, not_found, ok
 from tests.deadlines import allowed
-from tests.processes.logs import assert_is_whole, page_of, text_in
+from tests.processes.logs import assert_is_whole, text_in, view_of
 from tests.processes.replicas import replicas
 
 pytestmark = pytest.mark.slow
@@ -34,9 +34,9 @@ async def test_one_process_records_another_is_read_and_a_third_cancels(store_url
         assert events[-1]["response"] == cancelled
         for site in (a.site, b.site, here):
             assert await site.object(id) == cancelled
-        page = await page_of(store_url, id)
-        assert_is_whole(page)
-        assert page.epoch == 2
+        view = await view_of(store_url, id)
+        assert_is_whole(view)
+        assert view.epoch == 2
         assert ok(await a.site.delete(id))["deleted"]
         for site in (a.site, b.site, here):
             await assert_is_gone(site, id)

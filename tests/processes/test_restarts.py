@@ -7,7 +7,7 @@ import pytest
 from response_cache.testing import ScriptedUpstream
 from response_cache.testing.http_suite.site import text_of
 from tests.adapters.servers import serving
-from tests.processes.logs import assert_is_whole, page_of
+from tests.processes.logs import assert_is_whole, view_of
 from tests.processes.replicas import QUICK, started
 
 pytestmark = pytest.mark.slow
@@ -33,6 +33,6 @@ async def test_closed_responses_survive_a_restart_and_running_ones_end_failed(
             failed = await second.site.until_over(running)
             assert (failed["status"], text_of(failed)) == ("failed", "Hel")
             assert failed["error"]["message"] == "The worker that produced this response was lost."
-            assert_is_whole(await page_of(sqlite_url, running))
+            assert_is_whole(await view_of(sqlite_url, running))
             again = await second.site.completed("Once more")
             assert text_of(await second.site.object(again)) == "Once more"

@@ -10,7 +10,7 @@ import pytest
 
 from response_cache.testing.http_suite.site import error_of, text_of
 from tests.deadlines import allowed
-from tests.processes.logs import assert_is_whole, page_of, text_in
+from tests.processes.logs import assert_is_whole, text_in, view_of
 from tests.processes.replicas import PATIENCE, Replica, replicas
 
 pytestmark = pytest.mark.slow
@@ -38,9 +38,9 @@ async def test_what_a_stopped_process_recorded_ends_failed_for_readers_everywher
         assert end["response"] == failed
         assert (failed["status"], text_of(failed)) == ("failed", "Hello")
         assert failed["error"]["message"] == "The server was shut down while it answered."
-        page = await page_of(store_url, id)
-        assert_is_whole(page)
-        assert page.epoch == 1
+        view = await view_of(store_url, id)
+        assert_is_whole(view)
+        assert view.epoch == 1
 
 
 async def test_readers_of_what_lives_elsewhere_are_served_while_there_is_time(
@@ -79,9 +79,9 @@ async def test_readers_of_what_lives_elsewhere_are_broken_off_in_the_end_and_res
             after = await reader.rest()
         assert text_in(before + after) == "Hello"
         assert after[-1]["type"] == "response.completed"
-        page = await page_of(store_url, id)
-        assert_is_whole(page)
-        assert [event["sequence_number"] for event in before + after] == list(range(page.tail))
+        view = await view_of(store_url, id)
+        assert_is_whole(view)
+        assert [event["sequence_number"] for event in before + after] == list(range(view.tail))
 
 
 async def test_work_that_ends_in_time_is_completed_and_no_other_is_taken(store_url: str) -> None:

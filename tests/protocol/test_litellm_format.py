@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from response_cache.fold.reducer import fold
-from response_cache.protocol.dialects import FORMS
+from response_cache.protocol.dialects import DIALECTS
 from response_cache.protocol.jsontext import JsonObject, load
 from response_cache.protocol.litellm_format import from_polling, to_polling
 from response_cache.testing.strategies import valid_streams
 
-FORM = FORMS["litellm"]
+FORM = DIALECTS["litellm"]
 
 
 def response(status: str, **fields: Any) -> JsonObject:

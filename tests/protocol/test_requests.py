@@ -56,7 +56,7 @@ def refused(data: bytes) -> InvalidRequest:
     return caught.value
 
 
-# --- Reading -----------------------------------------------------------------------------------
+# --- Reader -----------------------------------------------------------------------------------
 
 
 def test_the_fields_that_decide_our_part_are_read() -> None:

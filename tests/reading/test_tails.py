@@ -14,7 +14,7 @@ from response_cache.errors import StreamBroken
 from response_cache.options import Options
 from response_cache.protocol.sse import frame
 from response_cache.reading import tails as tails_module
-from response_cache.reading.reader import Reading
+from response_cache.reading.reader import Reader
 from response_cache.reading.tails import (
     DELETED,
     EXPIRED,
@@ -25,7 +25,7 @@ from response_cache.reading.tails import (
     Tails,
 )
 from response_cache.recording.orphans import Orphans
-from response_cache.store import Claim, Page
+from response_cache.store import Claim, RecordView
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import Connection, FaultyStore
 from response_cache.testing.virtual_time import virtual_backend
@@ -60,8 +60,8 @@ class Following:
 
     def read_through(self, store: Connection) -> None:
         orphans = Orphans(store, OPTIONS, now=lambda: 0.0, is_ours=lambda _: True, spawn=_never)
-        self.reading = Reading(store, orphans)
-        self.tails = Tails(self.reading, OPTIONS, spawn=self._spawn)
+        self.reader = Reader(store, orphans)
+        self.tails = Tails(self.reader, OPTIONS, spawn=self._spawn)
 
     def _spawn(self, tail: Any) -> None:
         async def run() -> None:
@@ -108,13 +108,13 @@ class Following:
             stream_ttl=100.0,
         )
 
-    async def page(self, after: int = -1) -> Page:
-        page = await self.reading.page("resp_rc1", after=after, limit=PAGE_EVENTS)
-        assert page is not None
-        return page
+    async def view(self, after: int = -1) -> RecordView:
+        view = await self.reader.view("resp_rc1", after=after, limit=PAGE_EVENTS)
+        assert view is not None
+        return view
 
-    def follow(self, page: Page) -> Follower:
-        follower = Follower(self.tails.follow(page))
+    def follow(self, view: RecordView) -> Follower:
+        follower = Follower(self.tails.follow(view))
         self.tasks.start_soon(follower.run)
         return follower
 
@@ -162,7 +162,7 @@ async def quiet() -> None:
 async def test_a_closed_log_is_given_without_a_tail() -> None:
     async with Following().hosting() as following:
         await following.write(3, close=True)
-        follower = following.follow(await following.page())
+        follower = following.follow(await following.view())
         await quiet()
         assert follower.is_over
         assert follower.got == b"".join(following.written)
@@ -171,7 +171,7 @@ async def test_a_closed_log_is_given_without_a_tail() -> None:
 
 async def test_a_running_log_is_followed_to_its_end() -> None:
     async with Following().hosting() as following:
-        follower = following.follow(await following.page())
+        follower = following.follow(await following.view())
         for _ in range(5):
             await following.write(2)
             await quiet()
@@ -184,8 +184,8 @@ async def test_a_running_log_is_followed_to_its_end() -> None:
 
 async def test_one_hundred_readers_cost_one_read_a_batch() -> None:
     async with Following().hosting() as following:
-        page = await following.page()
-        followers = [following.follow(page) for _ in range(100)]
+        view = await following.view()
+        followers = [following.follow(view) for _ in range(100)]
         await quiet()
         before = following.shared.operations["read"]
         for _ in range(10):
@@ -202,8 +202,8 @@ async def test_one_hundred_readers_cost_one_read_a_batch() -> None:
 async def test_a_reader_from_a_cursor_gets_what_comes_after_it() -> None:
     async with Following().hosting() as following:
         await following.write(4)
-        follower = following.follow(await following.page(after=2))
-        ahead = following.follow(await following.page(after=6))
+        follower = following.follow(await following.view(after=2))
+        ahead = following.follow(await following.view(after=6))
         await following.write(4)
         await following.write(close=True)
         await quiet()
@@ -215,7 +215,7 @@ async def test_a_reader_from_a_cursor_gets_what_comes_after_it() -> None:
 
 async def test_a_cursor_beyond_the_end_of_the_log_ends_with_it() -> None:
     async with Following().hosting() as following:
-        follower = following.follow(await following.page(after=99))
+        follower = following.follow(await following.view(after=99))
         await following.write(close=True)
         await quiet()
         assert (follower.is_over, follower.got) == (True, b"")
@@ -226,8 +226,8 @@ async def test_a_slow_reader_slows_nobody_and_catches_up_from_the_store(
 ) -> None:
     monkeypatch.setattr(tails_module, "TAIL_BYTES", 2000)
     async with Following().hosting() as following:
-        page = await following.page()
-        slow, fast = following.follow(page), following.follow(page)
+        view = await following.view()
+        slow, fast = following.follow(view), following.follow(view)
         slow.may_read = anyio.Event()
         for _ in range(20):
             await following.write(5, size=100)
@@ -245,7 +245,7 @@ async def test_a_slow_reader_slows_nobody_and_catches_up_from_the_store(
 async def test_a_log_longer_than_a_page_is_read_page_by_page() -> None:
     async with Following().hosting() as following:
         await following.write(int(2.5 * PAGE_EVENTS))
-        follower = following.follow(await following.page())
+        follower = following.follow(await following.view())
         await following.write(close=True)
         await anyio.sleep(1)
         assert follower.got == b"".join(following.written)
@@ -255,8 +255,8 @@ async def test_a_log_longer_than_a_page_is_read_page_by_page() -> None:
 async def test_readers_of_a_closed_log_share_what_one_of_them_has_read() -> None:
     async with Following().hosting() as following:
         await following.write(10 * PAGE_EVENTS, close=True)
-        page = await following.page()
-        slow = following.follow(page)
+        view = await following.view()
+        slow = following.follow(view)
         slow.may_read = anyio.Event()
         await anyio.sleep(1)
         go_on, slow.may_read = slow.may_read, anyio.Event()
@@ -265,7 +265,7 @@ async def test_readers_of_a_closed_log_share_what_one_of_them_has_read() -> None
         reads = []
         for _ in range(3):  # each finds the tail of the first one, which is over already
             before = following.shared.operations["read"]
-            follower = following.follow(page)
+            follower = following.follow(view)
             await anyio.sleep(1)
             assert follower.got == b"".join(following.written)
             reads.append(following.shared.operations["read"] - before)
@@ -275,7 +275,7 @@ async def test_readers_of_a_closed_log_share_what_one_of_them_has_read() -> None
 
 async def test_readers_break_off_when_the_response_is_deleted() -> None:
     async with Following().hosting() as following:
-        followers = [following.follow(await following.page()) for _ in range(3)]
+        followers = [following.follow(await following.view()) for _ in range(3)]
         await quiet()
         await following.store.delete("resp_rc1")
         await anyio.sleep(2)
@@ -286,7 +286,7 @@ async def test_readers_break_off_when_the_response_is_deleted() -> None:
 
 async def test_readers_break_off_when_the_id_was_created_anew() -> None:
     async with Following().hosting() as following:
-        follower = following.follow(await following.page())
+        follower = following.follow(await following.view())
         await quiet()
         await following.shared.lose()
         await following.create("second")
@@ -296,7 +296,7 @@ async def test_readers_break_off_when_the_id_was_created_anew() -> None:
 
 async def test_readers_go_on_when_a_lost_record_comes_back() -> None:
     async with Following().hosting() as following:
-        follower = following.follow(await following.page())
+        follower = following.follow(await following.view())
         await following.write(3)
         await quiet()
         written, following.written = following.written, []
@@ -314,7 +314,7 @@ async def test_readers_go_on_when_a_lost_record_comes_back() -> None:
 
 async def test_readers_wait_while_the_store_is_away() -> None:
     async with Following().hosting() as following:
-        follower = following.follow(await following.page())
+        follower = following.follow(await following.view())
         await quiet()
         following.shared.go_down()
         await anyio.sleep(30)
@@ -328,7 +328,7 @@ async def test_readers_wait_while_the_store_is_away() -> None:
 
 async def test_a_log_that_expired_while_the_store_was_away_breaks_its_readers_off() -> None:
     async with Following().hosting() as following:
-        follower = following.follow(await following.page())
+        follower = following.follow(await following.view())
         await quiet()
         await following.write(2, close=True)
         following.store.cut()
@@ -346,7 +346,7 @@ def short_tails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def left_behind(following: Following) -> Follower:
     """A reader that the tail has left behind, of a log that is complete."""
-    reader = following.follow(await following.page())
+    reader = following.follow(await following.view())
     await quiet()
     reader.may_read = anyio.Event()
     for _ in range(20):
@@ -361,8 +361,8 @@ async def left_behind(following: Following) -> Follower:
 @pytest.mark.usefixtures("short_tails")
 async def test_a_slow_reader_whose_log_expires_breaks_off() -> None:
     async with Following().hosting() as following:
-        page = await following.page()
-        fast = following.follow(page)
+        view = await following.view()
+        fast = following.follow(view)
         slow = await left_behind(following)
         assert fast.is_over
         await anyio.sleep(101.0)
@@ -398,7 +398,7 @@ async def test_a_log_that_ends_short_of_what_was_delivered_breaks_its_readers_of
         if is_slow:
             reader = await left_behind(following)
         else:
-            reader = following.follow(await following.page())
+            reader = following.follow(await following.view())
             await following.write(4)
             await quiet()
         await following.shared.lose()
@@ -411,14 +411,14 @@ async def test_a_log_that_ends_short_of_what_was_delivered_breaks_its_readers_of
 
 async def test_silence_is_told_once_in_keep_alive_seconds() -> None:
     async with Following().hosting() as following:
-        follower = following.follow(await following.page())
+        follower = following.follow(await following.view())
         await anyio.sleep(3.5 * OPTIONS.keep_alive)
         assert follower.silences == 3
 
 
 async def test_the_end_of_the_process_breaks_readers_off_but_not_those_of_the_ids_named() -> None:
     async with Following().hosting() as following:
-        follower = following.follow(await following.page())
+        follower = following.follow(await following.view())
         await quiet()
         following.tails.break_all(but={"resp_rc1"})
         await quiet()
@@ -426,14 +426,14 @@ async def test_the_end_of_the_process_breaks_readers_off_but_not_those_of_the_id
         following.tails.break_all()
         await quiet()
         assert (follower.is_over, follower.broken) == (False, SHUTTING_DOWN)
-        late = following.follow(await following.page())
+        late = following.follow(await following.view())
         await quiet()
         assert late.broken == SHUTTING_DOWN
 
 
 async def test_what_is_complete_is_delivered_though_the_process_ends() -> None:
     async with Following().hosting() as following:
-        follower = following.follow(await following.page())
+        follower = following.follow(await following.view())
         await quiet()
         follower.may_read = anyio.Event()
         await following.write(3)
@@ -449,14 +449,14 @@ async def test_what_is_complete_is_delivered_though_the_process_ends() -> None:
 
 async def test_a_stream_counts_from_when_it_is_handed_out_until_it_ends() -> None:
     async with Following().hosting() as following:
-        tails, page = following.tails, await following.page()
-        never_begun = tails.follow(page)
-        follower = following.follow(page)
+        tails, view = following.tails, await following.view()
+        never_begun = tails.follow(view)
+        follower = following.follow(view)
         await quiet()
         assert tails.open == 2
         del never_begun
         assert tails.open == 1
-        leaving = following.follow(page)
+        leaving = following.follow(view)
         await quiet()
         assert tails.open == 2
         leaving.leave()
@@ -466,14 +466,14 @@ async def test_a_stream_counts_from_when_it_is_handed_out_until_it_ends() -> Non
         await quiet()
         assert tails.open == 0
         assert follower.is_over
-        follower = following.follow(page)
+        follower = following.follow(view)
         await quiet()
         assert tails.open == 0
 
 
 async def test_settled_waits_for_the_end_of_what_is_followed() -> None:
     async with Following().hosting() as following:
-        following.follow(await following.page())
+        following.follow(await following.view())
         await quiet()
         with anyio.move_on_after(5) as waiting:
             await following.tails.settled()
@@ -485,7 +485,7 @@ async def test_settled_waits_for_the_end_of_what_is_followed() -> None:
 
 async def test_settled_waits_for_readers_that_are_still_at_their_first_page() -> None:
     async with Following().hosting() as following:
-        stream = following.tails.follow(await following.page())
+        stream = following.tails.follow(await following.view())
         assert await anext(stream) == following.written[0]
         with anyio.move_on_after(5) as waiting:
             await following.tails.settled()
@@ -497,8 +497,8 @@ async def test_settled_waits_for_readers_that_are_still_at_their_first_page() ->
 
 async def test_a_tail_ends_with_its_last_reader_and_leaves_nothing() -> None:
     async with Following().hosting() as following:
-        page = await following.page()
-        followers = [following.follow(page) for _ in range(3)]
+        view = await following.view()
+        followers = [following.follow(view) for _ in range(3)]
         await quiet()
         assert (following.running, following.tails.followed) == (1, 1)
         for follower in followers:
@@ -510,15 +510,15 @@ async def test_a_tail_ends_with_its_last_reader_and_leaves_nothing() -> None:
 class Broken(Connection):
     """A store with a fault that nobody expected."""
 
-    async def read(self, id: str, **options: Any) -> Page | None:
+    async def read(self, id: str, **options: Any) -> RecordView | None:
         raise ZeroDivisionError(id)
 
 
 async def test_readers_do_not_hang_when_their_tail_fails() -> None:
     async with Following().hosting() as following:
-        page = await following.page()
+        view = await following.view()
         following.read_through(Broken(following.shared))
-        follower = following.follow(page)
+        follower = following.follow(view)
         await quiet()
         assert (follower.is_over, follower.broken) == (False, STOPPED)
         assert following.faults == 1

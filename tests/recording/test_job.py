@@ -338,10 +338,10 @@ async def test_what_the_process_cannot_finish_is_said_before_it_ends() -> None:
     upstream = ScriptedAnswer()
     async with host.running():
         id = await host.accepted(upstream)
-    page = await host.shared.truth.read(id)
-    assert page is not None
-    assert (page.closed, page.status) == (True, "failed")
-    assert "shut down" in load(body_of(page))["error"]["message"]
+    view = await host.shared.truth.read(id)
+    assert view is not None
+    assert (view.closed, view.status) == (True, "failed")
+    assert "shut down" in load(body_of(view))["error"]["message"]
     assert upstream.has_ended.is_set()
 
 

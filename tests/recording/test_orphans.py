@@ -13,17 +13,19 @@ from response_cache.errors import StoreUnavailable
 from response_cache.options import Options
 from response_cache.protocol.jsontext import load
 from response_cache.protocol.sse import payload
-from response_cache.reading.reader import Reading
+from response_cache.reading.reader import Reader
 from response_cache.recording.orphans import Orphans, watch_time
 from response_cache.recording.recorder import Recorder
-from response_cache.store import Claim, Page
+from response_cache.store import Claim, RecordView
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import Connection, Fault, FaultyStore
 from response_cache.testing.virtual_time import virtual_backend
 
-OPTIONS = Options(lease=12.0, observation=2.0)
+OPTIONS = Options(lease=12.0, orphan_confirmation=2.0)
 WATCH = watch_time(OPTIONS)
-LOOK = OPTIONS.observation / 4  # the pause between two looks, and a little more than the watch
+LOOK = (
+    OPTIONS.orphan_confirmation / 4
+)  # the pause between two looks, and a little more than the watch
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -40,16 +42,16 @@ class Ward:
         self.ours: set[str] = set()
         self.reading, self.orphans = self.reader()
 
-    def reader(self, store: Connection | None = None) -> tuple[Reading, Orphans]:
+    def reader(self, store: Connection | None = None) -> tuple[Reader, Orphans]:
         store = store or Connection(self.shared)
         orphans = Orphans(
             store,
             OPTIONS,
             now=lambda: 0.0,
-            is_ours=lambda page: page.id in self.ours,
+            is_ours=lambda view: view.id in self.ours,
             spawn=self._spawn,
         )
-        return Reading(store, orphans), orphans
+        return Reader(store, orphans), orphans
 
     def _spawn(self, run: Callable[[], Awaitable[Any]], _id: str) -> None:
         async def in_the_background() -> None:
@@ -75,10 +77,10 @@ class Ward:
     async def renew(self, claim: Claim) -> None:
         await self.shared.truth.append(claim, (), lease=OPTIONS.lease, ttl=1000.0)
 
-    async def read(self) -> Page:
-        page = await self.reading.page("resp_rc1")
-        assert page is not None
-        return page
+    async def read(self) -> RecordView:
+        view = await self.reading.view("resp_rc1")
+        assert view is not None
+        return view
 
 
 @pytest.fixture
@@ -99,9 +101,9 @@ async def test_an_orphan_is_closed_after_a_whole_watch_and_not_before(ward: Ward
     await anyio.sleep(WATCH - 0.1)
     assert not (await ward.read()).closed
     await anyio.sleep(LOOK)
-    page = await ward.read()
-    assert (page.closed, page.status) == (True, "failed")
-    assert "worker" in load(page.snapshot or b"")["error"]["message"]
+    view = await ward.read()
+    assert (view.closed, view.status) == (True, "failed")
+    assert "worker" in load(view.snapshot or b"")["error"]["message"]
 
 
 async def test_a_read_from_a_cursor_gets_the_end_that_it_brought_about(ward: Ward) -> None:
@@ -109,9 +111,9 @@ async def test_a_read_from_a_cursor_gets_the_end_that_it_brought_about(ward: War
     await anyio.sleep(OPTIONS.lease)
     await ward.read()
     await anyio.sleep(WATCH + LOOK)
-    page = await ward.reading.page("resp_rc1", after=1)
-    assert page is not None
-    assert [load(payload(event))["type"] for event in page.events] == ["response.failed"]
+    view = await ward.reading.view("resp_rc1", after=1)
+    assert view is not None
+    assert [load(payload(event))["type"] for event in view.events] == ["response.failed"]
 
 
 async def test_who_is_renewed_during_the_watch_is_watched_anew(ward: Ward) -> None:
@@ -166,7 +168,7 @@ async def test_one_that_this_process_records_is_left_alone_however_old_its_lease
     await anyio.sleep(OPTIONS.lease)
     for _ in range(10):
         assert not (await ward.read()).closed
-        await anyio.sleep(OPTIONS.observation)
+        await anyio.sleep(OPTIONS.orphan_confirmation)
 
 
 async def test_one_that_was_renewed_just_before_the_take_is_left_alone(ward: Ward) -> None:
@@ -178,8 +180,8 @@ async def test_one_that_was_renewed_just_before_the_take_is_left_alone(ward: War
     await ward.renew(claim)
     await anyio.sleep(1)
     assert ward.shared.operations["take"] == 1
-    page = await ward.read()
-    assert (page.closed, page.orphaned, page.epoch) == (False, False, 1)
+    view = await ward.read()
+    assert (view.closed, view.orphaned, view.epoch) == (False, False, 1)
 
 
 async def test_one_reader_is_enough_when_nobody_asks_again(ward: Ward) -> None:
@@ -187,9 +189,9 @@ async def test_one_reader_is_enough_when_nobody_asks_again(ward: Ward) -> None:
     await anyio.sleep(OPTIONS.lease)
     await ward.read()
     await anyio.sleep(WATCH + LOOK)
-    page = await ward.shared.truth.read("resp_rc1")
-    assert page is not None
-    assert (page.closed, page.status) == (True, "failed")
+    view = await ward.shared.truth.read("resp_rc1")
+    assert view is not None
+    assert (view.closed, view.status) == (True, "failed")
 
 
 async def test_two_moments_between_outages_prove_nothing_however_far_apart(ward: Ward) -> None:
@@ -201,26 +203,26 @@ async def test_two_moments_between_outages_prove_nothing_however_far_apart(ward:
         assert not (await ward.read()).closed
     await ward.renew(claim)
     await anyio.sleep(WATCH + LOOK)
-    page = await ward.read()
-    assert (page.closed, page.orphaned) == (False, False)
+    view = await ward.read()
+    assert (view.closed, view.orphaned) == (False, False)
 
 
 async def test_of_many_readers_exactly_one_closes(ward: Ward) -> None:
     await ward.create()
     readers = [ward.reader()[0] for _ in range(50)]
     await anyio.sleep(OPTIONS.lease)
-    pages: list[Page | None] = []
+    pages: list[RecordView | None] = []
 
-    async def read_twice(reading: Reading) -> None:
-        await reading.page("resp_rc1")
+    async def read_twice(reading: Reader) -> None:
+        await reading.view("resp_rc1")
         await anyio.sleep(WATCH + LOOK)
-        pages.append(await reading.page("resp_rc1"))
+        pages.append(await reading.view("resp_rc1"))
 
     async with anyio.create_task_group() as tasks:
         for reading in readers:
             tasks.start_soon(read_twice, reading)
-    page = await ward.read()
-    assert (page.closed, page.tail) == (True, 3)
+    view = await ward.read()
+    assert (view.closed, view.tail) == (True, 3)
     log = await ward.shared.truth.read("resp_rc1", after=-1)
     assert log is not None
     assert len(log.events) == 3
@@ -236,7 +238,7 @@ async def test_one_that_is_gone_by_then_is_gone(ward: Ward) -> None:
     await ward.shared.truth.delete("resp_rc1")
     await anyio.sleep(1)
     assert ward.shared.operations["take"] == 1
-    assert await ward.reading.page("resp_rc1") is None
+    assert await ward.reading.view("resp_rc1") is None
     assert ward.orphans.observed == 0
 
 
@@ -291,8 +293,8 @@ async def test_a_step_of_the_clock_kills_nobody_who_lives(
         ward.shared.step_clock(seconds)
         assert (await ward.read()).orphaned
         await anyio.sleep(WATCH + OPTIONS.lease)
-        page = await ward.read()
-        assert (page.closed, page.orphaned, page.epoch) == (False, False, 1)
+        view = await ward.read()
+        assert (view.closed, view.orphaned, view.epoch) == (False, False, 1)
         tasks.cancel_scope.cancel()
 
 
@@ -317,7 +319,7 @@ async def test_what_grows_between_two_looks_lives_however_old_its_lease(ward: Wa
         )
         ward.shared.step_clock(20)  # before anybody has seen it renewed
         assert (await ward.read()).orphaned
-        await anyio.sleep(OPTIONS.observation / 2)
+        await anyio.sleep(OPTIONS.orphan_confirmation / 2)
     assert not (await ward.read()).closed
 
 
@@ -349,16 +351,16 @@ async def test_what_a_process_did_not_see_while_it_was_suspended_proves_nothing(
     store = Suspended(ward.shared)
     reading, _ = ward.reader(store)
     await anyio.sleep(OPTIONS.lease)
-    await reading.page("resp_rc1")
+    await reading.view("resp_rc1")
     await anyio.sleep(WATCH - 2.5 * LOOK)
     store.gap = 60.0
     await anyio.sleep(60.0)  # the look that this delays is answered half a pause later
     store.gap = 0.0
     await anyio.sleep(WATCH)
-    page = await ward.shared.truth.read("resp_rc1")
-    assert page is not None
-    assert not page.closed
+    view = await ward.shared.truth.read("resp_rc1")
+    assert view is not None
+    assert not view.closed
     await anyio.sleep(2 * LOOK)
-    page = await ward.shared.truth.read("resp_rc1")
-    assert page is not None
-    assert page.closed
+    view = await ward.shared.truth.read("resp_rc1")
+    assert view is not None
+    assert view.closed

@@ -15,7 +15,7 @@ from response_cache.protocol.jsontext import dump, load
 from response_cache.protocol.lifecycle import Status, Trigger
 from response_cache.protocol.sse import payload
 from response_cache.recording.recorder import UPSTREAM_DEPTH, Failure, Recorder, settle
-from response_cache.store import Page
+from response_cache.store import RecordView
 from response_cache.testing.strategies import valid_streams
 
 NOW = 1_700_000_000.5
@@ -423,16 +423,16 @@ def test_whoever_takes_a_response_ends_it_as_its_recorder_would_have(
     recorder = recording.recorder
     through = data.draw(st.integers(1, recorder.tail - 1), label="through")
     snapshot = dump(fold({}, recording.log[: through + 1]))
-    page = page_of(recorder, through=through, snapshot=snapshot)
-    other = Recorder.resume(page, now=lambda: NOW)
+    view = view_of(recorder, through=through, snapshot=snapshot)
+    other = Recorder.resume(view, now=lambda: NOW)
     for one in (recorder, other):
         one.end(Trigger.CANCEL)
     assert payload(other.take()[-1]) == payload(recorder.take()[-1])
     assert other.tail == recorder.tail
 
 
-def page_of(recorder: Recorder, *, through: int, snapshot: bytes) -> Page:
-    return Page(
+def view_of(recorder: Recorder, *, through: int, snapshot: bytes) -> RecordView:
+    return RecordView(
         id="resp_rc1",
         incarnation="i",
         epoch=2,
@@ -440,7 +440,7 @@ def page_of(recorder: Recorder, *, through: int, snapshot: bytes) -> Page:
         header=b"{}",
         notes=b"",
         snapshot=snapshot,
-        through=through,
+        snapshot_through=through,
         first=through + 1,
         events=recorder.pending[through + 1 :],
         tail=recorder.tail,

@@ -16,7 +16,7 @@ from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.sse import payload
 from response_cache.recording.recorder import Recorder
 from response_cache.recording.takeover import close_as, lifetimes
-from response_cache.store import Claim, Page, Taken
+from response_cache.store import Claim, RecordView, Taken
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import Connection, Fault, FaultyStore
 from response_cache.testing.virtual_time import virtual_backend
@@ -74,7 +74,7 @@ class Running:
         self.recorder.record(b'{"type":"response.completed","response":{}}')
         return await self.append(claim, batch="end", close=True)
 
-    async def close(self, trigger: Trigger = Trigger.CANCEL, **options: Any) -> Page:
+    async def close(self, trigger: Trigger = Trigger.CANCEL, **options: Any) -> RecordView:
         return await close_as(
             trigger,
             "resp_rc1",
@@ -85,9 +85,9 @@ class Running:
         )
 
     async def log(self) -> list[dict[str, Any]]:
-        page = await self.shared.truth.read("resp_rc1", after=-1)
-        assert page is not None
-        return [load(payload(event)) for event in page.events]
+        view = await self.shared.truth.read("resp_rc1", after=-1)
+        assert view is not None
+        return [load(payload(event)) for event in view.events]
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,14 @@ class Running:
 async def test_it_is_closed_with_its_last_event_in_one_step(trigger: Trigger, status: str) -> None:
     running = Running()
     await running.begin()
-    page = await running.close(trigger)
-    assert replace(page, events=[]) == await running.shared.truth.read("resp_rc1")
-    assert (page.closed, page.status) == (True, status)
+    view = await running.close(trigger)
+    assert replace(view, events=[]) == await running.shared.truth.read("resp_rc1")
+    assert (view.closed, view.status) == (True, status)
     log = await running.log()
-    assert [event["sequence_number"] for event in log] == list(range(page.tail))
+    assert [event["sequence_number"] for event in log] == list(range(view.tail))
     assert log[-1]["type"] == "response.failed"
-    assert fold({}, log) == load(page.snapshot or b"")
-    error = load(page.snapshot or b"")["error"]
+    assert fold({}, log) == load(view.snapshot or b"")
+    error = load(view.snapshot or b"")["error"]
     assert (error is None) is (trigger is Trigger.CANCEL)
 
 
@@ -131,15 +131,15 @@ async def test_what_is_not_there_is_missing() -> None:
 async def test_a_response_that_is_renewed_is_no_orphan_to_close() -> None:
     running = Running()
     claim = await running.begin()
-    page = await running.close(Trigger.EXPIRE, only_orphaned=True)
-    assert not page.closed
+    view = await running.close(Trigger.EXPIRE, only_orphaned=True)
+    assert not view.closed
     await running.complete(claim)
 
 
 async def test_one_hundred_cancels_and_a_completion_leave_exactly_one_end() -> None:
     running = Running()
     claim = await running.begin()
-    pages: list[Page] = []
+    pages: list[RecordView] = []
     completed: list[bool] = []
 
     async def cancel() -> None:
@@ -161,8 +161,8 @@ async def test_one_hundred_cancels_and_a_completion_leave_exactly_one_end() -> N
     types = [event["type"] for event in await running.log()]
     ends = [type for type in types if type in ("response.failed", "response.completed")]
     assert ends == types[-1:]
-    assert {page.status for page in pages} == {"completed" if completed[0] else "cancelled"}
-    assert len({page.snapshot for page in pages}) == 1
+    assert {view.status for view in pages} == {"completed" if completed[0] else "cancelled"}
+    assert len({view.snapshot for view in pages}) == 1
 
 
 class DistantStore(MemoryStore):
@@ -265,8 +265,8 @@ async def test_a_log_that_fell_back_under_the_same_claim_is_looked_at_again() ->
             await store.take("resp_rc1", lease=5.0)
 
     running.connection = Interrupted(running.shared, fall_back)
-    page = await running.close()
-    assert (page.status, page.tail) == ("cancelled", 3)
+    view = await running.close()
+    assert (view.status, view.tail) == ("cancelled", 3)
 
 
 @pytest.mark.parametrize(("store", "expected"), [(True, (1000.0, 500.0)), (False, (50.0, 50.0))])
@@ -275,8 +275,8 @@ async def test_the_end_keeps_the_lifetimes_of_the_response(
 ) -> None:
     running = Running(store=store)
     await running.begin()
-    page = await running.close()
-    assert lifetimes(page.header, OPTIONS) == expected
+    view = await running.close()
+    assert lifetimes(view.header, OPTIONS) == expected
     await anyio.sleep(expected[1] + 0.1)
     page_now = await running.shared.truth.read("resp_rc1")
     assert page_now.log_expired if store and page_now else page_now is None

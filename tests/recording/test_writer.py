@@ -23,7 +23,7 @@ from response_cache.recording.recorder import Recorder
 from response_cache.recording.takeover import close_as
 from response_cache.recording.timers import Alarms
 from response_cache.recording.writer import Creation, Outcome, Writer
-from response_cache.store import Page
+from response_cache.store import RecordView
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import Connection, Fault, FaultyStore
 from response_cache.testing.virtual_time import virtual_backend
@@ -46,7 +46,7 @@ class Bench:
         self,
         stores_interval: float = 0.05,
         *,
-        can_forget: bool = True,
+        may_lose_writes: bool = True,
         alarms: Alarms | None = None,
         **options: Any,
     ) -> None:
@@ -54,7 +54,7 @@ class Bench:
         self._over = anyio.Event()
         self.store = FaultyStore(lambda clock: MemoryStore(clock=clock))
         self.connection = Connection(
-            self.store, flush_interval=stores_interval, can_forget=can_forget
+            self.store, flush_interval=stores_interval, may_lose_writes=may_lose_writes
         )
         queued = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
         snapshot = dump(queued)
@@ -93,13 +93,13 @@ class Bench:
         self.recorder.record(b'{"type":"response.completed","response":{"id":"up"}}')
         self.writer.wake()
 
-    async def page(self) -> Page:
-        page = await self.store.truth.read("resp_rc1", after=-1)
-        assert page is not None
-        return page
+    async def view(self) -> RecordView:
+        view = await self.store.truth.read("resp_rc1", after=-1)
+        assert view is not None
+        return view
 
     async def words(self) -> list[str]:
-        events = [load(payload(event)) for event in (await self.page()).events]
+        events = [load(payload(event)) for event in (await self.view()).events]
         assert [event["sequence_number"] for event in events] == list(range(len(events)))
         return [event["word"] for event in events if "word" in event]
 
@@ -184,8 +184,8 @@ async def test_the_end_goes_at_once_whatever_the_pace() -> None:
         bench.complete()
         await quiet()
         assert bench.writer.outcome is Outcome.CLOSED
-        page = await bench.page()
-        assert (page.closed, page.status) == (True, "completed")
+        view = await bench.view()
+        assert (view.closed, view.status) == (True, "completed")
 
 
 async def test_a_slow_store_gets_fewer_batches() -> None:
@@ -221,7 +221,7 @@ async def test_the_lease_is_renewed_in_silence() -> None:
     async with bench.writing():
         for _ in range(10):
             await anyio.sleep(HEARTBEAT)
-            assert not (await bench.page()).orphaned
+            assert not (await bench.view()).orphaned
         assert 9 <= bench.store.operations["append"] <= 11
 
 
@@ -233,10 +233,10 @@ async def test_snapshots_cost_a_linear_total() -> None:
         for number in range(2000):
             bench.say(f"word {number}")
             await quiet_once(bench)
-            through = (await bench.page()).through
+            through = (await bench.view()).snapshot_through
             if not sizes or sizes[-1] != through:
                 sizes.append(through)
-        log = sum(map(len, (await bench.page()).events))
+        log = sum(map(len, (await bench.view()).events))
     assert len(sizes) <= 3 + (log // 4096).bit_length()
     for before, after in pairwise(sizes[2:]):
         assert after >= 1.8 * before
@@ -253,10 +253,10 @@ async def test_a_snapshot_is_written_when_the_upstream_begins_to_answer() -> Non
     async with bench.writing():
         bench.say("a")
         await quiet()
-        page = await bench.store.truth.read("resp_rc1")
-        assert page is not None
-        assert page.through == page.tail - 1
-        assert load(page.snapshot or b"")["status"] == page.status == "in_progress"
+        view = await bench.store.truth.read("resp_rc1")
+        assert view is not None
+        assert view.snapshot_through == view.tail - 1
+        assert load(view.snapshot or b"")["status"] == view.status == "in_progress"
 
 
 async def test_back_pressure_holds_who_writes_while_the_store_is_behind() -> None:
@@ -340,8 +340,8 @@ async def test_retries_come_at_least_every_half_second_and_keep_the_lease() -> N
         await anyio.sleep(60)
         bench.store.come_back()
         await anyio.sleep(0.51)
-        page = await bench.page()
-        assert not page.orphaned
+        view = await bench.view()
+        assert not view.orphaned
         assert await bench.words() == ["a"]
 
 
@@ -352,7 +352,7 @@ async def test_a_full_store_is_told_that_the_recorder_lives_until_there_is_room(
         bench.say("a")
         for _ in range(int(3 * LEASE)):
             await anyio.sleep(1)
-            assert not (await bench.page()).orphaned
+            assert not (await bench.view()).orphaned
         assert await bench.words() == []
         bench.say("b")
         bench.store.is_full = False
@@ -371,9 +371,9 @@ async def test_an_end_goes_with_what_was_refused_before_it_and_needs_no_room() -
         await bench.until_over()
         assert bench.writer.outcome is Outcome.CLOSED
         assert await bench.words() == ["a", "b"]
-        page = await bench.page()
-        assert page.closed
-        assert page.status == "completed"
+        view = await bench.view()
+        assert view.closed
+        assert view.status == "completed"
 
 
 async def test_who_finds_more_events_than_it_ever_had_gives_way() -> None:
@@ -386,7 +386,7 @@ async def test_who_finds_more_events_than_it_ever_had_gives_way() -> None:
         bench.complete()
         await bench.until_over()
         assert bench.writer.outcome is Outcome.TAKEN
-        assert not (await bench.page()).closed
+        assert not (await bench.view()).closed
 
 
 async def test_a_lost_newest_part_is_sent_again_under_the_same_numbers() -> None:
@@ -395,13 +395,13 @@ async def test_a_lost_newest_part_is_sent_again_under_the_same_numbers() -> None
         for word in "abcdef":
             bench.say(word)
             await quiet()
-        before = list((await bench.page()).events)
+        before = list((await bench.view()).events)
         await bench.store.lose(3)
         assert await bench.words() == ["a", "b", "c"]
         bench.say("g")
         await anyio.sleep(1)
         assert await bench.words() == list("abcdefg")
-        assert list((await bench.page()).events)[: len(before)] == before
+        assert list((await bench.view()).events)[: len(before)] == before
 
 
 @pytest.mark.parametrize("newest", [None, 2])
@@ -418,10 +418,10 @@ async def test_while_it_is_restored_a_closed_log_never_looks_over_without_its_en
         bench.complete()
         seen = set()
         for _ in range(30):
-            page = await bench.store.truth.read("resp_rc1")
-            assert page is not None or newest is None
-            if page is not None:
-                seen.add((page.status, page.closed))
+            view = await bench.store.truth.read("resp_rc1")
+            assert view is not None or newest is None
+            if view is not None:
+                seen.add((view.status, view.closed))
             await anyio.sleep(0.1)
         assert seen <= {("queued", False), ("in_progress", False), ("completed", True)}
         assert ("completed", True) in seen
@@ -437,16 +437,16 @@ async def test_a_lost_record_is_created_again_with_all_that_was_in_it() -> None:
         await bench.store.lose()
         assert await bench.store.truth.read("resp_rc1") is None
         await bench.writer.confirm()
-        page = await bench.page()
-        assert load(page.notes) == {"admitted": True}
-        assert (page.incarnation, page.epoch, page.header) == ("first", 1, bench.header)
+        view = await bench.view()
+        assert load(view.notes) == {"admitted": True}
+        assert (view.incarnation, view.epoch, view.header) == ("first", 1, bench.header)
         bench.say("a")
         await anyio.sleep(1)
         await bench.store.lose()
         bench.complete()
         await anyio.sleep(1)
         assert await bench.words() == ["a"]
-        assert load((await bench.page()).notes) == {"admitted": True, "upstream_id": "up"}
+        assert load((await bench.view()).notes) == {"admitted": True, "upstream_id": "up"}
         assert await bench.store.truth.request("resp_rc1") == b"{}"
 
 
@@ -460,9 +460,9 @@ async def test_after_a_loss_the_next_batch_brings_a_snapshot() -> None:
         await quiet()
         bench.say("e")
         await quiet()
-        page = await bench.store.truth.read("resp_rc1")
-        assert page is not None
-        assert page.through == page.tail - 1
+        view = await bench.store.truth.read("resp_rc1")
+        assert view is not None
+        assert view.snapshot_through == view.tail - 1
 
 
 async def test_a_loss_beyond_what_is_retained_ends_failed_in_a_dense_log() -> None:
@@ -475,10 +475,10 @@ async def test_a_loss_beyond_what_is_retained_ends_failed_in_a_dense_log() -> No
         await bench.store.lose(1)
         bench.say("e")
         await bench.until_over()
-        page = await bench.page()
-        events = [load(payload(event)) for event in page.events]
-        assert [event["sequence_number"] for event in events] == list(range(page.tail))
-        assert (page.closed, page.status, events[-1]["type"]) == (True, "failed", "response.failed")
+        view = await bench.view()
+        events = [load(payload(event)) for event in view.events]
+        assert [event["sequence_number"] for event in events] == list(range(view.tail))
+        assert (view.closed, view.status, events[-1]["type"]) == (True, "failed", "response.failed")
         assert "could not be restored" in events[-1]["response"]["error"]["message"]
         assert fold({}, events) == events[-1]["response"]
 
@@ -493,12 +493,12 @@ async def test_a_response_that_was_over_stays_so_when_the_store_lost_more_than_i
         tasks.start_soon(bench.writer.keep)
         await bench.store.lose()
         await anyio.sleep(LEASE)
-        page = await bench.page()
-        assert (page.closed, page.status) == (True, "completed")
+        view = await bench.view()
+        assert (view.closed, view.status) == (True, "completed")
 
 
 async def test_a_store_that_cannot_forget_is_not_given_what_it_does_not_have() -> None:
-    bench = Bench(can_forget=False)
+    bench = Bench(may_lose_writes=False)
     async with bench.writing():
         await bench.store.lose()
         bench.say("a")
@@ -578,13 +578,13 @@ async def test_for_one_lease_after_the_end_a_forgotten_response_is_restored() ->
         bench.say("a")
         bench.complete()
         await bench.until_over()
-        before = list((await bench.page()).events)
+        before = list((await bench.view()).events)
         tasks.start_soon(bench.writer.keep)
         await anyio.sleep(LEASE - 1)
         await bench.store.lose()
         await anyio.sleep(1.1)
-        page = await bench.page()
-        assert (list(page.events), page.closed) == (before, True)
+        view = await bench.view()
+        assert (list(view.events), view.closed) == (before, True)
 
 
 @pytest.mark.parametrize("newest", [None, 1])
@@ -597,7 +597,7 @@ async def test_after_the_end_a_store_that_was_away_is_looked_at_as_soon_as_it_is
         bench.say("a")
         bench.complete()
         await bench.until_over()
-        before = await bench.page()
+        before = await bench.view()
         tasks.start_soon(bench.writer.keep)
         await anyio.sleep(HEARTBEAT / 10)
         bench.store.go_down()
@@ -605,8 +605,8 @@ async def test_after_the_end_a_store_that_was_away_is_looked_at_as_soon_as_it_is
         await bench.store.lose(newest)
         bench.store.come_back()
         await anyio.sleep(HEARTBEAT / 2)
-        page = await bench.page()
-        assert (list(page.events), page.closed) == (list(before.events), True)
+        view = await bench.view()
+        assert (list(view.events), view.closed) == (list(before.events), True)
 
 
 async def test_after_the_end_all_is_quiet_between_heartbeats() -> None:
@@ -667,7 +667,7 @@ async def test_a_create_is_repeated_safely(fault: Fault) -> None:
     bench = Bench()
     bench.store.plan("create", fault, fault)
     await bench.writer.create()
-    assert (await bench.page()).tail == 2
+    assert (await bench.view()).tail == 2
 
 
 async def test_a_create_that_is_never_acknowledged_says_so() -> None:

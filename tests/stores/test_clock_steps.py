@@ -40,7 +40,7 @@ pytestmark = pytest.mark.slow
 LEASE: Final = 600.0
 PATIENCE: Final = deadlines.PATIENCE
 # A heartbeat is due each half second, and comes later than the observation after a step.
-OPTIONS: Final = Options(lease=1.5, take_lease=1.0, observation=0.3, ttl=2.0)
+OPTIONS: Final = Options(lease=1.5, take_lease=1.0, orphan_confirmation=0.3, ttl=2.0)
 AFTER_A_HEARTBEAT: Final = 0.6
 BODY: Final = {"model": "m", "input": "hi", "background": True}
 
@@ -111,10 +111,10 @@ async def test_a_lease_from_before_the_clock_was_set_back_lasts_no_longer_than_t
 ) -> None:
     await subject.create(lease=LEASE)
     await place.clock.advance(-back * LEASE)
-    assert (await subject.page()).orphaned is is_orphaned
+    assert (await subject.view()).orphaned is is_orphaned
     claim = await subject.take(only_orphaned=True, lease=LEASE)
     assert (claim is not None) is is_orphaned
-    assert not (await subject.page()).orphaned
+    assert not (await subject.view()).orphaned
 
 
 async def test_whoever_renews_holds_the_lease_again_wherever_the_clock_is_now(
@@ -123,9 +123,9 @@ async def test_whoever_renews_holds_the_lease_again_wherever_the_clock_is_now(
     claim = await subject.create(lease=LEASE, ttl=100 * LEASE)
     for seconds in (10 * LEASE, -20 * LEASE, 10 * LEASE):
         await place.clock.advance(seconds)
-        assert (await subject.page()).orphaned
+        assert (await subject.view()).orphaned
         claim = await subject.append(claim, lease=LEASE, ttl=100 * LEASE)
-        assert not (await subject.page()).orphaned
+        assert not (await subject.view()).orphaned
 
 
 # Two processes, in real time.

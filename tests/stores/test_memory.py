@@ -8,7 +8,7 @@ import pytest
 from anyio import Event, create_task_group, wait_all_tasks_blocked
 
 from response_cache.errors import Missing, StoreFull
-from response_cache.store import Claim, Page, Store
+from response_cache.store import Claim, RecordView, Store
 from response_cache.stores.memory import EVENT_OVERHEAD, RECORD_OVERHEAD, MemoryStore
 from response_cache.testing import StoreConformance, machine_for
 
@@ -78,10 +78,10 @@ async def kept(store: MemoryStore, *ids: str) -> list[str]:
     return [id for id in ids if await store.read(id) is not None]
 
 
-async def page_of(store: MemoryStore, id: str) -> Page:
-    page = await store.read(id)
-    assert page is not None
-    return page
+async def view_of(store: MemoryStore, id: str) -> RecordView:
+    view = await store.read(id)
+    assert view is not None
+    return view
 
 
 def holding(records: int, size: int = 0) -> int:
@@ -92,18 +92,18 @@ def holding(records: int, size: int = 0) -> int:
 class Waiting:
     """Waits on a record once, and tells whether it was woken."""
 
-    def __init__(self, store: MemoryStore, page: Page, after: int) -> None:
+    def __init__(self, store: MemoryStore, view: RecordView, after: int) -> None:
         self.store = store
-        self.page = page
+        self.view = view
         self.after = after
         self.woken = Event()
 
     async def run(self) -> None:
         await self.store.wait(
-            self.page.id,
+            self.view.id,
             after=self.after,
-            epoch=self.page.epoch,
-            incarnation=self.page.incarnation,
+            epoch=self.view.epoch,
+            incarnation=self.view.incarnation,
         )
         self.woken.set()
 
@@ -122,7 +122,7 @@ def test_two_stores_have_tags_of_their_own() -> None:
 
 def test_it_forgets_nothing_and_needs_no_pause_between_batches() -> None:
     store = MemoryStore(tombstone_ttl=5.0)
-    assert (store.flush_interval, store.can_forget, store.tombstone_ttl) == (0.0, False, 5.0)
+    assert (store.flush_interval, store.may_lose_writes, store.tombstone_ttl) == (0.0, False, 5.0)
 
 
 @pytest.mark.parametrize("value", [0, -1])
@@ -140,7 +140,7 @@ async def test_events_need_a_batch_token() -> None:
     claim = await create(store, "a")
     with pytest.raises(ValueError, match="batch"):
         await store.append(claim, [b"0"], lease=LEASE, ttl=TTL)
-    assert (await page_of(store, "a")).tail == 0
+    assert (await view_of(store, "a")).tail == 0
 
 
 async def test_open_responses_alone_fill_the_store_by_number() -> None:
@@ -170,13 +170,13 @@ async def test_a_full_store_still_answers_the_repeat_of_a_create() -> None:
 async def test_appends_to_open_responses_are_never_refused() -> None:
     store = MemoryStore(max_bytes=holding(1))
     claim = await append(store, await create(store, "a"), 5000)
-    assert (await page_of(store, "a")).tail == claim.tail == 1
+    assert (await view_of(store, "a")).tail == claim.tail == 1
 
 
 async def test_a_response_larger_than_the_store_can_still_be_read_when_it_closes() -> None:
     store = MemoryStore(max_bytes=holding(1))
     await close(store, await append(store, await create(store, "a"), 5000))
-    assert (await page_of(store, "a")).closed
+    assert (await view_of(store, "a")).closed
 
 
 async def test_a_full_store_has_room_again_when_a_response_is_deleted() -> None:
@@ -278,7 +278,7 @@ async def test_the_bytes_of_an_expired_log_are_given_back_when_it_is_seen(
     store = MemoryStore(max_bytes=holding(2, 100), clock=clock)
     await close(store, await append(store, await create(store, "a"), 100), stream_ttl=10.0)
     await clock.advance(11)
-    assert (await page_of(store, "a")).log_expired
+    assert (await view_of(store, "a")).log_expired
     await create(store, "b", 100)
     assert await kept(store, "a", "b") == ["a", "b"]
 
@@ -294,7 +294,7 @@ async def test_a_log_that_has_not_expired_keeps_its_bytes(clock: HandClock) -> N
 async def test_who_waits_for_no_event_sleeps_through_appends() -> None:
     store = MemoryStore()
     claim = await create(store, "a")
-    recorder = Waiting(store, await page_of(store, "a"), after=10**9)
+    recorder = Waiting(store, await view_of(store, "a"), after=10**9)
     async with create_task_group() as group:
         group.start_soon(recorder.run)
         await wait_all_tasks_blocked()
@@ -309,7 +309,7 @@ async def test_who_waits_for_no_event_sleeps_through_appends() -> None:
 async def test_heartbeats_wake_nobody() -> None:
     store = MemoryStore()
     claim = await create(store, "a")
-    reader = Waiting(store, await page_of(store, "a"), after=-1)
+    reader = Waiting(store, await view_of(store, "a"), after=-1)
     async with create_task_group() as group:
         group.start_soon(reader.run)
         await wait_all_tasks_blocked()
@@ -323,8 +323,8 @@ async def test_heartbeats_wake_nobody() -> None:
 async def test_each_reader_is_woken_by_the_event_that_it_waits_for() -> None:
     store = MemoryStore()
     claim = await create(store, "a")
-    page = await page_of(store, "a")
-    readers = [Waiting(store, page, after=n) for n in range(-1, 3)]
+    view = await view_of(store, "a")
+    readers = [Waiting(store, view, after=n) for n in range(-1, 3)]
     async with create_task_group() as group:
         for reader in readers:
             group.start_soon(reader.run)
@@ -340,7 +340,7 @@ async def test_whoever_finds_a_response_expired_wakes_those_who_wait_for_it(
 ) -> None:
     store = MemoryStore(clock=clock)
     await create(store, "a")
-    reader = Waiting(store, await page_of(store, "a"), after=-1)
+    reader = Waiting(store, await view_of(store, "a"), after=-1)
     async with create_task_group() as group:
         group.start_soon(reader.run)
         await wait_all_tasks_blocked()
@@ -353,7 +353,7 @@ async def test_whoever_finds_a_response_expired_wakes_those_who_wait_for_it(
 async def test_waits_that_were_given_up_leave_nothing_behind() -> None:
     store = MemoryStore()
     await create(store, "a")
-    reader = Waiting(store, await page_of(store, "a"), after=-1)
+    reader = Waiting(store, await view_of(store, "a"), after=-1)
     async with create_task_group() as group:
         for _ in range(20):
             group.start_soon(reader.run)

@@ -13,10 +13,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from response_cache import find
+from response_cache import match_route
 from response_cache.errors import APIError
 from response_cache.options import DialectName
-from response_cache.protocol.dialects import FORMS
+from response_cache.protocol.dialects import DIALECTS
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.exchange import path_below_root
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
@@ -65,7 +65,7 @@ class Door:
         self._make_cache = make_cache
         self._dress = dress
         self._paths = paths
-        self._ids = FORMS[dialect].ids
+        self._ids = DIALECTS[dialect].ids
         self._cache: ResponseCacheMiddleware | None = None
         self._dressed: ASGIApp | None = None
 
@@ -85,7 +85,9 @@ class Door:
             await self._proxy(scope, receive, send)
 
     def _is_ours(self, scope: Scope) -> bool:
-        return find(scope["method"], path_below_root(scope), self._paths, self._ids) is not None
+        return (
+            match_route(scope["method"], path_below_root(scope), self._paths, self._ids) is not None
+        )
 
     def _inside(self) -> ASGIApp:
         """The cache, made now if need be; the proxy alone where it cannot be made."""

@@ -15,7 +15,7 @@ from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as ProxyRequest
 
-from response_cache import Body, Owner, Pass, Request
+from response_cache import Body, Owner, PassThrough, Request
 from response_cache.http.bodies import decode_body
 from response_cache.protocol.ids import digest
 from response_cache.protocol.jsontext import dump
@@ -66,7 +66,7 @@ class Identity:
         self._policy = policy
         self._providers = providers
 
-    async def __call__(self, request: Request) -> Owner | Body | Pass:
+    async def __call__(self, request: Request) -> Owner | Body | PassThrough:
         """The owner; a refusal in the API's words; or, for a create, its way to the proxy.
 
         A create that is refused goes to the proxy, so that its own refusal reaches the client.
@@ -75,11 +75,11 @@ class Identity:
         try:
             auth = await _authenticated(current_visit.get().scope, request)
         except ProxyException as error:
-            return Pass() if is_create else _refusal(_status(error.code), str(error.message))
+            return PassThrough() if is_create else _refusal(_status(error.code), str(error.message))
         except HTTPException as error:
-            return Pass() if is_create else _refusal(error.status_code, str(error.detail))
+            return PassThrough() if is_create else _refusal(error.status_code, str(error.detail))
         if is_create and not self._is_ours(request):
-            return Pass()
+            return PassThrough()
         return self._owner(auth)
 
     def _is_ours(self, request: Request) -> bool:

@@ -39,7 +39,7 @@ class Leaving:
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass *message* on as long as it is wanted."""
+        """PassThrough *message* on as long as it is wanted."""
         self._has_begun.set()
         if not self._answer.stopped.is_set():
             await self._send(message)

@@ -33,7 +33,7 @@ from response_cache.errors import (
     StoreUnavailable,
 )
 from response_cache.log.batches import pack, repacked, unpack
-from response_cache.store import Claim, Page, Taken
+from response_cache.store import Claim, RecordView, Taken
 
 try:
     from redis.asyncio import Redis, RedisCluster
@@ -83,7 +83,7 @@ class RedisStore:
     """A ``Store`` in Redis 6.2 or newer (a cluster: 7.0), or Valkey."""
 
     flush_interval: float = 0.05
-    can_forget: bool = True
+    may_lose_writes: bool = True
     id_tag: str = ""
 
     def __init__(
@@ -98,8 +98,8 @@ class RedisStore:
         """*client* stays the caller's, who closes it after the store.
 
         *socket_timeout* is what one attempt of an operation may take altogether. With a back-off
-        of half a second it must stay below ``Options.observation``. *max_connections* bounds the
-        pipelines that are on their way to one node at a time.
+        of half a second it must stay below ``Options.orphan_confirmation``. *max_connections* bounds
+        the pipelines that are on their way to one node at a time.
 
         Raises:
             ValueError: an argument is out of its range, or the client decodes what it reads.
@@ -248,14 +248,14 @@ class RedisStore:
         )
         if answer[0] not in (b"done", b"refused"):
             _refuse(doing, answer)
-        page = _page(id, answer[1])
+        view = _page(id, answer[1])
         is_taken = answer[0] == b"done"
-        claim = Claim(id, page.incarnation, page.epoch, page.tail) if is_taken else None
-        return Taken(claim, page)
+        claim = Claim(id, view.incarnation, view.epoch, view.tail) if is_taken else None
+        return Taken(claim, view)
 
     async def read(
         self, id: str, *, after: int | None = None, limit: int | None = None
-    ) -> Page | None:
+    ) -> RecordView | None:
         """See ``Store.read``."""
         after = None if after is None else max(after, -1)
         answer = await self._call(
@@ -438,12 +438,12 @@ def _refuse(doing: Doing, answer: Sequence[Any]) -> NoReturn:
 
 def _page(
     id: str, fields: Sequence[Any], after: int | None = None, limit: int | None = None
-) -> Page:
-    """The page that ``lua/page.lua`` made."""
+) -> RecordView:
+    """The page that ``lua/view.lua`` made."""
     incarnation, epoch, status, header, notes, through = fields[:6]
     tail, closed, orphaned, log_expired, snapshot, entries = fields[6:]
     first = (int(through) if after is None else after) + 1
-    return Page(
+    return RecordView(
         id=id,
         incarnation=incarnation.decode(),
         epoch=int(epoch),
@@ -451,7 +451,7 @@ def _page(
         header=header,
         notes=notes,
         snapshot=snapshot if after is None else None,
-        through=int(through),
+        snapshot_through=int(through),
         first=first,
         events=_events(entries, first, limit),
         tail=int(tail),

@@ -26,7 +26,7 @@ from response_cache.stores.redis.scripts import Command
 
 __all__ = ("MAX_CONNECTIONS", "SOCKET_TIMEOUT", "Cluster", "Servers", "SingleServer")
 
-SOCKET_TIMEOUT: Final = 1.25  # with the longest back-off of a recorder less than `observation`
+SOCKET_TIMEOUT: Final = 1.25  # plus a recorder's longest back-off: below `orphan_confirmation`
 MAX_CONNECTIONS: Final = 8
 SCAN: Final = 1000  # keys that a server looks at for one reply
 

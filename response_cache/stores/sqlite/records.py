@@ -20,7 +20,7 @@ from response_cache.errors import (
     SequenceGap,
 )
 from response_cache.log.batches import unpack
-from response_cache.store import Claim, Page, Taken
+from response_cache.store import Claim, RecordView, Taken
 from response_cache.stores.sqlite.rows import Batch, Row, State
 
 __all__ = ("Records",)
@@ -143,7 +143,7 @@ class Records:
         self._update(row)
         return Taken(row.claim(), self._page(row, None, None))
 
-    def read(self, id: str, after: int | None, limit: int | None) -> Page | None:
+    def read(self, id: str, after: int | None, limit: int | None) -> RecordView | None:
         """See ``Store.read``."""
         row = self.find(id)
         return None if row is None else self._page(row, after, limit)
@@ -239,11 +239,11 @@ class Records:
     def _update(self, row: Row) -> None:
         self.connection.execute(UPDATE, row._asdict())
 
-    def _page(self, row: Row, after: int | None, limit: int | None) -> Page:
+    def _page(self, row: Row, after: int | None, limit: int | None) -> RecordView:
         first = row.through + 1 if after is None else max(after, -1) + 1
         log_expired = row.log_expires is not None and self.now >= row.log_expires
         is_empty = log_expired or first >= row.tail
-        return Page(
+        return RecordView(
             id=row.id,
             incarnation=row.incarnation,
             epoch=row.epoch,
@@ -251,7 +251,7 @@ class Records:
             header=row.header,
             notes=row.notes,
             snapshot=self._snapshot(row.key) if after is None else None,
-            through=row.through,
+            snapshot_through=row.through,
             first=first,
             events=[] if is_empty else self._events(row.key, first, limit),
             tail=row.tail,

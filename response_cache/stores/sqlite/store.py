@@ -17,7 +17,7 @@ from typing import Final, get_args
 import anyio.to_thread
 
 from response_cache.log.batches import pack
-from response_cache.store import Claim, Page, Taken
+from response_cache.store import Claim, RecordView, Taken
 from response_cache.stores.sqlite.file import DatabaseFile, Synchronous
 from response_cache.stores.sqlite.rows import Batch
 from response_cache.stores.sqlite.sweep import Sweep
@@ -67,7 +67,7 @@ class SQLiteStore:
         if min(bounds) <= 0 or (max_bytes is not None and max_bytes <= 0):
             raise ValueError("times and max_bytes must be positive")
         self.flush_interval = 0.02
-        self.can_forget = False
+        self.may_lose_writes = False
         self.id_tag = ""
         self.tombstone_ttl = tombstone_ttl
         self._file = DatabaseFile(Path(path).absolute(), synchronous, busy_timeout, max_bytes)
@@ -176,7 +176,7 @@ class SQLiteStore:
 
     async def read(
         self, id: str, *, after: int | None = None, limit: int | None = None
-    ) -> Page | None:
+    ) -> RecordView | None:
         """See ``Store.read``."""
         return await self._threads.read(lambda records: records.read(id, after, limit))
 

@@ -27,37 +27,42 @@ class AppendPromises(Promises):
 
     async def test_a_snapshot_is_through_the_last_event_given(self, subject: Subject) -> None:
         await subject.append(await subject.create(b"0"), b"1", b"2", snapshot=b"later")
-        page = await subject.page()
-        assert (page.snapshot, page.through, page.first, page.events) == (b"later", 2, 3, ())
+        view = await subject.view()
+        assert (view.snapshot, view.snapshot_through, view.first, view.events) == (
+            b"later",
+            2,
+            3,
+            (),
+        )
 
     async def test_a_snapshot_without_events_is_through_the_end_of_the_log(
         self, subject: Subject
     ) -> None:
         claim = await subject.append(await subject.create(b"0"), b"1", b"2")
         await subject.append(claim, snapshot=b"later")
-        page = await subject.page()
-        assert (page.snapshot, page.through, page.tail) == (b"later", 2, 3)
+        view = await subject.view()
+        assert (view.snapshot, view.snapshot_through, view.tail) == (b"later", 2, 3)
 
     async def test_none_leaves_snapshot_status_and_notes(self, subject: Subject) -> None:
         claim = await subject.create(b"0")
         claim = await subject.append(claim, snapshot=b"s", status="in_progress", notes=b"n")
         await subject.append(claim, b"1")
-        page = await subject.page()
-        assert (page.snapshot, page.through) == (b"s", 0)
-        assert (page.status, page.notes) == ("in_progress", b"n")
+        view = await subject.view()
+        assert (view.snapshot, view.snapshot_through) == (b"s", 0)
+        assert (view.status, view.notes) == ("in_progress", b"n")
 
     async def test_empty_values_are_values(self, subject: Subject) -> None:
         claim = await subject.append(await subject.create(b"0"), notes=b"n")
         await subject.append(claim, b"", snapshot=b"", notes=b"")
-        page = await subject.page()
-        assert (page.snapshot, page.notes) == (b"", b"")
+        view = await subject.view()
+        assert (view.snapshot, view.notes) == (b"", b"")
         assert await subject.log() == (b"0", b"")
 
     async def test_a_heartbeat_changes_nothing_that_can_be_read(self, subject: Subject) -> None:
         claim = await subject.create(b"0")
-        before = await subject.page()
+        before = await subject.view()
         assert await subject.append(claim) == claim
-        assert await subject.page() == before
+        assert await subject.view() == before
 
     @pytest.mark.parametrize("events", [(), (b"1",)], ids=["heartbeat", "events"])
     async def test_an_append_to_a_deleted_id_says_so(
@@ -146,12 +151,12 @@ class AppendPromises(Promises):
 
     async def test_a_refused_append_changes_nothing(self, subject: Subject) -> None:
         claim = await subject.create(b"0")
-        before = await subject.page()
+        before = await subject.view()
         with pytest.raises(SequenceGap):
             await subject.append(
                 replace(claim, tail=5), b"1", close=True, snapshot=b"s", status="x", notes=b"n"
             )
-        assert await subject.page() == before
+        assert await subject.view() == before
         assert await subject.log() == (b"0",)
 
     async def test_a_repeated_batch_is_written_once(self, subject: Subject) -> None:
@@ -171,9 +176,9 @@ class AppendPromises(Promises):
     async def test_a_batch_that_closed_can_be_repeated(self, subject: Subject) -> None:
         claim = await subject.create()
         closed = await subject.close(claim, b"end", batch="b")
-        before = await subject.page()
+        before = await subject.view()
         assert await subject.close(claim, b"end", batch="b") == closed
-        assert await subject.page() == before
+        assert await subject.view() == before
 
     async def test_the_last_batch_can_be_repeated_after_a_close_without_events(
         self, subject: Subject
@@ -198,15 +203,15 @@ class AppendPromises(Promises):
     async def test_the_end_becomes_visible_in_one_step(self, subject: Subject) -> None:
         claim = await subject.append(await subject.create(b"0"), b"1", notes=b"n")
         assert (await subject.close(claim, b"end")).tail == 3
-        page = await subject.page()
-        assert (page.closed, page.orphaned, page.status) == (True, False, "completed")
-        assert (page.snapshot, page.through, page.notes) == (b"final", 2, b"n")
+        view = await subject.view()
+        assert (view.closed, view.orphaned, view.status) == (True, False, "completed")
+        assert (view.snapshot, view.snapshot_through, view.notes) == (b"final", 2, b"n")
         assert await subject.log() == (b"0", b"1", b"end")
 
     async def test_a_record_can_be_closed_without_events(self, subject: Subject) -> None:
         await subject.close(await subject.create(b"0"))
-        page = await subject.page()
-        assert (page.closed, page.snapshot, page.through) == (True, b"final", 0)
+        view = await subject.view()
+        assert (view.closed, view.snapshot, view.snapshot_through) == (True, b"final", 0)
 
     async def test_of_a_crowd_with_one_claim_one_appends(self, subject: Subject) -> None:
         claim = await subject.create()

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from response_cache.errors import AlreadyExists, Deleted, Fenced
-from response_cache.store import Claim, Page, Store
+from response_cache.store import Claim, RecordView, Store
 from response_cache.testing.store_promises.subject import CROWD, Promises, Subject, all_at_once
 
 __all__ = ("CreatePromises", "PropertyPromises", "RequestPromises")
@@ -20,7 +20,7 @@ class PropertyPromises(Promises):
 
     async def test_the_properties_have_values_that_suit_their_meaning(self, store: Store) -> None:
         assert store.flush_interval >= 0
-        assert isinstance(store.can_forget, bool)
+        assert isinstance(store.may_lose_writes, bool)
         assert re.fullmatch("[0-9a-f]*", store.id_tag)
         assert store.tombstone_ttl > 0
 
@@ -33,7 +33,7 @@ class CreatePromises(Promises):
 
     async def test_what_was_created_can_be_read(self, subject: Subject) -> None:
         await subject.create(b"0", b"1")
-        assert await subject.page() == Page(
+        assert await subject.view() == RecordView(
             id=subject.id,
             incarnation="first",
             epoch=1,
@@ -41,7 +41,7 @@ class CreatePromises(Promises):
             header=b"header",
             notes=b"",
             snapshot=b"snapshot",
-            through=1,
+            snapshot_through=1,
             first=2,
             events=(),
             tail=2,
@@ -53,8 +53,8 @@ class CreatePromises(Promises):
 
     async def test_a_record_may_begin_without_events(self, subject: Subject) -> None:
         claim = await subject.create()
-        page = await subject.page()
-        assert (claim.tail, page.tail, page.through, page.first) == (0, 0, -1, 0)
+        view = await subject.view()
+        assert (claim.tail, view.tail, view.snapshot_through, view.first) == (0, 0, -1, 0)
 
     async def test_a_repeated_create_gives_the_same_claim(self, subject: Subject) -> None:
         claim = await subject.create(b"0")
@@ -69,16 +69,16 @@ class CreatePromises(Promises):
     ) -> None:
         claim = await subject.create(b"0")
         await subject.append(claim, b"1", snapshot=b"later", status="in_progress", notes=b"n")
-        before = await subject.page()
+        before = await subject.view()
         await subject.create(b"other")
-        assert await subject.page() == before
+        assert await subject.view() == before
 
     async def test_a_repeated_create_of_a_closed_record_leaves_it_closed(
         self, subject: Subject
     ) -> None:
         closed = await subject.close(await subject.create(b"0"), b"end")
         assert await subject.create(b"0") == closed
-        assert (await subject.page()).closed
+        assert (await subject.view()).closed
 
     async def test_an_id_of_another_incarnation_is_refused(self, subject: Subject) -> None:
         await subject.create()
@@ -108,10 +108,10 @@ class CreatePromises(Promises):
 
     async def test_a_refused_create_changes_nothing(self, subject: Subject) -> None:
         await subject.create(b"0")
-        before = await subject.page()
+        before = await subject.view()
         with pytest.raises(AlreadyExists):
             await subject.create(b"other", b"events", incarnation="second")
-        assert await subject.page() == before
+        assert await subject.view() == before
 
     @pytest.mark.parametrize("incarnation", ["first", "second"])
     async def test_a_deleted_id_is_refused_to_every_incarnation(
@@ -138,7 +138,7 @@ class CreatePromises(Promises):
         winners = [outcome for outcome in outcomes if isinstance(outcome, Claim)]
         losers = [outcome for outcome in outcomes if isinstance(outcome, AlreadyExists)]
         assert (len(winners), len(losers)) == (1, CROWD - 1)
-        assert (await subject.page()).incarnation == winners[0].incarnation
+        assert (await subject.view()).incarnation == winners[0].incarnation
 
 
 class RequestPromises(Promises):

@@ -53,8 +53,8 @@ class DeletePromises(Promises):
         with pytest.raises(Missing):
             await subject.append(claim, b"1")
         await subject.create(b"new", incarnation="second")
-        page = await subject.page(after=-1)
-        assert (page.incarnation, page.events) == ("second", (b"new",))
+        view = await subject.view(after=-1)
+        assert (view.incarnation, view.events) == ("second", (b"new",))
 
     async def test_nothing_of_a_withdrawn_record_is_left_in_the_next_one(
         self, subject: Subject
@@ -64,8 +64,8 @@ class DeletePromises(Promises):
         )
         await subject.delete(claim=claim)
         fresh = await subject.create(incarnation="second")
-        page = await subject.page()
-        assert (page.status, page.notes, page.snapshot) == ("queued", b"", b"snapshot")
+        view = await subject.view()
+        assert (view.status, view.notes, view.snapshot) == ("queued", b"", b"snapshot")
         await subject.append(fresh, b"new", batch="b")
         assert await subject.log() == (b"new",)
 

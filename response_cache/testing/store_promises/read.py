@@ -24,47 +24,47 @@ class ReadPromises(Promises):
     ) -> None:
         claim = await subject.append(await subject.create(b"0"), b"1", snapshot=b"s")
         await subject.append(claim, b"2", b"3")
-        page = await subject.page()
-        assert (page.snapshot, page.through) == (b"s", 1)
-        assert (page.first, page.events, page.tail) == (2, (b"2", b"3"), 4)
+        view = await subject.view()
+        assert (view.snapshot, view.snapshot_through) == (b"s", 1)
+        assert (view.first, view.events, view.tail) == (2, (b"2", b"3"), 4)
 
     @pytest.mark.parametrize("after", [-1, 0, 1, 2, 3])
     async def test_a_read_after_a_number_gives_the_events_above_it_and_no_snapshot(
         self, subject: Subject, after: int
     ) -> None:
         await subject.append(await subject.create(b"0"), b"1", b"2", b"3", snapshot=b"s")
-        page = await subject.page(after=after)
-        assert page.snapshot is None
-        assert (page.first, page.events) == (after + 1, (b"0", b"1", b"2", b"3")[after + 1 :])
-        assert (page.through, page.tail) == (3, 4)
+        view = await subject.view(after=after)
+        assert view.snapshot is None
+        assert (view.first, view.events) == (after + 1, (b"0", b"1", b"2", b"3")[after + 1 :])
+        assert (view.snapshot_through, view.tail) == (3, 4)
 
     async def test_a_read_after_the_end_gives_no_events(self, subject: Subject) -> None:
         await subject.create(b"0")
-        page = await subject.page(after=100)
-        assert (page.events, page.tail) == ((), 1)
+        view = await subject.view(after=100)
+        assert (view.events, view.tail) == ((), 1)
 
     @pytest.mark.parametrize("limit", [1, 2, 4, 5])
     async def test_a_limit_bounds_the_events_and_not_the_tail(
         self, subject: Subject, limit: int
     ) -> None:
         await subject.append(await subject.create(b"0"), b"1", b"2", b"3", b"4")
-        page = await subject.page(after=0, limit=limit)
-        assert page.events == (b"1", b"2", b"3", b"4")[:limit]
-        assert (page.first, page.tail) == (1, 5)
+        view = await subject.view(after=0, limit=limit)
+        assert view.events == (b"1", b"2", b"3", b"4")[:limit]
+        assert (view.first, view.tail) == (1, 5)
 
     async def test_a_limit_does_not_care_how_events_were_batched(self, subject: Subject) -> None:
         claim = await subject.create(b"0", b"1", b"2")
         claim = await subject.append(claim, b"3", b"4", b"5")
         await subject.append(claim, b"6", b"7", b"8")
-        assert (await subject.page(after=1, limit=3)).events == (b"2", b"3", b"4")
-        assert (await subject.page(after=4, limit=3)).events == (b"5", b"6", b"7")
+        assert (await subject.view(after=1, limit=3)).events == (b"2", b"3", b"4")
+        assert (await subject.view(after=4, limit=3)).events == (b"5", b"6", b"7")
 
     async def test_a_page_stays_as_it_was_read(self, subject: Subject) -> None:
         claim = await subject.create(b"0")
-        page = await subject.store.read(subject.id, after=-1)
+        view = await subject.store.read(subject.id, after=-1)
         await subject.append(claim, b"1", status="in_progress")
-        assert page is not None
-        assert (list(page.events), page.tail, page.status) == ([b"0"], 1, "queued")
+        assert view is not None
+        assert (list(view.events), view.tail, view.status) == ([b"0"], 1, "queued")
 
     async def test_a_reader_never_sees_half_of_an_append(self, subject: Subject) -> None:
         claim = await subject.create(b"0")
@@ -89,9 +89,9 @@ class ReadPromises(Promises):
 
 async def _is_closed_and_whole(subject: Subject) -> bool:
     """Read once, check that the page is one state of the record, tell whether it is the last."""
-    page = await subject.page()
-    assert page.first == page.through + 1
-    assert page.events == tuple(str(n).encode() for n in range(page.first, page.tail))
-    if page.through > 0:
-        assert page.snapshot == str(page.through).encode()
-    return page.closed
+    view = await subject.view()
+    assert view.first == view.snapshot_through + 1
+    assert view.events == tuple(str(n).encode() for n in range(view.first, view.tail))
+    if view.snapshot_through > 0:
+        assert view.snapshot == str(view.snapshot_through).encode()
+    return view.closed

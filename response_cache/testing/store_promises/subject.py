@@ -12,7 +12,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from response_cache.errors import AlreadyExists, Fenced, SequenceGap
-from response_cache.store import Claim, Page, Store
+from response_cache.store import Claim, RecordView, Store
 
 __all__ = (
     "CROWD",
@@ -127,35 +127,37 @@ class Subject:
         assert claim is not None
         return claim
 
-    async def find(self, *, after: int | None = None, limit: int | None = None) -> Page | None:
+    async def find(
+        self, *, after: int | None = None, limit: int | None = None
+    ) -> RecordView | None:
         """The record with its events as a tuple, so that pages can be compared."""
-        page = await self.store.read(self.id, after=after, limit=limit)
-        return page and comparable(page)
+        view = await self.store.read(self.id, after=after, limit=limit)
+        return view and comparable(view)
 
-    async def page(self, *, after: int | None = None, limit: int | None = None) -> Page:
+    async def view(self, *, after: int | None = None, limit: int | None = None) -> RecordView:
         """The record, which must be there."""
-        page = await self.find(after=after, limit=limit)
-        assert page is not None
-        return page
+        view = await self.find(after=after, limit=limit)
+        assert view is not None
+        return view
 
     async def log(self) -> Sequence[bytes]:
         """All events."""
-        return (await self.page(after=-1)).events
+        return (await self.view(after=-1)).events
 
     async def is_gone(self) -> bool:
         """Whether nothing is there to be read."""
         return await self.find() is None
 
-    async def wait(self, page: Page, *, after: int | None = None) -> None:
-        """Wait for more than *page* shows; fail when it does not come."""
-        after = page.tail - 1 if after is None else after
+    async def wait(self, view: RecordView, *, after: int | None = None) -> None:
+        """Wait for more than *view* shows; fail when it does not come."""
+        after = view.tail - 1 if after is None else after
         with anyio.fail_after(PATIENCE):
             await self.store.wait(
                 self.id,
                 after=after,
-                epoch=page.epoch,
-                incarnation=page.incarnation,
-                closed=page.closed,
+                epoch=view.epoch,
+                incarnation=view.incarnation,
+                closed=view.closed,
             )
 
     async def delete(self, *, claim: Claim | None = None) -> bool:
@@ -177,8 +179,8 @@ class Promises:
         return Subject(store, id)
 
 
-def comparable(page: Page) -> Page:
-    return replace(page, events=tuple(page.events))
+def comparable(view: RecordView) -> RecordView:
+    return replace(view, events=tuple(view.events))
 
 
 async def all_at_once(calls: Sequence[Callable[[], Awaitable[object]]]) -> list[object]:

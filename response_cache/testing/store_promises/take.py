@@ -27,9 +27,9 @@ class TakePromises(Promises):
 
     async def test_a_take_raises_the_epoch_and_changes_nothing_else(self, subject: Subject) -> None:
         claim = await subject.append(await subject.create(b"0"), b"1", notes=b"n")
-        before = await subject.page()
+        before = await subject.view()
         assert await subject.take_over() == replace(claim, epoch=2)
-        assert await subject.page() == replace(before, epoch=2)
+        assert await subject.view() == replace(before, epoch=2)
 
     async def test_each_take_raises_the_epoch(self, subject: Subject) -> None:
         await subject.create()
@@ -39,8 +39,8 @@ class TakePromises(Promises):
         claim = await subject.append(await subject.create(b"0"), b"1", snapshot=b"s")
         await subject.append(claim, b"2")
         taken = await subject.store.take(subject.id, lease=LEASE)
-        assert comparable(taken.page) == await subject.page()
-        assert tuple(taken.page.events) == (b"2",)
+        assert comparable(taken.view) == await subject.view()
+        assert tuple(taken.view.events) == (b"2",)
 
     async def test_the_new_holder_may_write_and_the_old_one_not(self, subject: Subject) -> None:
         old = await subject.create()
@@ -52,17 +52,17 @@ class TakePromises(Promises):
 
     async def test_a_closed_record_cannot_be_taken(self, subject: Subject) -> None:
         await subject.close(await subject.create(), b"end")
-        before = await subject.page()
+        before = await subject.view()
         taken = await subject.store.take(subject.id, lease=LEASE)
         assert taken.claim is None
-        assert comparable(taken.page) == before == await subject.page()
+        assert comparable(taken.view) == before == await subject.view()
 
     async def test_who_wants_an_orphan_does_not_get_a_held_record(self, subject: Subject) -> None:
         claim = await subject.create()
-        before = await subject.page()
+        before = await subject.view()
         taken = await subject.store.take(subject.id, only_orphaned=True, lease=LEASE)
         assert taken.claim is None
-        assert comparable(taken.page) == before == await subject.page()
+        assert comparable(taken.view) == before == await subject.view()
         assert await subject.append(claim) == claim
 
     async def test_nothing_cannot_be_taken(self, subject: Subject) -> None:

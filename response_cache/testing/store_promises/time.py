@@ -33,23 +33,23 @@ class TimePromises(Promises):
     ) -> None:
         await subject.create(lease=2 * self.unit)
         await clock.advance(self.unit)
-        assert not (await subject.page()).orphaned
+        assert not (await subject.view()).orphaned
         await clock.advance(1.5 * self.unit)
-        assert (await subject.page()).orphaned
+        assert (await subject.view()).orphaned
 
     async def test_a_heartbeat_renews_the_lease(self, subject: Subject, clock: Clock) -> None:
         claim = await subject.create(lease=2 * self.unit)
         await clock.advance(self.unit)
         await subject.append(claim, lease=3 * self.unit)
         await clock.advance(2 * self.unit)
-        assert not (await subject.page()).orphaned
+        assert not (await subject.view()).orphaned
 
     async def test_an_append_renews_the_lease(self, subject: Subject, clock: Clock) -> None:
         claim = await subject.create(lease=2 * self.unit)
         await clock.advance(self.unit)
         await subject.append(claim, b"0", lease=3 * self.unit)
         await clock.advance(2 * self.unit)
-        assert not (await subject.page()).orphaned
+        assert not (await subject.view()).orphaned
 
     async def test_a_repeated_batch_renews_the_lease(self, subject: Subject, clock: Clock) -> None:
         claim = await subject.create(lease=2 * self.unit)
@@ -57,14 +57,14 @@ class TimePromises(Promises):
         await clock.advance(self.unit)
         await subject.append(claim, b"0", batch="b", lease=3 * self.unit)
         await clock.advance(2 * self.unit)
-        assert not (await subject.page()).orphaned
+        assert not (await subject.view()).orphaned
 
     async def test_a_repeated_create_renews_the_lease(self, subject: Subject, clock: Clock) -> None:
         await subject.create(lease=2 * self.unit)
         await clock.advance(self.unit)
         await subject.create(lease=3 * self.unit)
         await clock.advance(2 * self.unit)
-        assert not (await subject.page()).orphaned
+        assert not (await subject.view()).orphaned
 
     async def test_the_holder_of_an_orphan_may_go_on_until_it_is_taken(
         self, subject: Subject, clock: Clock
@@ -72,7 +72,7 @@ class TimePromises(Promises):
         claim = await subject.create(lease=self.unit)
         await clock.advance(1.5 * self.unit)
         await subject.append(claim, b"0")
-        assert not (await subject.page()).orphaned
+        assert not (await subject.view()).orphaned
         assert await subject.take(only_orphaned=True) is None
 
     async def test_an_orphan_can_be_taken_and_is_held_then(
@@ -82,16 +82,16 @@ class TimePromises(Promises):
         await clock.advance(1.5 * self.unit)
         new = await subject.take(only_orphaned=True)
         assert new == replace(old, epoch=2)
-        assert not (await subject.page()).orphaned
+        assert not (await subject.view()).orphaned
         with pytest.raises(Fenced):
             await subject.append(old)
 
     async def test_a_take_holds_its_own_lease(self, subject: Subject, clock: Clock) -> None:
         await subject.create(lease=LEASE)
         taken = await subject.store.take(subject.id, lease=self.unit)
-        assert not taken.page.orphaned
+        assert not taken.view.orphaned
         await clock.advance(1.5 * self.unit)
-        assert (await subject.page()).orphaned
+        assert (await subject.view()).orphaned
 
     async def test_of_a_crowd_one_takes_the_orphan(self, subject: Subject, clock: Clock) -> None:
         await subject.create(lease=self.unit)
@@ -162,15 +162,15 @@ class TimePromises(Promises):
         self, subject: Subject, clock: Clock
     ) -> None:
         await subject.create(lease=self.unit / 4, ttl=self.unit)
-        page = await subject.page()
+        view = await subject.view()
         await clock.advance(1.5 * self.unit)
-        await subject.wait(page)
+        await subject.wait(view)
 
     async def test_a_closed_record_lives_for_its_ttl(self, subject: Subject, clock: Clock) -> None:
         await subject.close(await subject.create(), b"end", ttl=2 * self.unit)
         await clock.advance(self.unit)
-        page = await subject.page()
-        assert (page.closed, page.orphaned) == (True, False)
+        view = await subject.view()
+        assert (view.closed, view.orphaned) == (True, False)
         await clock.advance(1.5 * self.unit)
         assert await subject.is_gone()
         assert await subject.store.request(subject.id) is None
@@ -179,7 +179,7 @@ class TimePromises(Promises):
         claim = await subject.create(lease=self.unit)
         await subject.append(claim, b"end", close=True, lease=self.unit)
         await clock.advance(1.5 * self.unit)
-        assert not (await subject.page()).orphaned
+        assert not (await subject.view()).orphaned
         assert await subject.take(only_orphaned=True) is None
 
     async def test_a_repeated_closing_batch_does_not_lengthen_the_life(
@@ -196,18 +196,18 @@ class TimePromises(Promises):
         claim = await subject.create(b"0")
         await subject.close(claim, b"end", ttl=4 * self.unit, stream_ttl=2 * self.unit)
         await clock.advance(self.unit)
-        page = await subject.page(after=-1)
-        assert (page.log_expired, page.events) == (False, (b"0", b"end"))
+        view = await subject.view(after=-1)
+        assert (view.log_expired, view.events) == (False, (b"0", b"end"))
         await clock.advance(1.5 * self.unit)
-        page = await subject.page(after=-1)
-        assert (page.log_expired, page.events, page.tail) == (True, (), 2)
+        view = await subject.view(after=-1)
+        assert (view.log_expired, view.events, view.tail) == (True, (), 2)
 
     async def test_the_snapshot_outlives_the_log(self, subject: Subject, clock: Clock) -> None:
         claim = await subject.create(b"0")
         await subject.close(claim, b"end", stream_ttl=self.unit)
-        before = await subject.page()
+        before = await subject.view()
         await clock.advance(1.5 * self.unit)
-        assert await subject.page() == replace(before, log_expired=True)
+        assert await subject.view() == replace(before, log_expired=True)
         assert await subject.store.request(subject.id) == b"request"
 
     async def test_a_log_without_a_lifetime_lives_as_long_as_its_record(
@@ -215,7 +215,7 @@ class TimePromises(Promises):
     ) -> None:
         await subject.close(await subject.create(b"0"), b"end", ttl=3 * self.unit)
         await clock.advance(2 * self.unit)
-        assert not (await subject.page()).log_expired
+        assert not (await subject.view()).log_expired
         assert await subject.log() == (b"0", b"end")
 
     async def test_a_log_does_not_outlive_its_record(self, subject: Subject, clock: Clock) -> None:
@@ -230,7 +230,7 @@ class TimePromises(Promises):
         closed = await subject.close(claim, b"end", batch="b", stream_ttl=self.unit)
         await clock.advance(1.5 * self.unit)
         assert await subject.close(claim, b"end", batch="b", stream_ttl=self.unit) == closed
-        assert (await subject.page(after=-1)).events == ()
+        assert (await subject.view(after=-1)).events == ()
 
     async def test_a_tombstone_does_not_last_for_ever(self, subject: Subject, clock: Clock) -> None:
         await subject.create()

@@ -31,8 +31,8 @@ class ValuePromises(Promises):
             ttl=TTL,
         )
         await subject.append(claim, ALL_BYTES * 2, notes=ALL_BYTES)
-        page = await subject.page()
-        assert (page.header, page.notes, page.snapshot) == (ALL_BYTES,) * 3
+        view = await subject.view()
+        assert (view.header, view.notes, view.snapshot) == (ALL_BYTES,) * 3
         assert await subject.store.request(subject.id) == ALL_BYTES
         assert await subject.log() == (ALL_BYTES, ALL_BYTES[::-1], ALL_BYTES * 2)
 
@@ -48,8 +48,8 @@ class ValuePromises(Promises):
             lease=LEASE,
             ttl=TTL,
         )
-        page = await subject.page()
-        assert (page.header, page.snapshot, page.status) == (b"", b"", "")
+        view = await subject.view()
+        assert (view.header, view.snapshot, view.status) == (b"", b"", "")
         assert await subject.store.request(subject.id) == b""
         assert await subject.log() == (b"", b"")
 
@@ -57,14 +57,14 @@ class ValuePromises(Promises):
         mebibyte = ALL_BYTES * 4096
         claim = await subject.create(mebibyte)
         await subject.append(claim, mebibyte[::-1], b"small", mebibyte, snapshot=mebibyte)
-        assert (await subject.page()).snapshot == mebibyte
+        assert (await subject.view()).snapshot == mebibyte
         assert await subject.log() == (mebibyte, mebibyte[::-1], b"small", mebibyte)
 
     async def test_a_batch_may_have_many_events(self, subject: Subject) -> None:
         events = tuple(str(n).encode() for n in range(5000))
         await subject.append(await subject.create(), *events)
         assert await subject.log() == events
-        assert (await subject.page(after=2499, limit=2)).events == (b"2500", b"2501")
+        assert (await subject.view(after=2499, limit=2)).events == (b"2500", b"2501")
 
     # No braces: they are the hash tags of Redis Cluster, and no id of ours has them.
     @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ class ValuePromises(Promises):
         await subject.create(b"plain")
         claim = await odd.create(b"odd")
         await odd.append(claim, b"more", status="état\n", notes=b"n")
-        page = await odd.page(after=-1)
-        assert (page.id, page.status, page.events) == (odd.id, "état\n", (b"odd", b"more"))
+        view = await odd.view(after=-1)
+        assert (view.id, view.status, view.events) == (odd.id, "état\n", (b"odd", b"more"))
         assert await odd.delete() is True
         assert await subject.log() == (b"plain",)

@@ -27,44 +27,44 @@ class WaitPromises(Promises):
         self, subject: Subject
     ) -> None:
         await subject.create(b"0", b"1")
-        await subject.wait(await subject.page(), after=0)
+        await subject.wait(await subject.view(), after=0)
 
     async def test_waiting_ends_at_once_when_the_record_is_closed(self, subject: Subject) -> None:
         await subject.close(await subject.create(b"0"))
-        await subject.wait(replace(await subject.page(), closed=False), after=100)
+        await subject.wait(replace(await subject.view(), closed=False), after=100)
 
     async def test_waiting_ends_at_once_when_a_record_known_to_be_closed_is_open(
         self, subject: Subject
     ) -> None:
         await subject.create(b"0")
-        await subject.wait(replace(await subject.page(), closed=True))
+        await subject.wait(replace(await subject.view(), closed=True))
 
     async def test_waiting_ends_at_once_for_another_epoch(self, subject: Subject) -> None:
         await subject.create()
-        await subject.wait(replace(await subject.page(), epoch=2))
+        await subject.wait(replace(await subject.view(), epoch=2))
 
     async def test_waiting_ends_at_once_for_another_incarnation(self, subject: Subject) -> None:
         await subject.create()
-        await subject.wait(replace(await subject.page(), incarnation="second"))
+        await subject.wait(replace(await subject.view(), incarnation="second"))
 
     @pytest.mark.parametrize("change", ["append", "close", "take", "delete", "withdraw"])
     async def test_a_change_between_read_and_wait_is_not_missed(
         self, subject: Subject, change: str
     ) -> None:
         claim = await subject.create(b"0")
-        page = await subject.page()
+        view = await subject.view()
         await _change(subject, claim, change)
-        await subject.wait(page)
+        await subject.wait(view)
 
     @pytest.mark.parametrize("change", ["append", "close", "take", "delete", "withdraw"])
     async def test_a_change_while_waiting_ends_the_wait(
         self, subject: Subject, change: str
     ) -> None:
         claim = await subject.create(b"0")
-        page = await subject.page()
+        view = await subject.view()
         async with anyio.create_task_group() as group:
             for _ in range(3):
-                group.start_soon(subject.wait, page)
+                group.start_soon(subject.wait, view)
             await anyio.wait_all_tasks_blocked()
             await _change(subject, claim, change)
 
@@ -73,9 +73,9 @@ class WaitPromises(Promises):
         self, subject: Subject, change: str
     ) -> None:
         claim = await subject.create(b"0")
-        page = await subject.page()
+        view = await subject.view()
         async with anyio.create_task_group() as group:
-            group.start_soon(partial(subject.wait, page, after=10**9))
+            group.start_soon(partial(subject.wait, view, after=10**9))
             await anyio.wait_all_tasks_blocked()
             claim = await subject.append(claim, b"1")
             await _change(subject, claim, change)
@@ -84,30 +84,30 @@ class WaitPromises(Promises):
         self, subject: Subject
     ) -> None:
         await subject.close(await subject.create(b"0"))
-        page = await subject.page()
+        view = await subject.view()
         has_ended = False
 
         async def wait() -> None:
             nonlocal has_ended
-            await subject.wait(page, after=10**9)
+            await subject.wait(view, after=10**9)
             has_ended = True
 
         async with anyio.create_task_group() as group:
             group.start_soon(wait)
             await anyio.wait_all_tasks_blocked()
-            await subject.page()
+            await subject.view()
             assert not has_ended
             await subject.delete()
 
     async def test_a_wait_can_be_given_up(self, subject: Subject) -> None:
         claim = await subject.create(b"0")
-        page = await subject.page()
+        view = await subject.view()
         async with anyio.create_task_group() as group:
-            group.start_soon(subject.wait, page)
+            group.start_soon(subject.wait, view)
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
         await subject.append(claim, b"1")
-        await subject.wait(page)
+        await subject.wait(view)
 
     async def test_readers_that_wait_and_read_see_every_event(self, subject: Subject) -> None:
         claim = await subject.create()
@@ -143,10 +143,10 @@ async def _followed(subject: Subject) -> tuple[bytes, ...]:
     """The log of a response, read as a live reader does: a page, then wait for more."""
     seen: list[bytes] = []
     while True:
-        page = await subject.page(after=len(seen) - 1, limit=7)
-        assert page.first == len(seen)
-        seen += page.events
-        if page.closed and len(seen) == page.tail:
+        view = await subject.view(after=len(seen) - 1, limit=7)
+        assert view.first == len(seen)
+        seen += view.events
+        if view.closed and len(seen) == view.tail:
             return tuple(seen)
-        await subject.wait(page, after=len(seen) - 1)
+        await subject.wait(view, after=len(seen) - 1)
         await checkpoint()

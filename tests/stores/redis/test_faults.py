@@ -35,7 +35,7 @@ from tests.stores.servers import (
 pytestmark = pytest.mark.slow
 
 PATIENCE = deadlines.PATIENCE
-FAR = 2**53 - 1
+NO_EVENTS = 2**53 - 1
 TIMEOUT = 0.4  # of an attempt
 LEASE = 15.0
 TTL = 100.0
@@ -127,9 +127,9 @@ async def append(
 
 
 async def log_of(store: Store, id: str = "r") -> list[bytes]:
-    page = await store.read(id, after=-1)
-    assert page is not None
-    return list(page.events)
+    view = await store.read(id, after=-1)
+    assert view is not None
+    return list(view.events)
 
 
 def numbers(end: int) -> list[bytes]:
@@ -268,7 +268,7 @@ async def test_who_waits_is_told_of_trouble_and_again_when_it_is_over(
     server: Server, store: RedisStore, client: redis.Redis
 ) -> None:
     await create(store)
-    seen = {"after": FAR, "epoch": 1, "incarnation": "first"}
+    seen = {"after": NO_EVENTS, "epoch": 1, "incarnation": "first"}
     waiting = asyncio.create_task(store.wait("r", **seen))  # type: ignore[arg-type]
     await eventually(lambda: client.pubsub_channels("*"))
     server.stop(keep_data=True)
@@ -307,7 +307,7 @@ async def test_a_listener_that_hears_nothing_asks_for_a_sign_of_life_and_then_gi
         return [found["id"] for found in client.client_list(_type="pubsub")]
 
     await create(store)
-    waiting = asyncio.create_task(store.wait("r", after=FAR, epoch=1, incarnation="first"))
+    waiting = asyncio.create_task(store.wait("r", after=NO_EVENTS, epoch=1, incarnation="first"))
     await eventually(lambda: client.pubsub_channels("*"))
     before, connected = signs(), listeners()
     await eventually(lambda: signs() >= before + 3)
@@ -597,7 +597,9 @@ async def test_a_response_whose_slot_moves_to_another_node_is_followed_there() -
         async with opened(cluster.url) as store:
             scribe = Scribe(store, await create(store))
             await scribe.write(3)
-            recorder = asyncio.create_task(store.wait("r", after=FAR, epoch=1, incarnation="first"))
+            recorder = asyncio.create_task(
+                store.wait("r", after=NO_EVENTS, epoch=1, incarnation="first")
+            )
             await write_to_a_reader(scribe, cluster)
             await asyncio.to_thread(cluster.move_slot_of, "r")
             await write_to_a_reader(scribe, cluster)
@@ -634,8 +636,8 @@ async def insist_on_waiting(store: RedisStore, claim: Claim) -> None:
     """Wait until there is an event, whatever happens."""
     while True:
         await insist(lambda: store.wait(claim.id, after=-1, epoch=1, incarnation="first"))
-        page = await insist(lambda: store.read(claim.id, after=-1))
-        if page is not None and page.events:
+        view = await insist(lambda: store.read(claim.id, after=-1))
+        if view is not None and view.events:
             return
 
 

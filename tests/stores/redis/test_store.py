@@ -43,7 +43,7 @@ from tests.stores.servers import (
 pytestmark = pytest.mark.slow
 
 PATIENCE = deadlines.PATIENCE
-FAR = 2**53 - 1  # what a recorder waits for: nothing but a lost claim
+NO_EVENTS = 2**53 - 1  # what a recorder waits for: nothing but a lost claim
 UNIT = 60.0  # a second of the model, so that what really passes does not matter
 DEADLINES = ("lease_ends", "expires", "log_expires", "kept_until")
 
@@ -225,9 +225,9 @@ async def append(
 
 
 async def log_of(store: Store, id: str = "r") -> list[bytes]:
-    page = await store.read(id, after=-1)
-    assert page is not None
-    return list(page.events)
+    view = await store.read(id, after=-1)
+    assert view is not None
+    return list(view.events)
 
 
 async def eventually(condition: Callable[[], object]) -> None:
@@ -290,9 +290,9 @@ async def test_a_log_that_is_over_is_packed_into_few_entries(
     await eventually(lambda: client.xlen(log) == 3)
     assert await log_of(store) == [*before, b"end"]
     assert client.ttl(log) == pytest.approx(50, abs=1)
-    page = await store.read("r", after=998, limit=3)
-    assert page is not None
-    assert page.events == [*before, b"end"][999:1002]
+    view = await store.read("r", after=998, limit=3)
+    assert view is not None
+    assert view.events == [*before, b"end"][999:1002]
 
 
 @pytest.mark.parametrize("change", ["delete", "another"])
@@ -512,7 +512,7 @@ async def test_only_what_somebody_waits_for_is_received(
 ) -> None:
     monkeypatch.setattr("response_cache.stores.redis.subscriptions.LINGER", 0.0)
     claim = await create(store)
-    recorder = asyncio.create_task(store.wait("r", after=FAR, epoch=1, incarnation="first"))
+    recorder = asyncio.create_task(store.wait("r", after=NO_EVENTS, epoch=1, incarnation="first"))
     await eventually(lambda: client.pubsub_channels(f"*{prefix}*"))
     assert client.pubsub_channels(f"*{prefix}*") == [f"{{{prefix}r}}:claim".encode()]
     for n in range(5):
@@ -536,14 +536,14 @@ async def test_who_closed_a_record_knows_it_before_he_is_told(
         claim = await create(store, f"r{n}")
         counting.sent.clear()
         recorder = asyncio.create_task(
-            store.wait(claim.id, after=FAR, epoch=1, incarnation="first")
+            store.wait(claim.id, after=NO_EVENTS, epoch=1, incarnation="first")
         )
         await eventually(lambda: counting.questions)
         await store.read(claim.id)
         counting.sent.clear()
         await append(store, claim, b"end", close=True)
         keeper = asyncio.create_task(
-            store.wait(claim.id, after=FAR, epoch=1, incarnation="first", closed=True)
+            store.wait(claim.id, after=NO_EVENTS, epoch=1, incarnation="first", closed=True)
         )
         await recorder
         await store.read(claim.id)
@@ -652,7 +652,7 @@ async def test_two_stores_see_each_others_changes(deployment: Deployment, prefix
         claim = await append(here, claim, b"%d" % n)
         async with asyncio.timeout(PATIENCE):
             await waiting
-    waiting = asyncio.create_task(here.wait("r", after=FAR, epoch=1, incarnation="first"))
+    waiting = asyncio.create_task(here.wait("r", after=NO_EVENTS, epoch=1, incarnation="first"))
     await there.take("r", lease=LEASE)
     async with asyncio.timeout(PATIENCE):
         await waiting

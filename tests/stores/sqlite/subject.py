@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import anyio
 
-from response_cache.store import Claim, Page, Store
+from response_cache.store import Claim, RecordView, Store
 from response_cache.stores.sqlite.store import SQLiteStore
 from tests import deadlines
 
@@ -69,14 +69,14 @@ async def close(store: Store, claim: Claim, *, stream_ttl: float | None = None) 
     )
 
 
-async def page_of(store: Store, id: str, *, after: int | None = -1) -> Page:
-    page = await store.read(id, after=after)
-    assert page is not None
-    return page
+async def view_of(store: Store, id: str, *, after: int | None = -1) -> RecordView:
+    view = await store.read(id, after=after)
+    assert view is not None
+    return view
 
 
-async def wait_for_more(store: Store, page: Page) -> None:
+async def wait_for_more(store: Store, view: RecordView) -> None:
     with anyio.fail_after(PATIENCE):
         await store.wait(
-            page.id, after=page.tail - 1, epoch=page.epoch, incarnation=page.incarnation
+            view.id, after=view.tail - 1, epoch=view.epoch, incarnation=view.incarnation
         )

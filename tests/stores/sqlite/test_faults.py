@@ -21,7 +21,7 @@ from tests.stores.sqlite.subject import (
     append,
     create,
     open_store,
-    page_of,
+    view_of,
     wait_for_more,
 )
 
@@ -182,10 +182,10 @@ async def test_a_file_that_is_locked_takes_no_writes_and_can_still_be_read(
     locked.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable, match="it is locked by another process"):
         await append(store, claim, b"1")
-    assert list((await page_of(store, "a")).events) == [b"0"]
+    assert list((await view_of(store, "a")).events) == [b"0"]
     locked.execute("ROLLBACK")
     assert (await append(store, claim, b"1")).tail == 2
-    assert list((await page_of(store, "a")).events) == [b"0", b"1"]
+    assert list((await view_of(store, "a")).events) == [b"0", b"1"]
 
 
 async def test_all_that_waited_for_a_lock_get_an_error_of_their_own(
@@ -219,8 +219,8 @@ async def test_a_full_store_refuses_and_leaves_what_it_has(path: Path) -> None:
     async with open_store(path, max_bytes=2**20) as store:
         claim = await create(store, "a")
         claim = await grown_until_full(store, claim)
-        page = await page_of(store, "a")
-        assert page.tail == len(page.events) == claim.tail > 10
+        view = await view_of(store, "a")
+        assert view.tail == len(view.events) == claim.tail > 10
         with pytest.raises(StoreFull):
             await create(store, "b", request=os.urandom(2**20))
         assert await store.read("b") is None
@@ -250,7 +250,7 @@ async def test_what_finds_no_room_fails_alone(path: Path) -> None:
             for claim in claims:
                 group.start_soon(write, claim, 2**20 if claim.id == "resp_2" else 100)
         assert refused == ["resp_2"]
-        assert [(await page_of(store, claim.id)).tail for claim in claims] == [1, 1, 0, 1, 1]
+        assert [(await view_of(store, claim.id)).tail for claim in claims] == [1, 1, 0, 1, 1]
 
 
 async def test_a_disk_that_fails_in_the_middle_of_a_write_leaves_a_whole_log(path: Path) -> None:
@@ -268,18 +268,18 @@ async def test_a_disk_that_fails_in_the_middle_of_a_write_leaves_a_whole_log(pat
         await peer.ask("limit_files", spare=None)
         assert isinstance(await peer.ask("append", id="a", events=["end"]), float)
     async with open_store(path) as store:
-        page = await page_of(store, "a")
-        assert page.tail == len(page.events) == count + 1
-        assert (page.events[0], page.events[-1]) == (b"0", b"end")
+        view = await view_of(store, "a")
+        assert view.tail == len(view.events) == count + 1
+        assert (view.events[0], view.events[-1]) == (b"0", b"end")
 
 
 async def test_who_waits_is_woken_when_the_file_fails(store: SQLiteStore, path: Path) -> None:
     await create(store, "a")
-    page = await page_of(store, "a")
+    view = await view_of(store, "a")
     async with anyio.create_task_group() as group:
-        group.start_soon(wait_for_more, store, page)
+        group.start_soon(wait_for_more, store, view)
         await anyio.wait_all_tasks_blocked()
-        await page_of(store, "a")  # reads come one after the other: the waiter has had its own
+        await view_of(store, "a")  # reads come one after the other: the waiter has had its own
         database(path, "DROP TABLE record")
     with pytest.raises(StoreUnavailable, match="no such table"):
         await store.read("a")

@@ -17,7 +17,7 @@ import anyio
 import pytest
 
 from response_cache.errors import Deleted, StoreUnavailable
-from response_cache.store import Claim, Page
+from response_cache.store import Claim, RecordView
 from response_cache.stores.sqlite import file as sqlite_file
 from response_cache.stores.sqlite.schema import FORMAT, MIGRATIONS
 from response_cache.stores.sqlite.store import SQLiteStore
@@ -73,17 +73,17 @@ async def write_sample(path: Path) -> None:
     await store.aclose()
 
 
-async def page_of(store: SQLiteStore, id: str, *, after: int | None = None) -> Page:
-    page = await store.read(id, after=after)
-    assert page is not None
-    return page
+async def view_of(store: SQLiteStore, id: str, *, after: int | None = None) -> RecordView:
+    view = await store.read(id, after=after)
+    assert view is not None
+    return view
 
 
 async def check_sample(path: Path) -> None:
     """All that ``write_sample`` has written is there, and can be gone on with."""
     store = store_at(path, WRITTEN + 10)
     await store.open()
-    assert await page_of(store, "resp_open", after=-1) == Page(
+    assert await view_of(store, "resp_open", after=-1) == RecordView(
         id="resp_open",
         incarnation="first",
         epoch=2,
@@ -91,7 +91,7 @@ async def check_sample(path: Path) -> None:
         header=b"header of resp_open",
         notes=b"notes",
         snapshot=None,
-        through=1,
+        snapshot_through=1,
         first=0,
         events=[b"0", b"1", b"2", bytes(range(256))],
         tail=4,
@@ -99,20 +99,20 @@ async def check_sample(path: Path) -> None:
         orphaned=False,
         log_expired=False,
     )
-    assert (await page_of(store, "resp_open")).snapshot == b"snapshot"
+    assert (await view_of(store, "resp_open")).snapshot == b"snapshot"
     assert await store.request("resp_open") == b"request of resp_open"
     claim = Claim("resp_open", "first", 2, tail=4)
     await store.append(claim, [b"more"], batch="next", lease=LEASE, ttl=TTL)
-    closed = await page_of(store, "resp_closed")
+    closed = await view_of(store, "resp_closed")
     assert (closed.closed, closed.status, closed.snapshot) == (True, "completed", b"final")
-    assert list((await page_of(store, "resp_closed", after=-1)).events) == [b"0", b"1", b"end"]
+    assert list((await view_of(store, "resp_closed", after=-1)).events) == [b"0", b"1", b"end"]
     with pytest.raises(Deleted):
         await create(store, "resp_deleted")
     await store.aclose()
     later = store_at(path, WRITTEN + TTL / 2 + 1)
     await later.open()
-    assert (await page_of(later, "resp_open")).orphaned
-    assert (await page_of(later, "resp_closed")).log_expired
+    assert (await view_of(later, "resp_open")).orphaned
+    assert (await view_of(later, "resp_closed")).log_expired
     await later.aclose()
 
 

@@ -13,7 +13,7 @@ import pytest
 from anyio import create_task_group
 
 from response_cache.errors import Fenced
-from response_cache.store import Claim, Page
+from response_cache.store import Claim, RecordView
 from tests.stores.sqlite.peer import peer_on
 from tests.stores.sqlite.subject import (
     LEASE,
@@ -21,7 +21,7 @@ from tests.stores.sqlite.subject import (
     append,
     create,
     open_store,
-    page_of,
+    view_of,
     wait_for_more,
 )
 
@@ -38,19 +38,19 @@ async def test_a_response_of_another_process_is_followed_within_50_ms(path: Path
     async with open_store(path) as store, peer_on(path) as peer:
         await peer.ask("open")
         await peer.ask("create", id="a")
-        page = await page_of(store, "a")
+        view = await view_of(store, "a")
 
-        async def follow(page: Page) -> None:
-            await wait_for_more(store, page)
+        async def follow(view: RecordView) -> None:
+            await wait_for_more(store, view)
             lags.append(time.time())
 
         for n in range(30):
             async with create_task_group() as group:
-                group.start_soon(follow, page)
+                group.start_soon(follow, view)
                 await anyio.wait_all_tasks_blocked()
                 before = await peer.ask("append", id="a", events=[str(n)])
-            page = await page_of(store, "a", after=n - 1)
-            assert list(page.events) == [str(n).encode()]
+            view = await view_of(store, "a", after=n - 1)
+            assert list(view.events) == [str(n).encode()]
             lags[-1] -= before
     assert statistics.median(lags) < 0.05
 
@@ -59,11 +59,11 @@ async def test_the_end_of_a_response_in_another_process_is_seen(path: Path) -> N
     async with open_store(path) as store, peer_on(path) as peer:
         await peer.ask("open")
         await peer.ask("create", id="a")
-        page = await page_of(store, "a")
+        view = await view_of(store, "a")
         async with create_task_group() as group:
-            group.start_soon(wait_for_more, store, page)
+            group.start_soon(wait_for_more, store, view)
             await peer.ask("append", id="a", events=["end"], close=True)
-        assert (await page_of(store, "a")).closed
+        assert (await view_of(store, "a")).closed
 
 
 @pytest.mark.parametrize("order", ["take", "delete"])
@@ -94,7 +94,7 @@ async def test_a_take_fences_the_holder_in_another_process(path: Path) -> None:
         answer = await peer.ask("append", id="a", events=["1"])
         assert answer.startswith(Fenced.__name__)
         await append(store, taken.claim, b"mine")
-        assert list((await page_of(store, "a")).events) == [b"0", b"mine"]
+        assert list((await view_of(store, "a")).events) == [b"0", b"mine"]
 
 
 async def test_workers_that_start_together_share_a_new_file(path: Path) -> None:
@@ -123,9 +123,9 @@ async def test_a_killed_process_leaves_all_that_was_acknowledged(path: Path) -> 
             acknowledged = await peer.answer()
         peer.process.kill()
         await peer.process.wait()
-        page = await page_of(store, "a", after=-1)
-        assert page.tail >= acknowledged
-        assert list(page.events) == [str(n).encode() for n in range(page.tail)]
+        view = await view_of(store, "a", after=-1)
+        assert view.tail >= acknowledged
+        assert list(view.events) == [str(n).encode() for n in range(view.tail)]
         taken = await store.take("a", lease=LEASE)
         assert taken.claim is not None
         await append(store, taken.claim, b"end")

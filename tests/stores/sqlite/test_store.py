@@ -31,7 +31,7 @@ from tests.stores.sqlite.subject import (
     append,
     create,
     open_store,
-    page_of,
+    view_of,
     wait_for_more,
 )
 
@@ -90,7 +90,7 @@ def store_of(option: str, value: Any) -> SQLiteStore:
 
 def test_it_forgets_nothing_and_needs_no_tag() -> None:
     store = SQLiteStore("x.db", tombstone_ttl=5.0)
-    assert (store.can_forget, store.id_tag, store.tombstone_ttl) == (False, "", 5.0)
+    assert (store.may_lose_writes, store.id_tag, store.tombstone_ttl) == (False, "", 5.0)
     assert 0 < store.flush_interval < 0.05
 
 
@@ -154,7 +154,7 @@ async def test_what_is_stored_outlives_the_store(path: Path) -> None:
         await store.open()
         claim = await create(store, f"resp_{n}", b"0")
         await append(store, claim, b"1")
-        assert [(await page_of(store, f"resp_{m}")).tail for m in range(n + 1)] == [2] * (n + 1)
+        assert [(await view_of(store, f"resp_{m}")).tail for m in range(n + 1)] == [2] * (n + 1)
         await store.aclose()
 
 
@@ -165,7 +165,7 @@ async def test_a_store_can_be_opened_again(path: Path) -> None:
         await create(store, f"resp_{n}")
         await store.aclose()
     await store.open()
-    assert (await page_of(store, "resp_0")).tail == 0
+    assert (await view_of(store, "resp_0")).tail == 0
     await store.aclose()
 
 
@@ -201,9 +201,9 @@ async def test_a_store_that_is_not_open_says_so(store: SQLiteStore) -> None:
 
 async def test_who_waits_is_woken_when_the_store_closes(store: SQLiteStore) -> None:
     await create(store, "a")
-    page = await page_of(store, "a")
+    view = await view_of(store, "a")
     async with create_task_group() as group:
-        group.start_soon(wait_for_more, store, page)
+        group.start_soon(wait_for_more, store, view)
         await anyio.wait_all_tasks_blocked()
         await store.aclose()
 
@@ -221,7 +221,7 @@ async def test_a_child_process_is_told_to_open_a_store_of_its_own(store: SQLiteS
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0  # noqa: ASYNC222 - it has ended
-    assert (await page_of(store, "a")).tail == 0
+    assert (await view_of(store, "a")).tail == 0
 
 
 @pytest.mark.parametrize(("synchronous", "level"), [("NORMAL", 1), ("FULL", 2)])
@@ -238,7 +238,7 @@ async def test_events_need_a_batch_token(store: SQLiteStore) -> None:
     claim = await create(store, "a")
     with pytest.raises(ValueError, match="batch"):
         await store.append(claim, [b"0"], lease=LEASE, ttl=TTL)
-    assert (await page_of(store, "a")).tail == 0
+    assert (await view_of(store, "a")).tail == 0
 
 
 # Groups.
@@ -256,7 +256,7 @@ async def test_a_cancelled_caller_breaks_nobody(store: SQLiteStore, path: Path) 
             await anyio.wait_all_tasks_blocked()
             cancelled.cancel_scope.cancel()
             other.execute("ROLLBACK")
-    assert [(await page_of(store, f"resp_{n}")).tail for n in range(5)] == [1] * 5
+    assert [(await view_of(store, f"resp_{n}")).tail for n in range(5)] == [1] * 5
     repeated = [await append(store, claim, b"0") for claim in claims]
     assert [claim.tail for claim in repeated] == [1] * 10
 
@@ -282,15 +282,15 @@ async def test_the_mistake_of_one_caller_fails_nobody_else(store: SQLiteStore, p
         for claim in claims:
             group.start_soon(write, claim, object() if claim.id == "resp_2" else b"notes")
     assert failed == ["resp_2"]
-    pages = [await page_of(store, claim.id) for claim in claims]
-    assert [page.tail for page in pages] == [1, 1, 0, 1, 1]
+    pages = [await view_of(store, claim.id) for claim in claims]
+    assert [view.tail for view in pages] == [1, 1, 0, 1, 1]
 
 
 async def test_a_large_batch_is_packed_beside_the_event_loop(store: SQLiteStore) -> None:
     event = bytes(range(256)) * 1024
     claim = await append(store, await create(store, "a"), event, b"small")
     assert claim.tail == 2
-    assert list((await page_of(store, "a")).events) == [event, b"small"]
+    assert list((await view_of(store, "a")).events) == [event, b"small"]
 
 
 # Waiting.
@@ -298,7 +298,7 @@ async def test_a_large_batch_is_packed_beside_the_event_loop(store: SQLiteStore)
 
 async def test_who_waits_for_no_event_sleeps_through_appends(store: SQLiteStore) -> None:
     claim = await create(store, "a")
-    page = await page_of(store, "a")
+    view = await view_of(store, "a")
     woken = anyio.Event()
 
     async def record() -> None:
@@ -309,9 +309,9 @@ async def test_who_waits_for_no_event_sleeps_through_appends(store: SQLiteStore)
         group.start_soon(record)
         for _ in range(10):
             async with create_task_group() as readers:
-                readers.start_soon(wait_for_more, store, page)
+                readers.start_soon(wait_for_more, store, view)
                 claim = await append(store, claim, b"x")
-            page = await page_of(store, "a")
+            view = await view_of(store, "a")
         assert not woken.is_set()
         await store.take("a", lease=LEASE)
         with anyio.fail_after(PATIENCE):
@@ -323,9 +323,9 @@ async def test_who_waits_for_a_response_that_expires_is_woken(
 ) -> None:
     monkeypatch.setattr(sqlite_watch, "FULL_LOOK", 0.02)
     await create(store, "a")
-    page = await page_of(store, "a")
+    view = await view_of(store, "a")
     async with create_task_group() as group:
-        group.start_soon(wait_for_more, store, page)
+        group.start_soon(wait_for_more, store, view)
         await anyio.wait_all_tasks_blocked()
         await clock.advance(TTL + 1)
     assert await store.read("a") is None
@@ -333,10 +333,10 @@ async def test_who_waits_for_a_response_that_expires_is_woken(
 
 async def test_waits_that_were_given_up_leave_nothing_behind(store: SQLiteStore) -> None:
     await create(store, "a")
-    page = await page_of(store, "a")
+    view = await view_of(store, "a")
     async with create_task_group() as group:
         for _ in range(20):
-            group.start_soon(wait_for_more, store, page)
+            group.start_soon(wait_for_more, store, view)
         await anyio.wait_all_tasks_blocked()
         assert store._watch.is_needed()
         group.cancel_scope.cancel()

@@ -21,7 +21,7 @@ from tests.stores.sqlite.subject import (
     close,
     create,
     open_store,
-    page_of,
+    view_of,
 )
 
 
@@ -80,8 +80,8 @@ async def test_what_has_not_expired_stays(path: Path, clock: HandClock, looker: 
         await close(store, await create(store, "closed", b"0"))
         await clock.advance(2)
         await looker.until("SELECT count(*) FROM record", lambda rows: rows == 2)
-        assert list((await page_of(store, "open")).events) == [b"0"]
-        assert list((await page_of(store, "closed")).events) == [b"0"]
+        assert list((await view_of(store, "open")).events) == [b"0"]
+        assert list((await view_of(store, "closed")).events) == [b"0"]
         assert await store.request("closed") == b"request"
 
 
@@ -92,8 +92,8 @@ async def test_an_expired_log_is_swept_before_its_record(
         await close(store, await create(store, "a", b"0"), stream_ttl=5.0)
         await clock.advance(6.0)
         await looker.until("SELECT count(*) FROM log", lambda rows: rows == 0)
-        page = await page_of(store, "a", after=None)
-        assert (page.log_expired, page.snapshot, page.tail) == (True, b"end", 1)
+        view = await view_of(store, "a", after=None)
+        assert (view.log_expired, view.snapshot, view.tail) == (True, b"end", 1)
 
 
 async def test_the_file_shrinks_when_much_has_expired(
@@ -116,5 +116,5 @@ async def test_an_expired_response_that_was_not_swept_makes_room_for_a_new_one(
         with pytest.raises(Missing):
             await append(store, old, b"1")
         await create(store, "a", b"new")
-        assert list((await page_of(store, "a")).events) == [b"new"]
+        assert list((await view_of(store, "a")).events) == [b"new"]
         assert looker.one("SELECT count(*) FROM log") == 1
