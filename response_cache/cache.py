@@ -52,7 +52,7 @@ from response_cache.recording.answer import Refusal, Upstream
 from response_cache.recording.job import Job
 from response_cache.recording.jobs import RETRY_AFTER, Jobs, shutting_down
 from response_cache.recording.orphans import Orphans
-from response_cache.recording.takeover import close_as
+from response_cache.recording.takeover import end_as
 from response_cache.store import NO_EVENTS, RecordView, Store
 from response_cache.stores import store_of
 
@@ -314,7 +314,7 @@ class ResponseCache:
         view = await self.retrieve(id, owner)
         if Status(view.status) not in TERMINAL:
             try:
-                view = await close_as(
+                view = await end_as(
                     Trigger.CANCEL, id, store=self.store, options=self.options, now=self._now
                 )
             except Missing:

@@ -18,7 +18,7 @@ from response_cache.http import api as http
 from response_cache.protocol import sse
 from response_cache.protocol.ids import IDS
 from response_cache.protocol.jsontext import dump
-from response_cache.recording.delta_template import Likeness
+from response_cache.recording.delta_template import DeltaTemplate
 from response_cache.stores.redis import store as redis
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -48,7 +48,7 @@ FILLED: Final[dict[str, Callable[[str], object] | None]] = {
     "response_cache/http/api.py:_named": None,  # paths of the options
     "response_cache/http/api.py:_closed_headers": None,  # of what the store made
     "response_cache/cache.py:_parsed": lambda long: cache._header(dump({"owner": long})),
-    "response_cache/recording/delta_template.py:_pattern": lambda long: Likeness.of(
+    "response_cache/recording/delta_template.py:_pattern": lambda long: DeltaTemplate.of(
         delta(long), delta(long), 1
     ),
     "response_cache/stores/redis/store.py:_names": lambda long: redis._keys(

@@ -25,7 +25,7 @@ from response_cache.cache import body_of
 from response_cache.fold.reducer import Fold
 from response_cache.protocol.jsontext import JsonObject
 from response_cache.protocol.sse import payload
-from response_cache.recording.answer import NO_END
+from response_cache.recording.answer import SHORTEST_TERMINAL_EVENT
 from response_cache.store import RecordView
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
@@ -436,7 +436,7 @@ def test_no_real_end_is_so_short_that_it_would_be_seen_late() -> None:
     ends = [found.terminal for found in map(recording, NAMES) if not found.is_edited]
     lengths = [len(json.dumps(end)) for end in ends if end is not None]
     assert len(lengths) > 100
-    assert min(lengths) > NO_END
+    assert min(lengths) > SHORTEST_TERMINAL_EVENT
 
 
 @pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS)

@@ -65,7 +65,7 @@ class Fold:
         self._latest: _Latest | None = None
         # The pieces of the text that the last event only added to. One that differs from it in its
         # delta alone may be added to them instead of applied, as long as this is the same list.
-        self.growing: list[str] | None = None
+        self.open_text: list[str] | None = None
 
     def apply(self, event: JsonObject) -> bool:
         """Fold one event; False when it is a protocol error, and then nothing has changed.
@@ -74,9 +74,9 @@ class Fold:
         stays the caller's: nothing of it is shared with the response.
         """
         if self._latest is not None and self._latest.takes(event):
-            self.growing = self._latest.pieces
+            self.open_text = self._latest.pieces
             return True
-        self._latest = self.growing = None
+        self._latest = self.open_text = None
         changes = self._changes(event)
         if changes is None:
             return False
@@ -88,7 +88,7 @@ class Fold:
 
     def become(self, response: JsonObject) -> None:
         """Fold an event that brings the whole *response*, which belongs to the fold from now on."""
-        self._latest = self.growing = None
+        self._latest = self.open_text = None
         self._draft.adopt(response)
 
     def response(self) -> JsonObject:

@@ -11,11 +11,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeAlias, overload
 
-from response_cache.log.delta_runs import Run
+from response_cache.log.delta_runs import DeltaRun
 
 __all__ = ("Batch", "pack", "repacked", "unpack")
 
-Part: TypeAlias = bytes | Run
+Part: TypeAlias = bytes | DeltaRun
 
 _FAST: Final = 1  # zlib level: events repeat themselves so much that more effort gains little
 _ZLIB: Final = b"x"
@@ -40,11 +40,11 @@ class Batch(Sequence[bytes]):
         self._length += 1
         self.size += len(event)
 
-    def extend(self, run: Run) -> None:
+    def extend(self, run: DeltaRun) -> None:
         """Add a run of them; it belongs to the batch from now on."""
         self._length += run.length
         last = self._parts[-1] if self._parts else None
-        grown = last.absorb(run) if isinstance(last, Run) else 0
+        grown = last.absorb(run) if isinstance(last, DeltaRun) else 0
         if not grown:
             self._parts.append(run)
         self.size += grown or run.size
@@ -59,7 +59,7 @@ class Batch(Sequence[bytes]):
 
     def __iter__(self) -> Iterator[bytes]:
         for part in self._parts:
-            if isinstance(part, Run):
+            if isinstance(part, DeltaRun):
                 yield from part
             else:
                 yield part
@@ -87,7 +87,7 @@ def unpack(block: bytes) -> list[bytes]:
     """The events of a block."""
     events: list[bytes] = []
     for part in _parts(block):
-        if isinstance(part, Run):
+        if isinstance(part, DeltaRun):
             events += part
         else:
             events.append(part)
@@ -103,7 +103,7 @@ def repacked(blocks: Iterable[bytes], most: int) -> Iterator[Batch]:
             if len(batch) == most:
                 yield batch
                 batch = Batch()
-            if not isinstance(rest, Run):
+            if not isinstance(rest, DeltaRun):
                 batch.append(rest)
                 rest = None
             elif rest.length <= most - len(batch):
@@ -119,7 +119,7 @@ def repacked(blocks: Iterable[bytes], most: int) -> Iterator[Batch]:
 def _pack(parts: Sequence[Part]) -> bytes:
     lengths, pieces = [], []
     for part in parts:
-        if isinstance(part, Run):
+        if isinstance(part, DeltaRun):
             piece = part.dump()
             lengths.append(f"r{len(piece)}")
         else:
@@ -139,5 +139,5 @@ def _parts(block: bytes) -> Iterator[Part]:
         is_run = length.startswith(_RUN)
         end = start + int(length.removeprefix(_RUN))
         piece = joined[start:end]
-        yield Run.load(piece) if is_run else piece
+        yield DeltaRun.load(piece) if is_run else piece
         start = end

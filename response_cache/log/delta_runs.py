@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ("Run", "Shape")
+__all__ = ("DeltaRun", "Shape")
 
 
 class Shape(NamedTuple):
@@ -30,7 +30,7 @@ class Shape(NamedTuple):
         return (event % (text, number) for number, text in enumerate(texts, first))
 
 
-class Run:
+class DeltaRun:
     """Some events of one shape, numbered without gaps. No text has a line end in it."""
 
     __slots__ = ("_lines", "first", "length", "shape", "size")
@@ -47,7 +47,7 @@ class Run:
     def __iter__(self) -> Iterator[bytes]:
         return self.shape.filled(self.first, self._texts())
 
-    def absorb(self, other: Run) -> int:
+    def absorb(self, other: DeltaRun) -> int:
         """Make *other* a part of this run if it goes on where this one ends.
 
         The bytes that this one keeps more then; 0 if it does not go on.
@@ -60,13 +60,13 @@ class Run:
         self.size += grown
         return grown
 
-    def cut(self, length: int) -> tuple[Run, Run]:
+    def cut(self, length: int) -> tuple[DeltaRun, DeltaRun]:
         """The first *length* events, and the others; neither may be empty."""
         texts = self._texts()
         head, rest = b"\n".join(texts[:length]), b"\n".join(texts[length:])
         return (
-            Run(self.shape, self.first, length, head),
-            Run(self.shape, self.first + length, self.length - length, rest),
+            DeltaRun(self.shape, self.first, length, head),
+            DeltaRun(self.shape, self.first + length, self.length - length, rest),
         )
 
     def dump(self) -> bytes:
@@ -77,7 +77,7 @@ class Run:
         return b"".join((head, before, between, after, b"\n".join(self._lines)))
 
     @classmethod
-    def load(cls, dumped: bytes) -> Run:
+    def load(cls, dumped: bytes) -> DeltaRun:
         """The run that was dumped."""
         head, _, body = dumped.partition(b"\n")
         first, is_number_first, *lengths = map(int, head.split(b","))

@@ -17,19 +17,25 @@ from response_cache.eventloop import clock
 from response_cache.protocol.content_coding import Inflate
 from response_cache.protocol.jsontext import load
 from response_cache.protocol.lifecycle import Status, Trigger
-from response_cache.recording.recorder import BROKEN_OFF, IN_ENDS, UPSTREAM_DEPTH, Failure, Recorder
-from response_cache.recording.timers import Alarms
+from response_cache.recording.recorder import (
+    BROKEN_OFF,
+    TERMINAL_MARKER,
+    UPSTREAM_DEPTH,
+    Failure,
+    Recorder,
+)
+from response_cache.recording.timers import Timers
 
 __all__ = ("Answer", "Headers", "Refusal", "Upstream", "UpstreamStopped")
 
 Headers = tuple[tuple[bytes, bytes], ...]
 """Header fields in order; names in lower case."""
 
-STRIDE: Final = 16 * 2**10
+MAX_BACKLOG_BYTES: Final = 16 * 2**10
 """Bytes after which all is read that was put aside, and a look whether to wait, if only to let
 others run."""
 
-NO_END: Final = 512
+SHORTEST_TERMINAL_EVENT: Final = 512
 """Bytes that are too few for an event that ends a response, because it brings all of the Response:
 the shortest of 140 that were recorded from real servers has 930. A shorter one is seen when the
 stream ends, or else with the next batch."""
@@ -76,10 +82,10 @@ class Answer:
         recorder: Recorder,
         *,
         changed: Callable[[float], None],
-        room: Callable[[], Awaitable[None]],
+        wait_for_capacity: Callable[[], Awaitable[None]],
         admit: Callable[[], None],
         refuse: Callable[[Refusal], bool],
-        alarms: Alarms,
+        timers: Timers,
         buffer_bytes: int,
         max_bytes: int,
     ) -> None:
@@ -87,14 +93,14 @@ class Answer:
 
         *changed* is called with the time when there is something to write, *admit* when the
         request is accepted, *refuse* with a whole refusal: it returns whether the client can still
-        be told. *alarms* are of those whom a chunk may wake early, which *changed* does.
+        be told. *timers* are of those whom a chunk may wake early, which *changed* does.
         """
         self._recorder = recorder
         self._changed = changed
-        self._room = room
+        self._wait_for_capacity = wait_for_capacity
         self._admit = admit
         self._refuse = refuse
-        self._alarms = alarms
+        self._timers = timers
         self._is_held = False
         self._time = clock()
         self._heard_at = self._time()
@@ -102,8 +108,8 @@ class Answer:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._plain_until = -1  # bytes up to which chunks that end nothing are only put aside
-        self._aside = recorder.aside
-        self._breathe_at = STRIDE
+        self._backlog = recorder.backlog
+        self._yield_at = MAX_BACKLOG_BYTES
         self._body: _Body | None = None
         self._inflate: Inflate | None = None
         self._headers: Headers = ()
@@ -179,7 +185,7 @@ class Answer:
             UpstreamStopped: the rest is not wanted.
         """
         async for chunk in chunks:
-            if not self._put_aside(chunk):
+            if not self._put_in_backlog(chunk):
                 await self._write(chunk)
 
     async def write(self, chunk: bytes) -> None:
@@ -188,10 +194,10 @@ class Answer:
         Raises:
             UpstreamStopped: the rest is not wanted.
         """
-        if not self._put_aside(chunk):
+        if not self._put_in_backlog(chunk):
             await self._write(chunk)
 
-    def _put_aside(self, chunk: bytes) -> bool:
+    def _put_in_backlog(self, chunk: bytes) -> bool:
         """Whether *chunk* ends nothing and was only put aside.
 
         Little else is done so often, and mostly by a process that has just woken up for it. For
@@ -199,13 +205,15 @@ class Answer:
         """
         length = len(chunk)
         size = self._bytes + length
-        if size > self._plain_until or (length > NO_END and chunk.partition(IN_ENDS)[1]):
+        if size > self._plain_until or (
+            length > SHORTEST_TERMINAL_EVENT and chunk.partition(TERMINAL_MARKER)[1]
+        ):
             return False
         self._bytes = size
         self._heard_at = now = self._time()
-        is_first = not self._aside
-        self._aside.append(chunk)
-        if is_first or now >= self._alarms.early:
+        is_first = not self._backlog
+        self._backlog.append(chunk)
+        if is_first or now >= self._timers.earliest:
             self._changed(now)
         return True
 
@@ -244,18 +252,18 @@ class Answer:
         self._changed(now)
         self._plain_until = -1
         if body is recorder and self._inflate is None and recorder.status is Status.IN_PROGRESS:
-            stride = min(STRIDE, self._buffer_bytes)
+            stride = min(MAX_BACKLOG_BYTES, self._buffer_bytes)
             self._plain_until = min(self._bytes + stride, self._max_bytes)
         if recorder.pending_bytes > self._buffer_bytes:
             await self._hold()
-        elif self._bytes >= self._breathe_at:
-            self._breathe_at = self._bytes + STRIDE
+        elif self._bytes >= self._yield_at:
+            self._yield_at = self._bytes + MAX_BACKLOG_BYTES
             await anyio.lowlevel.checkpoint()
 
     async def _hold(self) -> None:
         self._is_held = True
         try:
-            await self._room()
+            await self._wait_for_capacity()
         finally:
             self._is_held = False
             self._heard_at = self._time()

@@ -17,10 +17,10 @@ from itertools import chain, islice, takewhile
 from operator import itemgetter
 from typing import Final, TypeAlias
 
-from response_cache.log.delta_runs import Run, Shape
+from response_cache.log.delta_runs import DeltaRun, Shape
 from response_cache.protocol.jsontext import load
 
-__all__ = ("Alike", "Likeness")
+__all__ = ("DeltaTemplate", "Match")
 
 # In a frame without a backslash a quote begins or ends a string. So what follows these words is
 # the value of a key, and a value that is a string ends at the next quote.
@@ -46,12 +46,12 @@ _Found: TypeAlias = tuple[bytes, ...]
 in the last place."""
 
 
-Alike: TypeAlias = tuple[str, Run, int]
+Match: TypeAlias = tuple[str, DeltaRun, int]
 """A stretch of a stream that holds nothing but deltas of one text: what they add to it, our events,
 and where they end in the stream."""
 
 
-class Likeness:
+class DeltaTemplate:
     """The bytes that stay the same around the places that differ."""
 
     def __init__(self, theirs: _Parts, ours: _Parts) -> None:
@@ -65,7 +65,7 @@ class Likeness:
         self._shape = Shape(before, between, after, ours.places == ("number", "delta"))
 
     @classmethod
-    def of(cls, frame: bytes, ours: bytes, number: int) -> Likeness | None:
+    def of(cls, frame: bytes, ours: bytes, number: int) -> DeltaTemplate | None:
         """Of events like *frame*, which became *ours* under *number*; None if it cannot tell."""
         theirs, recorded = _Parts.of(frame), _Parts.of(ours)
         if theirs is None or recorded is None or "padding" in recorded.places:
@@ -74,7 +74,7 @@ class Likeness:
         likely = made.stretch(frame, 0, number, 1)
         return made if likely is not None and [*likely[1]] == [ours] else None
 
-    def stretch(self, stream: bytes, start: int, number: int, most: int) -> Alike | None:
+    def stretch(self, stream: bytes, start: int, number: int, most: int) -> Match | None:
         """The deltas that *stream* goes on with at *start*, if it does; at most *most* of them.
 
         Never past ``WINDOW``. Our events are numbered from *number* on.
@@ -84,25 +84,27 @@ class Likeness:
         if found and (rest := found[-1][-1]):
             found.pop()
             end -= len(rest)
-        alike = self._alike(found, number, end) if len(found) <= most else None
-        return alike or self._beginning(found[:most], stream, start, number)
+        match = self._matched(found, number, end) if len(found) <= most else None
+        return match or self._beginning(found[:most], stream, start, number)
 
-    def _alike(self, found: list[_Found], number: int, end: int) -> Alike | None:
+    def _matched(self, found: list[_Found], number: int, end: int) -> Match | None:
         """What *found* says, unless there is something odd in it."""
         count = len(found)
         if not count or [*map(self._literals_of, found)].count(self._literals) != count:
             return None
         lines = b"\n".join(map(self._delta_of, found))
         text = _text(lines, count)
-        return None if text is None else (text, Run(self._shape, number, count, lines), end)
+        return None if text is None else (text, DeltaRun(self._shape, number, count, lines), end)
 
     def _beginning(
         self, found: list[_Found], stream: bytes, start: int, number: int
-    ) -> Alike | None:
+    ) -> Match | None:
         """The same of those before the first odd one."""
-        good = sum(1 for _ in takewhile(lambda one: self._alike([one], number, start), found))
+        good = sum(1 for _ in takewhile(lambda one: self._matched([one], number, start), found))
         matches = islice(self._pattern.finditer(stream, start), good)
-        return self._alike(found[:good], number, max((one.end() for one in matches), default=start))
+        return self._matched(
+            found[:good], number, max((one.end() for one in matches), default=start)
+        )
 
 
 @lru_cache(maxsize=256)  # to compile one takes as long as to recognise a hundred deltas

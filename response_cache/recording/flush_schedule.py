@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ("Pace",)
+__all__ = ("FlushSchedule",)
 
 _SLOTS = 4  # of an interval
 _STRETCH = 4.0  # a store that needs longer than a quarter of the interval gets fewer batches
@@ -12,7 +12,7 @@ _STRETCH = 4.0  # a store that needs longer than a quarter of the interval gets 
 _ROUNDING = 1e-7  # what is due at a slot, but for errors of arithmetic, goes at it
 
 
-class Pace:
+class FlushSchedule:
     """A few batches at once after a pause, then one for each interval; slow stores get fewer.
 
     Batches that have to wait go at whole slots of the clock, a quarter of the interval each. So
@@ -34,9 +34,9 @@ class Pace:
         self._burst = float(burst)
         self._ready = -math.inf  # when the bucket has, or had, one token
         self.due = -math.inf  # from when on the next batch may go
-        self.early = -math.inf  # from when on with whatever else happens
+        self.earliest = -math.inf  # from when on with whatever else happens
 
-    def spend(self, now: float, took: float, *, is_watched: bool = True) -> None:
+    def batch_sent(self, now: float, took: float, *, is_watched: bool = True) -> None:
         """A batch has gone at *now*, and the store needed *took* seconds for it.
 
         While nobody waits for them, and nobody is about to, batches go at the longest interval.
@@ -53,4 +53,4 @@ class Pace:
         slot = interval / _SLOTS
         self._ready = ready = now + (1.0 - rest) * interval
         self.due = now if ready <= now else math.ceil(ready / slot - _ROUNDING) * slot
-        self.early = self.due - slot
+        self.earliest = self.due - slot

@@ -83,10 +83,10 @@ class Job:
         self.answer = Answer(
             recorder,
             changed=writer.wake,
-            room=writer.room,
+            wait_for_capacity=writer.wait_for_capacity,
             admit=self.admit,
             refuse=self._refuse,
-            alarms=writer.alarms,
+            timers=writer.timers,
             buffer_bytes=options.buffer_bytes,
             max_bytes=options.max_response_bytes,
         )

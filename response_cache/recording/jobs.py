@@ -22,7 +22,7 @@ from response_cache.recording.answer import Upstream
 from response_cache.recording.job import SHUTTING_DOWN, Job
 from response_cache.recording.recorder import Recorder
 from response_cache.recording.takeover import lifetimes
-from response_cache.recording.timers import Alarms
+from response_cache.recording.timers import Timers
 from response_cache.recording.writer import Creation, Writer
 from response_cache.store import RecordView, Store
 
@@ -53,7 +53,7 @@ class Jobs:
         self._spawn = spawn
         self._jobs: dict[str, Job] = {}
         self._arrivals = 0  # responses whose record is being made
-        self._alarms = Alarms()
+        self._timers = Timers()
         self._places = anyio.CapacityLimiter(options.max_running)
         self.is_draining = False
 
@@ -92,7 +92,7 @@ class Jobs:
             creation, recorder = await self._offload.run(
                 len(raw), lambda: self._creation(id, request, raw, owner_id, is_keyed=is_keyed)
             )
-            writer = Writer(self._store, creation, recorder, self._options, self._alarms)
+            writer = Writer(self._store, creation, recorder, self._options, self._timers)
             await writer.create()
         job = Job(
             self._store,

@@ -4,10 +4,10 @@ Whoever reads an orphan closes it as failed, but a response that looks orphaned 
 store was away, or the wall clock by which it judges leases was set forward. Either lasts until the
 recorder renews, which is due a third of a lease after the last time, and arrives within
 ``orphan_confirmation``. So a process that sees an orphan watches it for that long by its own
-monotonic clock, and closes it only when every look was answered and found the same claim and the same tail,
-still orphaned; never one that it records itself. A renewal in the middle ends the watch, and the
-next one begins anew, however often the clock is set. So does a gap between two looks: the process
-did not run then, and perhaps the recorder did not either (a container that was paused).
+monotonic clock, and closes it only when every look was answered and found the same claim and the
+same tail, still orphaned; never one that it records itself. A renewal in the middle ends the watch,
+and the next one begins anew, however often the clock is set. So does a gap between two looks: the
+process did not run then, and perhaps the recorder did not either (a container that was paused).
 
 The looks are the watch's own, so the end does not wait for the next client to ask.
 """
@@ -25,7 +25,7 @@ from cachetools import LRUCache
 from response_cache.errors import Missing, StoreUnavailable
 from response_cache.options import Options
 from response_cache.protocol.lifecycle import Trigger
-from response_cache.recording.takeover import close_as
+from response_cache.recording.takeover import end_as
 from response_cache.recording.writer import RENEWALS
 from response_cache.store import NO_EVENTS, RecordView, Store
 
@@ -133,7 +133,7 @@ class Orphans:
 
     async def _close(self, id: str) -> None:
         try:
-            await close_as(
+            await end_as(
                 Trigger.EXPIRE,
                 id,
                 store=self._store,

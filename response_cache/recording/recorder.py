@@ -39,7 +39,7 @@ from response_cache.protocol.lifecycle import Status, Trigger, next_status
 from response_cache.protocol.missing_indexes import complete_address
 from response_cache.protocol.sse import DONE, Decoder, frame, payload
 from response_cache.protocol.whole_answers import events_of
-from response_cache.recording.delta_template import Likeness
+from response_cache.recording.delta_template import DeltaTemplate
 from response_cache.store import RecordView
 
 __all__ = ("UPSTREAM_DEPTH", "Failure", "Recorder", "settle")
@@ -61,9 +61,9 @@ UPSTREAM_DEPTH: Final = MAX_DEPTH - 16
 """Levels of nesting taken from an upstream: what an event brings stands deeper in the response."""
 
 
-LOOK_AGAIN: Final = 8  # deltas of one text that were not like those before
+RELEARN_EVERY: Final = 8  # deltas of one text that were not like those before
 
-IN_ENDS: Final = b'"response"'
+TERMINAL_MARKER: Final = b'"response"'
 """It is in every event that ends a response, and hardly ever in others."""
 
 
@@ -112,11 +112,12 @@ def settle(
 class Recorder:
     """The log and the folded state of one response, ahead of what the store has of it.
 
-    Pieces of an event stream are fed, or else put *aside*, a list that is always the same: they are
-    read when somebody asks what became of them, which the writer does once for each batch. To read
-    many events at a time costs a fraction of reading each by itself. Aside may be put what ends
-    nothing, once the response is in progress, and not so much that others have to wait while it is
-    read. So ``status``, ``is_queued`` and ``is_over`` are those of what was read so far.
+    Pieces of an event stream are fed, or else put into the *backlog*, a list that is always the
+    same object. It is parsed when somebody asks what became of it, which the writer does once for
+    each batch: to parse many events at a time costs a fraction of parsing each by itself. Only
+    pieces that end nothing may be put there, once the response is in progress, and not so many that
+    other tasks have to wait while they are parsed. So ``status``, ``is_queued`` and ``is_over`` are
+    those of what was read so far.
     """
 
     def __init__(
@@ -141,13 +142,13 @@ class Recorder:
         self._tail = 0
         self._pending = Batch()
         self._decoder = Decoder()
-        self.aside: list[bytes] = []
-        self._growing: list[str] | None = None  # what the last event that was parsed added to
-        self._likeness: Likeness | None = None  # of those that add to it
+        self.backlog: list[bytes] = []
+        self._open_text: list[str] | None = None  # what the last event that was parsed added to
+        self._template: DeltaTemplate | None = None  # of those that add to it
         self._missed = 0
         self._notes: JsonObject = {}
         self._has_news = False
-        self.unread = 0  # events of the upstream that were no events
+        self.malformed_events = 0  # events of the upstream that were no events
         self.ended_by_upstream = False  # and not by a limit, a cancel or a broken stream
 
     @classmethod
@@ -188,7 +189,7 @@ class Recorder:
     @property
     def tail(self) -> int:
         """The number of the next event."""
-        if self.aside:
+        if self.backlog:
             self._catch_up()
         return self._tail
 
@@ -201,12 +202,12 @@ class Recorder:
     @property
     def has_pending(self) -> bool:
         """Whether anything came that was not taken yet."""
-        return len(self.aside) > 0 or self._pending.size > 0
+        return len(self.backlog) > 0 or self._pending.size > 0
 
     @property
     def pending_bytes(self) -> int:
         """Those of all that was not taken yet, read or not."""
-        return self._pending.size + sum(map(len, self.aside))
+        return self._pending.size + sum(map(len, self.backlog))
 
     @property
     def can_snapshot(self) -> bool:
@@ -221,7 +222,7 @@ class Recorder:
 
     def take(self) -> Batch:
         """The pending events, handed over."""
-        if self.aside:
+        if self.backlog:
             self._catch_up()
         events, self._pending = self._pending, Batch()
         return events
@@ -242,7 +243,7 @@ class Recorder:
     def feed(self, chunk: bytes) -> None:
         """A piece of the upstream's event stream."""
         if not self.is_over:
-            self.aside.append(chunk)
+            self.backlog.append(chunk)
             self._catch_up()
 
     def finish(self) -> None:
@@ -253,13 +254,13 @@ class Recorder:
 
     def _catch_up(self) -> None:
         """Read what was put aside. All that looks at the log or at the response begins with it."""
-        if not self.aside:
+        if not self.backlog:
             return
-        stream = b"".join(self.aside)
-        self.aside.clear()
+        stream = b"".join(self.backlog)
+        self.backlog.clear()
         at = 0
         while at < len(stream):
-            at = self._add_alike(stream, at) or self._read(stream, at)
+            at = self._add_matching(stream, at) or self._read(stream, at)
 
     def _read(self, stream: bytes, start: int) -> int:
         """Read *stream* from *start* to the end of an event, or all of it; where that is."""
@@ -276,32 +277,32 @@ class Recorder:
 
     def _learn(self, frame: bytes) -> None:
         """See whether those that follow may be like *frame*, which was recorded just now."""
-        growing = self._fold.growing
-        if growing is None or growing is not self._growing:
-            self._growing, self._likeness, self._missed = growing, None, 0
+        open_text = self._fold.open_text
+        if open_text is None or open_text is not self._open_text:
+            self._open_text, self._template, self._missed = open_text, None, 0
             return
         if b"\\" in frame:
             return  # nothing to learn from
-        if self._missed % LOOK_AGAIN == 0:
-            newer = Likeness.of(frame, self._pending[-1], self._tail - 1)
-            self._likeness = newer or self._likeness
+        if self._missed % RELEARN_EVERY == 0:
+            newer = DeltaTemplate.of(frame, self._pending[-1], self._tail - 1)
+            self._template = newer or self._template
         self._missed += 1
 
-    def _add_alike(self, stream: bytes, at: int) -> int:
+    def _add_matching(self, stream: bytes, at: int) -> int:
         """Record the deltas from *at* on that are like those before; where they end, or 0."""
-        likeness, growing = self._likeness, self._growing
+        template, open_text = self._template, self._open_text
         if (
-            likeness is None
-            or growing is None
-            or growing is not self._fold.growing
+            template is None
+            or open_text is None
+            or open_text is not self._fold.open_text
             or not self._decoder.is_between_events
         ):
             return 0
-        alike = likeness.stretch(stream, at, self._tail, self._max_events - 1 - self._tail)
-        if alike is None:
+        match = template.stretch(stream, at, self._tail, self._max_events - 1 - self._tail)
+        if match is None:
             return 0
-        text, run, end = alike
-        growing.append(text)
+        text, run, end = match
+        open_text.append(text)
         self._tail += run.length
         self._pending.extend(run)
         return end
@@ -448,8 +449,8 @@ class Recorder:
         self._tail += 1
 
     def _leave_out(self, why: str) -> None:
-        self.unread += 1
-        if self.unread == 1:
+        self.malformed_events += 1
+        if self.malformed_events == 1:
             logger.warning("%s: an upstream event is left out: %s", self._ours["id"], why)
 
 

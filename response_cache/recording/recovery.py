@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from response_cache.log.batches import pack, unpack
 
-__all__ = ("Retained",)
+__all__ = ("ResendBuffer",)
 
 
-class Retained:
+class ResendBuffer:
     """The acknowledged part of one log as packed blocks, up to a bound in bytes."""
 
     def __init__(self, limit: int) -> None:

@@ -31,7 +31,7 @@ from response_cache.protocol.lifecycle import Trigger
 from response_cache.recording.recorder import Failure, Recorder
 from response_cache.store import Claim, RecordView, Store
 
-__all__ = ("LOST_WORKER", "close_as", "lifetimes")
+__all__ = ("LOST_WORKER", "end_as", "lifetimes")
 
 LOST_WORKER: Final = Failure("The worker that produced this response was lost.")
 FIRST_PAUSE: Final = 0.01
@@ -39,7 +39,7 @@ LONGEST_PAUSE: Final = 0.5
 _ATTEMPTS: Final = 3
 
 
-async def close_as(
+async def end_as(
     trigger: Trigger,
     id: str,
     *,

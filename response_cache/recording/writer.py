@@ -44,10 +44,10 @@ from response_cache.errors import (
 from response_cache.eventloop import clock
 from response_cache.options import Options
 from response_cache.protocol.lifecycle import Status
-from response_cache.recording.flush_schedule import Pace
+from response_cache.recording.flush_schedule import FlushSchedule
 from response_cache.recording.recorder import Failure, Recorder
-from response_cache.recording.recovery import Retained
-from response_cache.recording.timers import Alarms
+from response_cache.recording.recovery import ResendBuffer
+from response_cache.recording.timers import Timers
 from response_cache.store import NO_EVENTS, Claim, Store
 
 __all__ = ("RENEWALS", "Creation", "Outcome", "Writer")
@@ -127,9 +127,9 @@ class Writer:
         creation: Creation,
         recorder: Recorder,
         options: Options,
-        alarms: Alarms | None = None,
+        timers: Timers | None = None,
     ) -> None:
-        """*alarms* are those of all writers that share their round trips to *store*."""
+        """*timers* are those of all writers that share their round trips to *store*."""
         self._store = store
         self._time = clock()
         self.creation = creation
@@ -138,19 +138,19 @@ class Writer:
         interval = (
             store.flush_interval if options.flush_interval is None else options.flush_interval
         )
-        self._pace = Pace(
+        self._schedule = FlushSchedule(
             interval,
             longest=options.max_flush_interval,
             burst=options.flush_burst,
             is_eager=creation.is_streamed,
         )
-        self._retained = Retained(options.retain_bytes if store.may_lose_writes else 0)
+        self._resend_buffer = ResendBuffer(options.retain_bytes if store.may_lose_writes else 0)
         self._claim = Claim(creation.id, creation.incarnation, 1, len(creation.events))
-        self.alarms = alarms or Alarms()
-        self._alarm = self.alarms.new()
-        self._roomy: anyio.Event | None = None  # when somebody waits for room
+        self.timers = timers or Timers()
+        self._timer = self.timers.new()
+        self._has_capacity: anyio.Event | None = None  # when somebody waits for room
         self._confirmed: list[anyio.Event] = []  # of those who wait for a word of the store
-        self._is_pacing = False  # what is pending has its time
+        self._is_scheduled = False  # what is pending has its time
         self._expects_more = False  # events have just gone, and more are likely to come
         self._must_confirm = False
         self._is_lost = False
@@ -173,55 +173,55 @@ class Writer:
         return self._claim
 
     def wake(self, now: float | None = None) -> None:
-        """There is something new to write, or ``alarms`` may ring early.
+        """There is something new to write, or ``timers`` may ring early.
 
         *now* is the time, for whoever has just looked at the clock.
         """
         if self._recorder.is_over:
-            self._alarm.wake()
+            self._timer.wake()
             return
         if now is None:
             now = self._time()
-        if now >= self.alarms.early:
-            self.alarms.ring(now)
-        if self._is_pacing:
+        if now >= self.timers.earliest:
+            self.timers.fire_early(now)
+        if self._is_scheduled:
             return
-        self._is_pacing = True
-        pace = self._pace
-        if pace.early <= now:
-            self._alarm.wake()
+        self._is_scheduled = True
+        schedule = self._schedule
+        if schedule.earliest <= now:
+            self._timer.wake()
         else:
-            self._alarm.wake_at(pace.due, early=pace.early)
+            self._timer.wake_at(schedule.due, earliest=schedule.earliest)
 
     def write_notes(self) -> None:
         """The recorder has notes that should not wait for the next event."""
         self._must_confirm = True
-        self._alarm.wake()
+        self._timer.wake()
 
     def withdraw(self) -> None:
         """Erase the record instead of writing more: nobody was told of it."""
         self._withdrawn = True
-        self._alarm.wake()
+        self._timer.wake()
 
     def lose(self) -> None:
         """Somebody else holds the claim: nothing more may be written, not even sent again."""
         self._is_lost = True
-        self._alarm.wake()
+        self._timer.wake()
 
     async def confirm(self) -> None:
         """Return when the store acknowledged the claim once more: never, when it is lost."""
         confirmed = anyio.Event()
         self._confirmed.append(confirmed)
         self._must_confirm = True
-        self._alarm.wake()
+        self._timer.wake()
         await confirmed.wait()
 
-    async def room(self) -> None:
+    async def wait_for_capacity(self) -> None:
         """Wait while more than ``buffer_bytes`` wait for the store (back-pressure)."""
         while self._recorder.pending_bytes > self._options.buffer_bytes and self.outcome is None:
             self.wake()
-            self._roomy = self._roomy or anyio.Event()
-            await self._roomy.wait()
+            self._has_capacity = self._has_capacity or anyio.Event()
+            await self._has_capacity.wait()
 
     # What runs.
 
@@ -241,7 +241,7 @@ class Writer:
                     raise
                 await anyio.sleep(_back_off(attempt))
             else:
-                self._retained.add(0, self.creation.events)
+                self._resend_buffer.add(0, self.creation.events)
                 return
 
     async def run(self) -> Outcome:
@@ -264,7 +264,7 @@ class Writer:
                     self.outcome = Outcome.CLOSED
         except _Lost:
             self.outcome = Outcome.TAKEN
-        self._tell_of_room()
+        self._tell_of_capacity()
         return self.outcome
 
     async def keep(self) -> None:
@@ -313,28 +313,28 @@ class Writer:
         After a batch of events that is the pace of the next one at once: it need not be looked at
         again when its first event comes.
         """
-        recorder, pace = self._recorder, self._pace
+        recorder, schedule = self._recorder, self._schedule
         while not (recorder.is_over or self._must_confirm or self._withdrawn or self._is_lost):
             now = self._time()
             due = self._acknowledged_at + self._options.lease / RENEWALS
-            early = math.inf
+            earliest = math.inf
             has_pending = recorder.has_pending
             if has_pending or self._expects_more:
-                due, early = min(due, pace.due), pace.early
-                self._is_pacing = True
-            if due <= now or early <= now:
+                due, earliest = min(due, schedule.due), schedule.earliest
+                self._is_scheduled = True
+            if due <= now or earliest <= now:
                 if has_pending or not self._expects_more:
                     break
                 self._expects_more = False
             else:
-                await self._alarm.sleep_until(due, early=early)
-            self._is_pacing = False
-        self._is_pacing = False
+                await self._timer.sleep_until(due, earliest=earliest)
+            self._is_scheduled = False
+        self._is_scheduled = False
 
-    def _tell_of_room(self) -> None:
-        if self._roomy is not None:
-            self._roomy.set()
-            self._roomy = None
+    def _tell_of_capacity(self) -> None:
+        if self._has_capacity is not None:
+            self._has_capacity.set()
+            self._has_capacity = None
 
     def _next_batch(self) -> _Batch:
         """Everything that is pending, with a snapshot where one is due."""
@@ -342,7 +342,7 @@ class Writer:
         events = recorder.take()
         count = len(events)
         self._log_bytes += events.size
-        self._tell_of_room()
+        self._tell_of_capacity()
         notes = recorder.take_notes()
         self._notes = notes or self._notes
         batch = _Batch(
@@ -401,12 +401,12 @@ class Writer:
             else:
                 self._acknowledge(claim)
                 took = self._acknowledged_at - started
-                self._pace.spend(self._acknowledged_at, took, is_watched=claim.is_watched)
+                self._schedule.batch_sent(self._acknowledged_at, took, is_watched=claim.is_watched)
                 done = queue.pop(0)
                 if failures and not done.is_sign_of_life:
                     logger.info("%s: the store answers again", claim.id)
                     failures = 0
-        self._retained.add(batch.first, batch.events)
+        self._resend_buffer.add(batch.first, batch.events)
         for event in confirmed:
             event.set()
 
@@ -452,9 +452,9 @@ class Writer:
             return [replace(goal, first=tail, events=rest, token=next(self._tokens))]
         if tail == goal.first:
             return [goal]
-        if not self._retained.is_complete:
+        if not self._resend_buffer.is_complete:
             return [self._give_up(tail)]
-        lost = tuple(self._retained.since(tail))[: goal.first - tail]
+        lost = tuple(self._resend_buffer.since(tail))[: goal.first - tail]
         logger.warning("%s: sending %d events again", self._claim.id, len(lost))
         # Whatever the goal brings: before it the upstream was answering, and there is no end.
         return [_Batch(tail, lost, next(self._tokens), Status.IN_PROGRESS), goal]

@@ -18,7 +18,7 @@ from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.sse import Decoder
 from response_cache.recording.answer import Answer, Refusal
 from response_cache.recording.recorder import Failure, Recorder
-from response_cache.recording.timers import Alarms
+from response_cache.recording.timers import Timers
 from tests.fuzz.damage import cuts, damaged_streams, json_values
 
 pytestmark = pytest.mark.slow
@@ -45,10 +45,10 @@ class Listener:
         self.answer = Answer(
             self.recorder,
             changed=lambda now: None,
-            room=self._make_room,
+            wait_for_capacity=self._make_room,
             admit=lambda: None,
             refuse=self._refuse,
-            alarms=Alarms(),
+            timers=Timers(),
             buffer_bytes=4096,
             max_bytes=1 << 20,
         )

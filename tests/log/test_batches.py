@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from response_cache.log.batches import Batch, pack, repacked, unpack
-from response_cache.log.delta_runs import Run, Shape
+from response_cache.log.delta_runs import DeltaRun, Shape
 
 DELTA = Shape(
     b'event: response.output_text.delta\ndata: {"sequence_number":',
@@ -36,8 +36,8 @@ def event(shape: Shape, number: int, text: bytes) -> bytes:
     return before + first + between + second + after
 
 
-def run(shape: Shape, first: int, texts: Sequence[bytes]) -> Run:
-    return Run(shape, first, len(texts), b"\n".join(texts))
+def run(shape: Shape, first: int, texts: Sequence[bytes]) -> DeltaRun:
+    return DeltaRun(shape, first, len(texts), b"\n".join(texts))
 
 
 def made(found: list[bytes | tuple[Shape, list[bytes]]], at: int) -> tuple[Batch, list[bytes]]:

@@ -17,9 +17,15 @@ from hypothesis import strategies as st
 
 from response_cache.protocol.jsontext import load
 from response_cache.protocol.sse import payload
-from response_cache.recording.answer import NO_END, STRIDE, Answer, Refusal, UpstreamStopped
+from response_cache.recording.answer import (
+    MAX_BACKLOG_BYTES,
+    SHORTEST_TERMINAL_EVENT,
+    Answer,
+    Refusal,
+    UpstreamStopped,
+)
 from response_cache.recording.recorder import Recorder
-from response_cache.recording.timers import Alarms
+from response_cache.recording.timers import Timers
 from response_cache.testing.virtual_time import virtual_backend
 
 SSE = (b"Content-Type", b"text/event-stream; charset=utf-8")
@@ -47,14 +53,14 @@ class Listening:
         self.refusal: Refusal | None = None
         self.admissions = 0
         self.changes = 0
-        self.alarms = Alarms()
+        self.timers = Timers()
         self.may_go_on = anyio.Event()
         self._told = told
         self.answer = Answer(
             self.recorder,
             changed=self._changed,
-            alarms=self.alarms,
-            room=self._room,
+            timers=self.timers,
+            wait_for_capacity=self._wait_for_capacity,
             admit=self._admit,
             refuse=self._refuse,
             buffer_bytes=buffer_bytes,
@@ -64,7 +70,7 @@ class Listening:
     def _changed(self, _now: float) -> None:
         self.changes += 1
 
-    async def _room(self) -> None:
+    async def _wait_for_capacity(self) -> None:
         await self.may_go_on.wait()
 
     def _admit(self) -> None:
@@ -270,7 +276,7 @@ async def test_a_writer_that_never_waits_lets_others_run() -> None:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(other)
-        for _ in range(10 * STRIDE // len(SILENCE)):
+        for _ in range(10 * MAX_BACKLOG_BYTES // len(SILENCE)):
             await listening.answer.write(SILENCE)
         tasks.cancel_scope.cancel()
     assert others >= 5
@@ -285,7 +291,7 @@ async def test_an_upstream_that_writes_on_after_the_end_lets_others_stop_it() ->
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop)
         with pytest.raises(UpstreamStopped):
-            await listening.hear([END] + [WORD] * (2 * STRIDE // len(WORD)), SSE)
+            await listening.hear([END] + [WORD] * (2 * MAX_BACKLOG_BYTES // len(WORD)), SSE)
 
 
 async def relayed(listening: Listening, chunks: Iterable[bytes]) -> None:
@@ -298,7 +304,7 @@ async def relayed(listening: Listening, chunks: Iterable[bytes]) -> None:
 
 
 async def test_to_relay_a_stream_is_to_write_each_of_its_chunks() -> None:
-    longest = END.replace(b"\n\n", b"\n: %b\n\n" % (b"," * NO_END))
+    longest = END.replace(b"\n\n", b"\n: %b\n\n" % (b"," * SHORTEST_TERMINAL_EVENT))
     chunks = [WORD, WORD * 2, WORD[:9], WORD[9:], SILENCE, longest, WORD]
     written, other = Listening(), Listening()
     await written.hear(chunks, SSE)
@@ -338,7 +344,7 @@ async def test_the_writer_is_told_of_the_first_chunk_of_a_batch_and_of_the_end()
             await answer.write(WORD)
         assert listening.changes == 1
     listening.recorder.take()
-    padding = b"," * NO_END
+    padding = b"," * SHORTEST_TERMINAL_EVENT
     for _ in range(2):
         nothing = b'data: {"type":"keepalive","response":null}\n: %b\n\n' % padding
         await answer.write(nothing)
@@ -374,10 +380,10 @@ async def test_a_chunk_rings_for_whom_it_is_early_enough() -> None:
     listening.answer.start(200, [SSE])
     for _ in range(2):
         await listening.answer.write(WORD)
-    alarm, woken = listening.alarms.new(), anyio.Event()
+    timer, woken = listening.timers.new(), anyio.Event()
 
     async def sleep() -> None:
-        await alarm.sleep_until(anyio.current_time() + 100, early=anyio.current_time() + 10)
+        await timer.sleep_until(anyio.current_time() + 100, earliest=anyio.current_time() + 10)
         woken.set()
 
     async with anyio.create_task_group() as tasks:
@@ -390,7 +396,7 @@ async def test_a_chunk_rings_for_whom_it_is_early_enough() -> None:
         await listening.answer.write(WORD)
         assert listening.changes == 1
         assert not woken.is_set()  # whoever is told rings
-        listening.alarms.ring(anyio.current_time())
+        listening.timers.fire_early(anyio.current_time())
         await woken.wait()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from response_cache.log.batches import pack, repacked
 from response_cache.protocol.jsontext import load
 from response_cache.protocol.sse import Decoder, frame, payload
-from response_cache.recording.delta_template import WINDOW, Likeness
+from response_cache.recording.delta_template import WINDOW, DeltaTemplate
 from response_cache.recording.recorder import Recorder
 
 TYPE = "response.output_text.delta"
@@ -77,7 +77,11 @@ def assert_alike(stream: bytes, cuts: int = 1) -> Recorder:
         load(payload(event)) for event in slow.pending
     ]
     assert load(quick.snapshot()) == load(slow.snapshot())
-    assert (quick.tail, quick.unread, quick.status) == (slow.tail, slow.unread, slow.status)
+    assert (quick.tail, quick.malformed_events, quick.status) == (
+        slow.tail,
+        slow.malformed_events,
+        slow.status,
+    )
     kept = repacked([pack(quick.pending)], 10_000)
     assert quick.pending_bytes == sum(batch.size for batch in kept)
     return quick
@@ -163,46 +167,46 @@ def test_every_shape_of_a_delta_is_recorded_byte_for_byte(shape: Any, text: byte
     assert list(quick.pending) == list(read_one_by_one(stream).pending)
 
 
-def learnt(shape: Any = padded) -> tuple[Likeness, bytes]:
+def learnt(shape: Any = padded) -> tuple[DeltaTemplate, bytes]:
     """A likeness, and a stream of twenty deltas that it should recognise."""
     stream = [shape(number, b" word") for number in range(7, 27)]
     ours = read_one_by_one(b"".join(stream)).pending
-    likeness = Likeness.of(stream[0], ours[0], 5)
-    assert likeness is not None
-    return likeness, b"".join(stream)
+    template = DeltaTemplate.of(stream[0], ours[0], 5)
+    assert template is not None
+    return template, b"".join(stream)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_a_whole_stretch_is_recognised_at_once(shape: Any) -> None:
-    likeness, stream = learnt(shape)
-    alike = likeness.stretch(b"before" + stream + b"event: ", 6, 5, 100)
-    assert alike is not None
-    text, run, end = alike
+    template, stream = learnt(shape)
+    match = template.stretch(b"before" + stream + b"event: ", 6, 5, 100)
+    assert match is not None
+    text, run, end = match
     assert text == " word" * 20
     assert end == 6 + len(stream)
     assert [*run] == [*read_one_by_one(stream).pending]
 
 
 def test_a_stretch_ends_with_what_is_not_like_it_or_not_whole() -> None:
-    likeness, stream = learnt()
+    template, stream = learnt()
     wrong = [padded(3, text) for text in (b"\\x", b"\xff", b"a\x01b")]
     for end in (b"event: x\ndata: {}\n\n" + stream, stream[:100], *wrong):
-        alike = likeness.stretch(stream + end, 0, 5, 100)
-        assert alike is not None
-        _, run, at = alike
+        match = template.stretch(stream + end, 0, 5, 100)
+        assert match is not None
+        _, run, at = match
         assert (run.length, at) == (20, len(stream))
 
 
 def test_a_stretch_has_a_bound() -> None:
-    likeness, stream = learnt()
-    alike = likeness.stretch(stream, 0, 5, 3)
-    assert alike is not None
-    _, run, end = alike
+    template, stream = learnt()
+    match = template.stretch(stream, 0, 5, 3)
+    assert match is not None
+    _, run, end = match
     assert run.length == 3
     assert stream[:end] == b"".join(padded(number, b" word") for number in (7, 8, 9))
-    alike = likeness.stretch(stream * 100, 0, 5, 10_000)
-    assert alike is not None
-    _, run, end = alike
+    match = template.stretch(stream * 100, 0, 5, 10_000)
+    assert match is not None
+    _, run, end = match
     assert run.length > 20
     assert end <= WINDOW < end + len(padded(26, b" word"))
 
@@ -216,8 +220,8 @@ def test_a_frame_that_could_be_taken_for_another_teaches_nothing() -> None:
         padded(7, b" word").replace(b'"sequence_number":7,', b""),
         padded(8, b" words"),
     ):
-        assert Likeness.of(wrong, ours, 5) is None
-    assert Likeness.of(padded(7, b" word"), ours, 6) is None
+        assert DeltaTemplate.of(wrong, ours, 5) is None
+    assert DeltaTemplate.of(padded(7, b" word"), ours, 6) is None
 
 
 class Counting(Recorder):
@@ -262,7 +266,7 @@ def test_deltas_that_are_no_text_cost_no_more_than_themselves() -> None:
     recorder = Counting.opened()
     recorder.feed(b"".join(padded(n, b" word" if n % 50 else b"\xff") for n in range(5000)))
     assert recorder.tail == 3 + len(OPENING) + 4900
-    assert recorder.unread == 100
+    assert recorder.malformed_events == 100
     assert recorder.events_read < len(OPENING) + 10 + 2 * 100
 
 

@@ -325,7 +325,7 @@ def test_what_is_no_event_is_counted_and_left_out(
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             recording.recorder.record(data)
-    assert recording.recorder.unread == 3
+    assert recording.recorder.malformed_events == 3
     assert recording.types == ["created", "queued"]
     assert len(caplog.records) == 1
 
@@ -333,7 +333,7 @@ def test_what_is_no_event_is_counted_and_left_out(
 def test_the_done_marker_is_not_an_event() -> None:
     recording = Recording()
     recording.recorder.record(b"[DONE]")
-    assert (recording.recorder.unread, recording.recorder.tail) == (0, 2)
+    assert (recording.recorder.malformed_events, recording.recorder.tail) == (0, 2)
 
 
 def test_an_event_nested_as_deep_as_allowed_can_be_read_back_wherever_it_is_put() -> None:
@@ -346,12 +346,14 @@ def test_an_event_nested_as_deep_as_allowed_can_be_read_back_wherever_it_is_put(
     recording.feed(
         {"type": "response.output_text.annotation.added", **at, "annotation": annotation}
     )
-    assert recording.recorder.unread == 0
+    assert recording.recorder.malformed_events == 0
     recording.recorder.end(Trigger.FAIL)
     part = recording.response["output"][0]["content"][0]
     assert part["annotations"] == [annotation]
     assert load(recording.recorder.snapshot())["output"][0]["content"][0] == part
-    assert Recording().feed({"type": "x", "y": nested(UPSTREAM_DEPTH)}).recorder.unread == 1
+    assert (
+        Recording().feed({"type": "x", "y": nested(UPSTREAM_DEPTH)}).recorder.malformed_events == 1
+    )
 
 
 # Dialects.

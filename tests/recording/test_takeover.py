@@ -15,7 +15,7 @@ from response_cache.protocol.jsontext import dump, load
 from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.sse import payload
 from response_cache.recording.recorder import Recorder
-from response_cache.recording.takeover import close_as, lifetimes
+from response_cache.recording.takeover import end_as, lifetimes
 from response_cache.store import Claim, RecordView, Taken
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import Connection, Fault, FaultyStore
@@ -75,7 +75,7 @@ class Running:
         return await self.append(claim, batch="end", close=True)
 
     async def close(self, trigger: Trigger = Trigger.CANCEL, **options: Any) -> RecordView:
-        return await close_as(
+        return await end_as(
             trigger,
             "resp_rc1",
             store=self.connection,

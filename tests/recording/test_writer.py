@@ -20,8 +20,8 @@ from response_cache.protocol.jsontext import dump, load
 from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.sse import payload
 from response_cache.recording.recorder import Recorder
-from response_cache.recording.takeover import close_as
-from response_cache.recording.timers import Alarms
+from response_cache.recording.takeover import end_as
+from response_cache.recording.timers import Timers
 from response_cache.recording.writer import Creation, Outcome, Writer
 from response_cache.store import RecordView
 from response_cache.stores.memory import MemoryStore
@@ -47,7 +47,7 @@ class Bench:
         stores_interval: float = 0.05,
         *,
         may_lose_writes: bool = True,
-        alarms: Alarms | None = None,
+        timers: Timers | None = None,
         **options: Any,
     ) -> None:
         self.options = Options(lease=LEASE, **options)
@@ -70,7 +70,7 @@ class Bench:
             ttl=1000.0,
             stream_ttl=500.0,
         )
-        self.writer = Writer(self.connection, creation, self.recorder, self.options, alarms)
+        self.writer = Writer(self.connection, creation, self.recorder, self.options, timers)
 
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[TaskGroup]:
@@ -141,8 +141,8 @@ async def test_a_timer_and_not_the_next_event_drives_a_batch() -> None:
 
 
 async def test_a_batch_that_is_nearly_due_goes_along_with_a_chunk_of_another_response() -> None:
-    alarms = Alarms()
-    bench, other = (Bench(0.08, alarms=alarms, flush_burst=1) for _ in range(2))  # slots of 0.02
+    timers = Timers()
+    bench, other = (Bench(0.08, timers=timers, flush_burst=1) for _ in range(2))  # slots of 0.02
     async with bench.writing(), other.writing():
         bench.say("a")
         await quiet()
@@ -265,7 +265,7 @@ async def test_back_pressure_holds_who_writes_while_the_store_is_behind() -> Non
         passed: list[int] = []
 
         async def upstream(number: int) -> None:
-            await bench.writer.room()
+            await bench.writer.wait_for_capacity()
             passed.append(number)
 
         bench.store.go_down()
@@ -531,7 +531,7 @@ async def test_what_somebody_else_decided_is_never_written_over(how: str) -> Non
         elif how == "taken":
             await truth.take("resp_rc1", lease=5.0)
         else:
-            await close_as(
+            await end_as(
                 Trigger.CANCEL, "resp_rc1", store=truth, options=bench.options, now=lambda: 0.0
             )
         before = await truth.read("resp_rc1", after=-1)

@@ -98,8 +98,8 @@ class RedisStore:
         """*client* stays the caller's, who closes it after the store.
 
         *socket_timeout* is what one attempt of an operation may take altogether. With a back-off
-        of half a second it must stay below ``Options.orphan_confirmation``. *max_connections* bounds
-        the pipelines that are on their way to one node at a time.
+        of half a second it must stay below ``Options.orphan_confirmation``. *max_connections*
+        bounds the pipelines that are on their way to one node at a time.
 
         Raises:
             ValueError: an argument is out of its range, or the client decodes what it reads.
