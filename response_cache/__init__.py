@@ -6,7 +6,7 @@ web framework; adapters (``response_cache_asgi``, ``response_cache_server``) car
 
 from response_cache._version import __version__
 from response_cache.cache import Created, ResponseCache, body_of
-from response_cache.http.api import (
+from response_cache.http import (
     Body,
     OwnerOf,
     PassThrough,
@@ -17,7 +17,6 @@ from response_cache.http.api import (
     Stream,
     answer_early,
     error_reply,
-    is_background,
     match_route,
 )
 from response_cache.options import Options
@@ -55,7 +54,6 @@ __all__ = (
     "answer_early",
     "body_of",
     "error_reply",
-    "is_background",
     "match_route",
     "store_from_url",
 )

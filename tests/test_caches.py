@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from response_cache import cache
-from response_cache.http import api as http
+from response_cache.http import routes
 from response_cache.protocol import sse
 from response_cache.protocol.ids import IDS
 from response_cache.protocol.jsontext import dump
@@ -36,8 +36,8 @@ def delta(id: str) -> bytes:
 # sends; None where no argument comes from them.
 FILLED: Final[dict[str, Callable[[str], object] | None]] = {
     "response_cache/protocol/sse.py:_event_line": lambda long: sse.frame(long, b"{}"),
-    "response_cache/http/api.py:_by_id": lambda long: [
-        http.match_route(method, path, (), IDS)
+    "response_cache/http/routes.py:_match_id": lambda long: [
+        routes.match_route(method, path, (), IDS)
         for method, path in (
             (long, f"/v1/responses/{ID}"),
             ("GET", f"/{long}/v1/responses/{ID}"),
@@ -45,8 +45,8 @@ FILLED: Final[dict[str, Callable[[str], object] | None]] = {
             ("GET", f"/v1/responses/resp_rc{long}"),
         )
     ],
-    "response_cache/http/api.py:_named": None,  # paths of the options
-    "response_cache/http/api.py:_closed_headers": None,  # of what the store made
+    "response_cache/http/routes.py:_templates": None,  # paths of the options
+    "response_cache/http/replies.py:_closed_headers": None,  # of what the store made
     "response_cache/cache.py:_parsed": lambda long: cache._header(dump({"owner": long})),
     "response_cache/recording/delta_template.py:_pattern": lambda long: DeltaTemplate.of(
         delta(long), delta(long), 1

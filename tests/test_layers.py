@@ -45,6 +45,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         "jsontext",
         "jsontally",
         "sse",
+        "headers",
         "content_coding",
         "ids",
         "requests",
@@ -96,7 +97,18 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         "orphans",
     ),
     "reading": ("reader", "tails"),
-    "http": ("queries", "bodies", "api", "preflights", "cors"),
+    "http": (
+        "messages",
+        "routes",
+        "queries",
+        "credentials",
+        "bodies",
+        "replies",
+        "creates",
+        "api",
+        "preflights",
+        "cors",
+    ),
 }
 MOST_IN_A_FOLDER: Final = 15  # modules beside __init__, so that a reader takes them in at a glance
 

@@ -1,27 +1,30 @@
-"""The web face of a cache, without I/O: routes, queries, headers, error bodies, CORS."""
+"""The HTTP API of a cache, without I/O: what an adapter needs to carry it over a host's protocol.
 
-from response_cache.http.api import (
-    ABOUT_THE_BODY,
-    ABOUT_THE_CLIENT,
+``match_route`` tells which requests are answered here, ``ResponsesAPI`` answers them. Requests and
+replies are plain data. Other modules of this package are no adapter's business, but for
+``response_cache.http.cors``.
+"""
+
+from response_cache.http.api import ResponsesAPI
+from response_cache.http.creates import answer_early
+from response_cache.http.messages import (
     Body,
     OwnerOf,
     PassThrough,
     Reply,
     Request,
-    ResponsesAPI,
-    Route,
     Stream,
-    Verb,
-    answer_early,
-    error_reply,
-    is_background,
-    match_route,
+    WhileThere,
 )
+from response_cache.http.replies import error_reply
+from response_cache.http.routes import Route, Verb, match_route
+from response_cache.protocol.headers import ABOUT_THE_BODY, ABOUT_THE_CLIENT, Headers
 
 __all__ = (
     "ABOUT_THE_BODY",
     "ABOUT_THE_CLIENT",
     "Body",
+    "Headers",
     "OwnerOf",
     "PassThrough",
     "Reply",
@@ -30,8 +33,8 @@ __all__ = (
     "Route",
     "Stream",
     "Verb",
+    "WhileThere",
     "answer_early",
     "error_reply",
-    "is_background",
     "match_route",
 )

@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from response_cache.http.api import Body, Request, Verb, match_route
+from response_cache.http.messages import Body, Request
 from response_cache.http.preflights import ALLOW_ORIGIN, Ask, Preflight, Preflights
+from response_cache.http.routes import Verb, match_route
+from response_cache.protocol.headers import Headers
 from response_cache.protocol.ids import Ids
-from response_cache.recording.answer import Headers
 
 __all__ = ("Cors", "dressed")
 

@@ -20,7 +20,7 @@ import anyio
 from anyio.lowlevel import RunVar
 from cachetools import TTLCache
 
-from response_cache.recording.answer import Headers
+from response_cache.protocol.headers import Headers
 
 __all__ = ("ALLOW_CREDENTIALS", "ALLOW_ORIGIN", "Ask", "Preflight", "Preflights")
 

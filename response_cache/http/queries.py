@@ -1,7 +1,6 @@
-"""What a read asks for: the values of its query, and of the headers about versions and waiting.
+"""What a read asks for: the values of its query, and the seconds of ``Prefer: wait``.
 
-Queries are read as both official clients write them; of several values of one name the last counts
-(protocol 1). Entity tags name one state of one response: whoever knows the tag has the object.
+Queries are read as both official clients write them; of several values of one name the last counts.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from response_cache.errors import InvalidRequest
-from response_cache.store import NO_EVENTS, RecordView
+from response_cache.store import NO_EVENTS
 
-__all__ = ("Query", "cursor", "entity_tag", "entity_tags", "flag", "is_known", "parse", "wait")
+__all__ = ("Query", "cursor", "flag", "parse", "wait")
 
 Query = Mapping[str, list[str]]
 
 _PREFERENCE: Final = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.?)*+(?:"|\Z))++', re.DOTALL)
-"""One of a list: a comma in a quoted string does not end it, nor begin another."""
+"""One preference of a list: a comma inside of a quoted string does not end it."""
 _SECONDS: Final = re.compile(r'([0-9]+)|"([0-9]+)"')
-_MOST_DIGITS: Final = 9
+_MAX_DIGITS: Final = 9
 
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
@@ -45,7 +44,7 @@ def flag(query: Query, name: str) -> bool:
 
 
 def cursor(query: Query) -> int:
-    """``starting_after``; -1 stands for the whole log.
+    """``starting_after``: the number of the last event that the client has; -1 for the whole log.
 
     Raises:
         InvalidRequest: it is not the number of an event.
@@ -59,37 +58,19 @@ def cursor(query: Query) -> int:
     return min(int(text), NO_EVENTS)
 
 
-def wait(prefer: str, longest: float) -> int | None:
-    """Whole seconds of ``Prefer: wait`` (RFC 7240 4.3), capped; None when it is not asked for.
+def wait(prefer: str, max_wait: float) -> int | None:
+    """Whole seconds of ``Prefer: wait`` (RFC 7240 4.3), at most *max_wait*; None without one.
 
-    Of several the first counts (RFC 7240 2); what is no number of seconds asks for nothing.
+    Of several the first counts (RFC 7240 2). A value that is no number of seconds counts as none.
     """
     for preference in _PREFERENCE.findall(prefer):
         name, _, value = preference.partition(";")[0].partition("=")
         if name.strip().lower() == "wait":
             match = _SECONDS.fullmatch(value.strip())
-            return _at_most(match[1] or match[2], math.floor(longest)) if match else None
+            return _at_most(match[1] or match[2], math.floor(max_wait)) if match else None
     return None
 
 
 def _at_most(digits: str, most: int) -> int:
     digits = digits.lstrip("0")
-    return min(int(digits or "0"), most) if len(digits) <= _MOST_DIGITS else most
-
-
-def entity_tag(view: RecordView) -> str:
-    """The tag of the object as *view* has it."""
-    return f'"{view.incarnation}-{view.epoch}-{view.tail}-{view.status}"'
-
-
-def entity_tags(if_none_match: str) -> frozenset[str]:
-    """The tags a client knows, for weak comparison (RFC 9110 13.1.2)."""
-    if not if_none_match:
-        return frozenset()
-    tags = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
-    return frozenset(tag for tag in tags if tag)
-
-
-def is_known(view: RecordView, known: frozenset[str]) -> bool:
-    """Whether a client that knows these tags has the object already."""
-    return entity_tag(view) in known or "*" in known
+    return min(int(digits or "0"), most) if len(digits) <= _MAX_DIGITS else most

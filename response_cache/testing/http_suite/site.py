@@ -14,7 +14,7 @@ import pytest
 
 from response_cache import Body, Owner, Request
 from response_cache.errors import APIError
-from response_cache.http.api import error_reply
+from response_cache.http import error_reply
 from response_cache.testing.upstream import Call, ScriptedUpstream
 
 __all__ = ("PENDING", "HttpSuite", "JsonObject", "Reader", "Serve", "Site", "error_of", "given")

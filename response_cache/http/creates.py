@@ -1,0 +1,114 @@
+"""What a create asks for: background work, or foreground work, which the wrapped app does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from response_cache.cache import ResponseCache
+from response_cache.errors import InvalidRequest, RequestTooLarge
+from response_cache.http import queries
+from response_cache.http.bodies import may_be_ours, read_body, require_no_background, size_unpacked
+from response_cache.http.messages import Body, OwnerOf, PassThrough, Request
+from response_cache.http.replies import error_reply
+from response_cache.protocol.ids import Owner
+from response_cache.protocol.jsontext import JsonObject
+from response_cache.protocol.requests import (
+    CreateRequest,
+    create_request,
+    with_previous_response_id,
+)
+
+__all__ = ("BackgroundCreate", "answer_early", "read_create")
+
+_MAX_KEY_LENGTH: Final = 255  # characters of an idempotency key
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundCreate:
+    """A create that asks for background work."""
+
+    request: CreateRequest
+    data: bytes = field(repr=False)  # the body without its content encoding
+    owner: Owner
+    key: str | None = field(repr=False)  # of idempotency
+    wait: int | None  # seconds of ``Prefer: wait``; None: answered as soon as it is admitted
+
+    @property
+    def may_take_long(self) -> bool:
+        """Whether the reply may have to wait for more than admission."""
+        return self.key is not None or self.wait is not None
+
+
+def answer_early(request: Request, *, cut_at: int | None = None) -> Body | PassThrough | None:
+    """The reply to a create that needs no cache; None when it needs one.
+
+    Foreground work passes through even where no cache can be opened. With *cut_at* the body of
+    *request* is only the first *cut_at* bytes of a longer body: more than a request may have.
+    """
+    if cut_at is not None:
+        try:
+            require_no_background(request.body, f"The request is longer than {cut_at} bytes.")
+        except RequestTooLarge as error:
+            return error_reply(error)
+        return PassThrough()
+    needs_cache = may_be_ours(request.body) or request.header(b"content-encoding")
+    return None if needs_cache else PassThrough()
+
+
+async def read_create(
+    cache: ResponseCache, owner_of: OwnerOf, request: Request
+) -> BackgroundCreate | Body | PassThrough:
+    """What a create asks for in the background; else its reply, or its way to the wrapped app.
+
+    Raises:
+        APIError: it is refused.
+    """
+    options = cache.options
+    data, encoding = request.body, request.header(b"content-encoding")
+    size = size_unpacked(data, encoding, options)
+    read = await cache.offload.run(size, lambda: read_body(data, encoding, options))
+    if read is None:
+        return PassThrough()
+    body, data = read
+    if body.get("background") is None or body["background"] is False:
+        return await _foreground(cache, owner_of, request, body, len(data))
+    owner = await owner_of(request)
+    if isinstance(owner, Body | PassThrough):
+        return owner
+    parsed = create_request(
+        body, is_checked=options.check_requests, max_input_items=options.max_input_items
+    )
+    if parsed.stream:
+        cache.require_stream_room()  # before the job is made
+    key = _idempotency_key(request)
+    wait = None
+    if not parsed.stream:
+        wait = queries.wait(request.header(b"prefer"), options.max_wait)
+    return BackgroundCreate(parsed, data, owner, key, wait)
+
+
+async def _foreground(
+    cache: ResponseCache, owner_of: OwnerOf, request: Request, body: JsonObject, size: int
+) -> Body | PassThrough:
+    """The way of foreground work to the wrapped app; *size* is the length of *body* as JSON.
+
+    Where it continues a response of ours, the id is replaced by the one that the upstream knows.
+    """
+    previous = body.get("previous_response_id")
+    if not isinstance(previous, str) or not cache.dialect.ids.are_ours(previous):
+        return PassThrough()
+    owner = await owner_of(request)
+    if isinstance(owner, Body | PassThrough):
+        return owner
+    known = await cache.upstream_id(previous, owner) or previous
+    return PassThrough(
+        await cache.offload.run(size, lambda: with_previous_response_id(body, known))
+    )
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.header(b"idempotency-key")
+    if len(key) > _MAX_KEY_LENGTH:
+        raise InvalidRequest(f"Idempotency-Key is longer than {_MAX_KEY_LENGTH} characters.")
+    return key or None
