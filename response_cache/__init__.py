@@ -8,6 +8,7 @@ from response_cache._version import __version__
 from response_cache.cache import Created, ResponseCache, body_of
 from response_cache.http import (
     Body,
+    Headers,
     OwnerOf,
     PassThrough,
     Reply,
@@ -22,7 +23,7 @@ from response_cache.http import (
 from response_cache.options import Options
 from response_cache.protocol.ids import ANYBODY, Owner
 from response_cache.protocol.lifecycle import Status
-from response_cache.recording.answer import Answer, Headers, Refusal, Upstream, UpstreamStopped
+from response_cache.recording.answer import Answer, Refusal, Upstream, UpstreamStopped
 from response_cache.store import Claim, RecordView, Store, Taken
 from response_cache.stores import store_from_url
 

@@ -15,6 +15,7 @@ import anyio.lowlevel
 
 from response_cache.eventloop import clock
 from response_cache.protocol.content_coding import Inflate
+from response_cache.protocol.headers import Headers
 from response_cache.protocol.jsontext import load
 from response_cache.protocol.lifecycle import Status, Trigger
 from response_cache.recording.recorder import (
@@ -26,10 +27,7 @@ from response_cache.recording.recorder import (
 )
 from response_cache.recording.timers import Timers
 
-__all__ = ("Answer", "Headers", "Refusal", "Upstream", "UpstreamStopped")
-
-Headers = tuple[tuple[bytes, bytes], ...]
-"""Header fields in order; names in lower case."""
+__all__ = ("Answer", "Refusal", "Upstream", "UpstreamStopped")
 
 MAX_BACKLOG_BYTES: Final = 16 * 2**10
 """Bytes after which all is read that was put aside, and a look whether to wait, if only to let
