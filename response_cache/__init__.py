@@ -16,9 +16,9 @@ from response_cache.http import (
     ResponsesAPI,
     Route,
     Stream,
-    answer_early,
     error_reply,
     match_route,
+    reply_without_cache,
 )
 from response_cache.options import Options
 from response_cache.protocol.ids import ANYBODY, Owner
@@ -52,9 +52,9 @@ __all__ = (
     "Upstream",
     "UpstreamStopped",
     "__version__",
-    "answer_early",
     "body_of",
     "error_reply",
     "match_route",
+    "reply_without_cache",
     "store_from_url",
 )

@@ -18,11 +18,11 @@ from response_cache import (
     ResponsesAPI,
     Route,
     Stream,
-    answer_early,
     error_reply,
+    reply_without_cache,
 )
 from response_cache.errors import APIError, RequestTimeout, StreamBroken
-from response_cache.http import ABOUT_THE_BODY, Verb
+from response_cache.http import BODY_HEADERS, Verb
 from response_cache.http.cors import Cors, dressed
 from response_cache.protocol.ids import Ids
 from response_cache_asgi.budget import Budget, Share
@@ -121,17 +121,17 @@ class Exchange:
         if not (body.is_whole or body.is_cut):
             return PassThrough(), None  # the client has gone: the app shall see
         request = _request(scope, body.content)
-        early = answer_early(request, cut_at=self._limit if body.is_cut else None)
+        early = reply_without_cache(request, cut_at=self._limit if body.is_cut else None)
         if early is not None:
             return early, None
         hosted = await self._host.hosted()
 
-        def while_there() -> AbstractAsyncContextManager[None]:
+        def while_connected() -> AbstractAsyncContextManager[None]:
             share.close()
             return _while_there(receive)  # all of the body was received
 
         reply = await hosted.api.create(
-            request, WrappedApp(self._app, scope), while_there=while_there
+            request, WrappedApp(self._app, scope), while_connected=while_connected
         )
         return reply, hosted.streams
 
@@ -264,7 +264,7 @@ def _request(scope: Scope, body: bytes = b"") -> Request:
 
 def _replaced(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
     """*headers* for another body than the one they came with."""
-    kept = [pair for pair in headers if pair[0].lower() not in ABOUT_THE_BODY]
+    kept = [pair for pair in headers if pair[0].lower() not in BODY_HEADERS]
     return [*kept, (b"content-length", b"%d" % len(body))]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from response_cache import Answer
-from response_cache.http import ABOUT_THE_CLIENT
+from response_cache.http import CLIENT_HEADERS
 from response_cache_asgi.types import ASGIApp, Message, Scope
 
 __all__ = ("EXTENSION", "WrappedApp")
@@ -56,9 +56,7 @@ class WrappedApp:
         await self._app(self._run_scope(body, answer), receive, send)
 
     def _run_scope(self, body: bytes, answer: Answer) -> Scope:
-        headers = [
-            pair for pair in self._scope["headers"] if pair[0].lower() not in ABOUT_THE_CLIENT
-        ]
+        headers = [pair for pair in self._scope["headers"] if pair[0].lower() not in CLIENT_HEADERS]
         headers.append((b"content-length", b"%d" % len(body)))
         scope = {**self._scope, "headers": headers, "extensions": {EXTENSION: {"answer": answer}}}
         if "state" in scope:

@@ -7,7 +7,7 @@ import re
 from typing import Final
 from wsgiref.types import InputStream, WSGIEnvironment
 
-from response_cache.http import ABOUT_THE_BODY
+from response_cache.http import BODY_HEADERS
 from response_cache_wsgi.headers import variable
 
 __all__ = ("ReadAhead", "put_body")
@@ -60,7 +60,7 @@ class ReadAhead:
 
 def put_body(environ: WSGIEnvironment, body: bytes) -> None:
     """Let *environ* be of a request with another body."""
-    for header in ABOUT_THE_BODY:
+    for header in BODY_HEADERS:
         environ.pop(variable(header), None)
     environ["CONTENT_LENGTH"] = str(len(body))
     environ["wsgi.input"] = io.BytesIO(body)

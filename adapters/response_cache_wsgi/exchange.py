@@ -19,8 +19,8 @@ from response_cache import (
     Request,
     Route,
     Stream,
-    answer_early,
     error_reply,
+    reply_without_cache,
 )
 from response_cache.errors import APIError, Unavailable
 from response_cache.http import Verb
@@ -131,7 +131,7 @@ class Exchange:
         if not (body.is_whole or body.is_cut):
             return PassThrough()  # the client has gone: the app shall see the same
         request = _request(environ, body.content)
-        early = answer_early(request, cut_at=self._limit if body.is_cut else None)
+        early = reply_without_cache(request, cut_at=self._limit if body.is_cut else None)
         if early is not None:
             return early
         portal = self._host.portal()

@@ -18,7 +18,7 @@ from wsgiref.util import FileWrapper
 import anyio
 
 from response_cache import Answer
-from response_cache.http import ABOUT_THE_CLIENT
+from response_cache.http import CLIENT_HEADERS
 from response_cache_wsgi.body import put_body
 from response_cache_wsgi.headers import variable
 from response_cache_wsgi.threads.app_call import AppCall, Head, Part, Word
@@ -88,7 +88,7 @@ class WrappedApp:
             tasks.cancel_scope.cancel()
 
     def _run_environ(self, body: bytes) -> WSGIEnvironment:
-        hidden = {variable(header) for header in ABOUT_THE_CLIENT}
+        hidden = {variable(header) for header in CLIENT_HEADERS}
         environ = {key: value for key, value in self._environ.items() if key not in hidden}
         return in_a_thread(environ, body)
 

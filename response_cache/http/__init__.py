@@ -6,7 +6,7 @@ replies are plain data. Other modules of this package are no adapter's business,
 """
 
 from response_cache.http.api import ResponsesAPI
-from response_cache.http.creates import answer_early
+from response_cache.http.creates import reply_without_cache
 from response_cache.http.messages import (
     Body,
     OwnerOf,
@@ -14,15 +14,15 @@ from response_cache.http.messages import (
     Reply,
     Request,
     Stream,
-    WhileThere,
+    WhileConnected,
 )
 from response_cache.http.replies import error_reply
 from response_cache.http.routes import Route, Verb, match_route
-from response_cache.protocol.headers import ABOUT_THE_BODY, ABOUT_THE_CLIENT, Headers
+from response_cache.protocol.headers import BODY_HEADERS, CLIENT_HEADERS, Headers
 
 __all__ = (
-    "ABOUT_THE_BODY",
-    "ABOUT_THE_CLIENT",
+    "BODY_HEADERS",
+    "CLIENT_HEADERS",
     "Body",
     "Headers",
     "OwnerOf",
@@ -33,8 +33,8 @@ __all__ = (
     "Route",
     "Stream",
     "Verb",
-    "WhileThere",
-    "answer_early",
+    "WhileConnected",
     "error_reply",
     "match_route",
+    "reply_without_cache",
 )

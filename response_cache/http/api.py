@@ -22,7 +22,7 @@ from response_cache.http.messages import (
     Reply,
     Request,
     Stream,
-    WhileThere,
+    WhileConnected,
 )
 from response_cache.http.replies import (
     closed_reply,
@@ -84,7 +84,7 @@ class ResponsesAPI:
 
     @overload
     async def create(
-        self, request: Request, upstream: Upstream, *, while_there: WhileThere
+        self, request: Request, upstream: Upstream, *, while_connected: WhileConnected
     ) -> Reply | PassThrough | None: ...
 
     async def create(
@@ -92,11 +92,11 @@ class ResponsesAPI:
         request: Request,
         upstream: Upstream,
         *,
-        while_there: WhileThere | None = None,
+        while_connected: WhileConnected | None = None,
     ) -> Reply | PassThrough | None:
         """The reply to a create; a ``PassThrough`` for foreground work.
 
-        A reply that may take long is made inside of *while_there*: None when the client
+        A reply that may take long is made inside of *while_connected*: None when the client
         disconnected meanwhile. The job goes on all the same.
         """
         try:
@@ -105,9 +105,9 @@ class ResponsesAPI:
             return error_reply(error)
         if not isinstance(create, BackgroundCreate):
             return create
-        if while_there is None or not create.may_take_long:
+        if while_connected is None or not create.may_take_long:
             return await self._background(create, upstream)
-        async with while_there():
+        async with while_connected():
             return await self._background(create, upstream)
         return None
 
@@ -200,7 +200,7 @@ class ResponsesAPI:
     async def _retrieve_if(self, id: str, owner: Owner, request: Request) -> Reply:
         """The reply to a poll with ``Prefer: wait``, ``If-None-Match`` or both."""
         known = entity_tags(request.header(b"if-none-match"))
-        wait = queries.wait(request.header(b"prefer"), self._options.max_wait)
+        wait = queries.wait_seconds(request.header(b"prefer"), self._options.max_wait)
         if wait is not None:
             await self._long_poll(id, owner, known, anyio.current_time() + wait)
         applied = preference_applied(wait)

@@ -19,7 +19,7 @@ from response_cache.protocol.requests import (
     with_previous_response_id,
 )
 
-__all__ = ("BackgroundCreate", "answer_early", "read_create")
+__all__ = ("BackgroundCreate", "read_create", "reply_without_cache")
 
 _MAX_KEY_LENGTH: Final = 255  # characters of an idempotency key
 
@@ -40,7 +40,9 @@ class BackgroundCreate:
         return self.key is not None or self.wait is not None
 
 
-def answer_early(request: Request, *, cut_at: int | None = None) -> Body | PassThrough | None:
+def reply_without_cache(
+    request: Request, *, cut_at: int | None = None
+) -> Body | PassThrough | None:
     """The reply to a create that needs no cache; None when it needs one.
 
     Foreground work passes through even where no cache can be opened. With *cut_at* the body of
@@ -84,7 +86,7 @@ async def read_create(
     key = _idempotency_key(request)
     wait = None
     if not parsed.stream:
-        wait = queries.wait(request.header(b"prefer"), options.max_wait)
+        wait = queries.wait_seconds(request.header(b"prefer"), options.max_wait)
     return BackgroundCreate(parsed, data, owner, key, wait)
 
 

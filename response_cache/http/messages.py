@@ -14,7 +14,7 @@ from typing import Any
 from response_cache.protocol.headers import Headers
 from response_cache.protocol.ids import Owner
 
-__all__ = ("Body", "OwnerOf", "PassThrough", "Reply", "Request", "Stream", "WhileThere")
+__all__ = ("Body", "OwnerOf", "PassThrough", "Reply", "Request", "Stream", "WhileConnected")
 
 
 @dataclass(slots=True)
@@ -91,5 +91,5 @@ Called on every route before anything else is done. For a create it may also ret
 that is a mistake (``TypeError``).
 """
 
-WhileThere = Callable[[], AbstractAsyncContextManager[None]]
+WhileConnected = Callable[[], AbstractAsyncContextManager[None]]
 """Makes a context whose body is cancelled when the client disconnects; it ends without an error."""

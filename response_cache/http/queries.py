@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from response_cache.errors import InvalidRequest
 from response_cache.store import NO_EVENTS
 
-__all__ = ("Query", "cursor", "flag", "parse", "wait")
+__all__ = ("Query", "cursor", "flag", "parse", "wait_seconds")
 
 Query = Mapping[str, list[str]]
 
@@ -58,7 +58,7 @@ def cursor(query: Query) -> int:
     return min(int(text), NO_EVENTS)
 
 
-def wait(prefer: str, max_wait: float) -> int | None:
+def wait_seconds(prefer: str, max_wait: float) -> int | None:
     """Whole seconds of ``Prefer: wait`` (RFC 7240 4.3), at most *max_wait*; None without one.
 
     Of several the first counts (RFC 7240 2). A value that is no number of seconds counts as none.

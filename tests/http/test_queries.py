@@ -42,12 +42,12 @@ from response_cache.http import queries
     ],
 )
 def test_a_wait_is_read_as_preferences_are_written(prefer: str, seconds: int | None) -> None:
-    assert queries.wait(prefer, 50.9) == seconds
+    assert queries.wait_seconds(prefer, 50.9) == seconds
 
 
 @given(st.text(st.sampled_from('wait=5,; "\\x'), max_size=30))
 def test_no_preference_is_an_error(prefer: str) -> None:
-    assert queries.wait(prefer, 50) in {None, *range(51)}
+    assert queries.wait_seconds(prefer, 50) in {None, *range(51)}
 
 
 @pytest.mark.parametrize(
@@ -57,4 +57,4 @@ def test_no_preference_is_an_error(prefer: str) -> None:
 def test_a_long_header_is_read_in_one_go(unit: str, end: str) -> None:
     """With a pattern that goes back and forth this would take minutes."""
     for start in ("", '"', "wait=", 'wait="'):
-        assert queries.wait(start + unit * 20_000 + end, 50) in {None, *range(51)}
+        assert queries.wait_seconds(start + unit * 20_000 + end, 50) in {None, *range(51)}
