@@ -1,4 +1,4 @@
-"""The web face: the HTTP suite over the ASGI middleware, and the face's own small rules."""
+"""The HTTP API: the suite for adapters over the ASGI middleware, and the rules of the API's own."""
 
 from __future__ import annotations
 
@@ -28,17 +28,13 @@ from response_cache import (
     ResponsesAPI,
     Route,
     Stream,
-    error_reply,
-    match_route,
 )
 from response_cache.errors import (
-    MethodNotAllowed,
-    NotFound,
     StoreFull,
     StoreUnavailable,
     TooManyRequests,
 )
-from response_cache.http.api import Verb
+from response_cache.http import Verb
 from response_cache.store import Claim, RecordView, Taken
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing import (
@@ -55,7 +51,6 @@ from response_cache_asgi import ResponseCacheMiddleware
 
 KEYED = {"authorization": "Bearer sk", "idempotency-key": "once"}
 OURS = "resp_rc" + "0a" * 24
-PATHS = Options().paths
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -88,120 +83,7 @@ def test_no_test_of_the_suite_hides_another(suite: type) -> None:
     assert {name for name, count in names.items() if count > 1 and name[:5] == "test_"} == set()
 
 
-# --- Routes ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "route"),
-    [
-        ("POST", "/v1/responses", Route(Verb.CREATE)),
-        ("POST", "/responses/", Route(Verb.CREATE)),
-        ("POST", "/openai/v1/responses", Route(Verb.CREATE)),
-        ("POST", "/openai/responses", Route(Verb.CREATE)),
-        ("POST", "/openai/deployments/gpt-4.1/responses", Route(Verb.CREATE)),
-        ("POST", "/openai/deployments/gpt-4.1/responses/", Route(Verb.CREATE)),
-        ("POST", "/openai/deployments/{name}/responses", Route(Verb.CREATE)),
-        ("POST", "/openai/deployments/a/b/responses", None),
-        ("POST", "/openai/deployments//responses", None),
-        ("POST", "/openai/deployments/responses", None),
-        ("POST", "/x/openai/deployments/a/responses", None),
-        ("GET", "/openai/deployments/a/responses", None),
-        (
-            "GET",
-            f"/openai/deployments/a/responses/{OURS}",
-            Route(Verb.RETRIEVE, OURS, "GET, HEAD, DELETE"),
-        ),
-        ("POST", "/v2/responses", None),
-        ("GET", "/v1/responses", None),
-        ("GET", f"/v1/responses/{OURS}", Route(Verb.RETRIEVE, OURS, "GET, HEAD, DELETE")),
-        ("GET", f"/any/where/responses/{OURS}/", Route(Verb.RETRIEVE, OURS, "GET, HEAD, DELETE")),
-        ("DELETE", f"/responses/{OURS}", Route(Verb.DELETE, OURS, "GET, HEAD, DELETE")),
-        ("POST", f"/responses/{OURS}/cancel", Route(Verb.CANCEL, OURS, "POST")),
-        ("GET", f"/responses/{OURS}/input_items", Route(Verb.INPUT_ITEMS, OURS, "GET, HEAD")),
-        ("PUT", f"/responses/{OURS}", Route(None, OURS, "GET, HEAD, DELETE")),
-        ("OPTIONS", f"/responses/{OURS}", None),
-        ("GET", f"/responses/{OURS}/cancel/more", None),
-        ("GET", f"/responses/{OURS}\n", None),
-        ("GET", f"/responses/{OURS.upper()}", None),
-        ("GET", f"/response/{OURS}", None),
-        ("GET", "/responses/resp_rc", None),
-        ("POST", "/responses/compact", None),
-    ],
-)
-def test_a_request_is_ours_by_its_method_and_path(
-    method: str, path: str, route: Route | None
-) -> None:
-    assert match_route(method, path, PATHS) == route
-
-
-@pytest.mark.parametrize(
-    ("path", "asked", "is_there"),
-    [
-        ("/{tenant}/responses", "/acme/responses", True),
-        ("/{a}/{b}/responses", "/x/y/responses", True),
-        ("/{a}/{b}/responses", "/x/responses", False),
-        ("/v1.0/{a}/responses", "/v1x0/y/responses", False),
-        ("/{größe}/responses", "/x/responses", True),
-    ],
-)
-def test_a_name_in_a_path_stands_for_one_segment(path: str, asked: str, is_there: bool) -> None:
-    [path] = Options(paths=(path,)).paths
-    assert (match_route("POST", asked, (path,)) is not None) is is_there
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/{}/responses",
-        "/{a}b/responses",
-        "/a{b/responses",
-        "/}/responses",
-        "/{a b}/responses",
-        "/{1}/responses",
-        "/{{a}}/responses",
-        "/{a/b}/responses",
-        "/{a}",
-        "{a}/responses",
-    ],
-)
-def test_other_braces_in_a_path_are_refused(path: str) -> None:
-    with pytest.raises(ValueError, match="paths"):
-        Options(paths=(path,))
-
-
-def test_a_header_that_comes_twice_is_one_list() -> None:
-    fields = ((b"prefer", b"respond-async"), (b"x", b"y"), (b"prefer", b"wait=3"))
-    request = Request("GET", "/", b"", fields)
-    assert request.header(b"prefer") == "respond-async, wait=3"
-    assert request.header(b"absent") == ""
-
-
-@pytest.mark.parametrize(("seconds", "said"), [(0.0, b"1"), (0.2, b"1"), (1.0, b"1"), (1.01, b"2")])
-def test_retry_after_is_whole_seconds_and_never_zero(seconds: float, said: bytes) -> None:
-    reply = error_reply(TooManyRequests("no", retry_after=seconds))
-    assert dict(reply.headers)[b"retry-after"] == said
-
-
-def test_an_error_is_a_body_of_four_keys() -> None:
-    reply = error_reply(NotFound.of("resp_1"))
-    headers = dict(reply.headers)
-    assert reply.status == 404
-    assert headers[b"content-length"] == b"%d" % len(reply.content)
-    assert b"retry-after" not in headers
-    assert b"allow" not in headers
-    assert json.loads(reply.content) == {
-        "error": {
-            "message": "Response with id 'resp_1' not found.",
-            "type": "invalid_request_error",
-            "param": None,
-            "code": None,
-        }
-    }
-
-
-def test_a_method_that_is_not_allowed_is_told_which_are() -> None:
-    reply = error_reply(MethodNotAllowed("no", allow="GET, HEAD"))
-    assert dict(reply.headers)[b"allow"] == b"GET, HEAD"
+# --- The rules of its own ------------------------------------------------------------------------
 
 
 async def test_a_create_is_no_question_about_a_response() -> None:
