@@ -19,7 +19,7 @@ from response_cache.protocol import sse
 from response_cache.protocol.ids import IDS
 from response_cache.protocol.jsontext import dump
 from response_cache.recording.delta_template import DeltaTemplate
-from response_cache.stores.redis import store as redis
+from response_cache.stores.redis import keys
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LONG: Final = 2**18
@@ -51,10 +51,10 @@ FILLED: Final[dict[str, Callable[[str], object] | None]] = {
     "response_cache/recording/delta_template.py:_pattern": lambda long: DeltaTemplate.of(
         delta(long), delta(long), 1
     ),
-    "response_cache/stores/redis/store.py:_names": lambda long: redis._keys(
+    "response_cache/stores/redis/keys.py:_named": lambda long: keys.keys_of(
         "prefix:", f"resp_{long}"
     ),
-    "response_cache/stores/redis/store.py:_lives": None,  # numbers of options
+    "response_cache/stores/redis/wire.py:lifetimes": None,  # numbers of options
 }
 
 # Caches that are objects: what they keep is counted in bytes, or has a form of ours.

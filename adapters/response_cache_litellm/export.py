@@ -18,7 +18,7 @@ from response_cache.protocol.dialects import DIALECTS
 from response_cache.store import RecordView
 from response_cache.stores import store_from_url
 from response_cache.stores.redis import RedisStore
-from response_cache.stores.redis.asking import replies_to
+from response_cache.stores.redis.callbacks import replies_to
 from response_cache.stores.redis.scripts import Command
 
 __all__ = ("Exported", "export")

@@ -21,7 +21,7 @@ from response_cache.errors import StoreUnavailable
 from response_cache.options import Options
 from response_cache.store import Store
 from response_cache.stores import store_from_url
-from response_cache.stores.redis.urls import _Place
+from response_cache.stores.redis.urls import _Address
 from tests import deadlines
 from tests.adapters.servers import program
 from tests.stores.redis.test_connection import listening
@@ -178,7 +178,7 @@ def test_the_name_of_a_store_has_no_credentials_in_it(url: str) -> None:
 
 
 def test_nor_has_what_stands_in_a_frame_of_its_making() -> None:
-    place = _Place((("h", 1),), "me", PASSWORD, ())
+    place = _Address((("h", 1),), "me", PASSWORD, ())
     assert PASSWORD not in repr(place)
 
 

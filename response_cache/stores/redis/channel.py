@@ -1,8 +1,9 @@
-"""What this process knows of the responses that somebody in it waits for.
+"""What this process knows about one response that somebody in it waits for.
 
-A channel tells each change of one response, with all that a waiting reader wants to know of it: the
-*position*. So as long as a channel is listened to without a gap, the position is known here and
-nobody needs to ask the server. After a gap it is unknown until somebody asks.
+The server publishes each change of a response on a channel. A message holds the *position* of the
+response, which is all that a waiting reader needs. While every message arrives, the last position
+is known here, and nobody has to ask the server. When messages may have been lost, the position is
+unknown until somebody asks.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-__all__ = ("News", "Position")
+__all__ = ("Channel", "Position")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +24,23 @@ class Position:
     closed: bool
 
     @classmethod
-    def told(cls, message: bytes) -> Position | None:
-        """The position in a message of a channel; None when the response is gone."""
+    def parsed(cls, message: bytes) -> Position | None:
+        """The position in a message of a channel; None when the response was deleted."""
         words = message.decode().split(" ", 3)
         if len(words) < 4:
             return None
         epoch, tail, closed, incarnation = words
         return cls(incarnation, int(epoch), int(tail), closed == "1")
 
-    def has_news(self, *, after: int, epoch: int, incarnation: str, closed: bool) -> bool:
-        """Whether this is more than a reader has seen (``Store.wait``)."""
+    def is_news(self, *, after: int, epoch: int, incarnation: str, closed: bool) -> bool:
+        """Whether a reader that has seen this much has to read again (``Store.wait``)."""
         return (
             self.tail > after + 1
             or self.closed != closed
             or (self.epoch, self.incarnation) != (epoch, incarnation)
         )
 
-    def joined(self, other: Position) -> Position | None:
+    def merged(self, other: Position) -> Position | None:
         """The later of two positions; None for two incarnations, which have no order."""
         if self.incarnation != other.incarnation:
             return None
@@ -51,92 +52,96 @@ class Position:
         )
 
 
-class News:
-    """One channel: who waits for it here, and what was heard."""
+class Channel:
+    """One channel: how many wait for it in this process, and the last known position."""
 
-    def __init__(self, channel: bytes) -> None:
-        self.channel = channel
-        self.waiting = 0
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.waiters = 0
         self.position: Position | None = None  # None: unknown
-        self.is_live = False  # every message comes here, since the position was known
-        self.gap = 0  # counts the losses of the connection
-        self.restored = 0  # how many of them are over
+        self.is_live = False  # subscribed: every message arrives
+        self.losses = 0  # how often the connection was lost
+        self.recovered = 0  # how many of these losses are over
         self._known_at = 0.0
-        self._was_missed = False
+        self._was_missed = False  # a recovery that no waiter saw
         self._changed = asyncio.Event()
 
-    # Of those who wait.
+    # For those who wait.
 
     def enter(self) -> int:
-        """Begin to wait. Give the answer to ``is_restored`` later."""
-        self.waiting += 1
+        """Begin to wait. Returns a mark for ``is_recovered``."""
+        self.waiters += 1
         missed, self._was_missed = self._was_missed, False
-        return self.restored - missed
+        return self.recovered - missed
 
-    def is_restored(self, entered: int) -> bool:
-        """Whether messages come again after a loss that the waiter should hear of."""
-        return self.is_live and self.restored > entered
+    def is_recovered(self, mark: int) -> bool:
+        """Whether messages arrive again after a loss that the owner of *mark* has not seen."""
+        return self.is_live and self.recovered > mark
 
-    def known(self, within: float) -> Position | None:
-        """The position, if it was learnt or heard within so many seconds: expiry is not told."""
-        if asyncio.get_running_loop().time() - self._known_at > within:
+    def known(self, max_age: float) -> Position | None:
+        """The position, if it is not older than *max_age* seconds.
+
+        It does not stay valid for ever, because no message tells that a record has expired.
+        """
+        if asyncio.get_running_loop().time() - self._known_at > max_age:
             self.position = None
         return self.position
 
-    def learn(self, asked: Position, gap: int) -> Position | None:
-        """Take what the server answered when it was asked, while *gap* losses were known.
+    def learn(self, answer: Position, losses: int) -> Position | None:
+        """Combine the server's *answer* with what arrived since it was asked for.
 
-        What was heard meanwhile may be later; the result is the latest, or None if nobody knows.
+        *losses* is the count when the server was asked: after another loss the answer is only
+        returned, not kept. Returns the latest position, or None when it is unknown.
         """
-        if not self.is_live or self.gap != gap:
-            return asked
-        self._know(asked if self.position is None else asked.joined(self.position))
+        if not self.is_live or self.losses != losses:
+            return answer
+        self._know(answer if self.position is None else answer.merged(self.position))
         return self.position
 
     def forget(self) -> None:
-        """Have the next one who looks ask the server."""
+        """Drop the position, so that the next waiter asks the server."""
         self.position = None
 
-    async def change(self, within: float) -> bool:
-        """Wait for anything to happen; whether it did within that many seconds."""
+    async def change(self, timeout: float) -> bool:
+        """Wait for a message, a loss or a recovery; False after *timeout* seconds without one."""
         changed = self._changed
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(timeout):
                 await changed.wait()
         except TimeoutError:
             return False
         return True
 
-    async def go_live(self, within: float) -> None:
-        """Wait until messages come here, but not for ever."""
+    async def until_live(self, timeout: float) -> None:
+        """Wait until messages arrive, but at most *timeout* seconds."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + within
-        while not self.is_live and (left := until - loop.time()) > 0:
+        deadline = loop.time() + timeout
+        while not self.is_live and (left := deadline - loop.time()) > 0:
             await self.change(left)
 
-    # Of the one who listens.
+    # For the listener.
 
-    def confirm(self) -> None:
-        """From now on every message comes here."""
+    def subscribed(self) -> None:
+        """From now on every message arrives."""
         self.is_live = True
-        if self.restored < self.gap:
-            self.restored = self.gap
-            self._was_missed = not self.waiting
+        if self.recovered < self.losses:
+            self.recovered = self.losses
+            self._was_missed = not self.waiters
         self._notify()
 
-    def hear(self, message: bytes) -> None:
+    def receive(self, message: bytes) -> None:
         """Take a message of the channel."""
-        position = Position.told(message)
+        position = Position.parsed(message)
         if position is not None and self.position is not None:
-            position = self.position.joined(position)
+            position = self.position.merged(position)
         self._know(position)
         self._notify()
 
-    def cut(self) -> None:
-        """Messages may be lost from now on."""
+    def lost(self) -> None:
+        """From now on messages may be lost."""
         self.is_live = False
         self.position = None
-        self.gap += 1
+        self.losses += 1
         self._notify()
 
     def _know(self, position: Position | None) -> None:

@@ -1,41 +1,55 @@
-"""Connections that a store has to itself: the driver connects them, and then they are only pipes.
+"""Connections that a store has for itself: opened by redis-py, then used without it.
 
-What is asked goes out as it is, and the replies come back in their order. Nothing of the driver
-stands between, because a recorder asks small things often: its pool, streams and time-outs cost as
-much as all else of a batch.
+A recorder sends small commands often. The pool, the streams and the time-outs of redis-py would
+cost as much CPU as everything else that a batch needs. So redis-py connects (TLS, credentials,
+database, Sentinel), and then the socket is taken over: commands are written as they are, and
+replies are parsed in the order in which they come.
 
-A pipe carries one exchange at a time. Whoever gives an exchange up breaks its pipe: the replies to
-come are nobody's. The next exchange makes another one.
+A connection carries one exchange at a time. To cancel an exchange closes the connection, because
+the replies still to come belong to nobody. The next exchange opens another one.
+
+redis-py has no public way to hand over a connection. Where its private attributes are not as
+expected, its own pool is used instead.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import hiredis
+import redis
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection, DefaultParser
 
 from response_cache.sockets import is_readable
-from response_cache.stores.redis.asking import Asking, GiveUp, Then, replies_to
+from response_cache.stores.redis.callbacks import CallbackTasks, Cancel, OnReplies, replies_to
 from response_cache.stores.redis.scripts import Command
 
-__all__ = ("Pipe", "Pipes", "packed")
+__all__ = ("Connection", "Connections", "TakeoverUnsupported", "encoded")
+
+logger = logging.getLogger("response_cache.stores.redis")
+
+ThroughPool: TypeAlias = Callable[[Sequence[Command]], Coroutine[Any, Any, list[Any]]]
 
 _INCOMPLETE: Final = object()
 _LOST: Final = "the connection was lost"
 
 
-def packed(commands: Sequence[Command]) -> bytes:
-    """*commands* as they are sent."""
+class TakeoverUnsupported(Exception):
+    """This version of redis-py keeps the streams of a connection in another place."""
+
+
+def encoded(commands: Sequence[Command]) -> bytes:
+    """*commands* as they are sent to a server."""
     return b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]  # its stub
 
 
-class Pipe(asyncio.Protocol):
-    """One connection, once it is connected."""
+class Connection(asyncio.Protocol):
+    """One open connection."""
 
     def __init__(self) -> None:
         self._parser = hiredis.Reader(
@@ -44,66 +58,67 @@ class Pipe(asyncio.Protocol):
             notEnoughData=_INCOMPLETE,
         )
         self._transport: asyncio.WriteTransport | None = None
-        self._writer: asyncio.StreamWriter | None = None  # closes the transport when it goes
+        self._writer: asyncio.StreamWriter | None = None  # its destructor closes the transport
         self._replies: list[Any] = []
-        self._missing = 0
-        self._then: Then | None = None
+        self._missing_replies = 0
+        self._on_replies: OnReplies | None = None  # set while an exchange is on its way
 
     @classmethod
-    async def made_of(cls, connection: AbstractConnection) -> Pipe:
-        """Connect *connection* and take it from the driver, to whom it is closed from then on.
+    async def taken_from(cls, driver: AbstractConnection) -> Connection:
+        """Connect *driver* and take its socket; redis-py sees it closed from then on.
 
         Raises:
             RedisError, OSError: it cannot be connected.
+            TakeoverUnsupported: its socket cannot be taken.
         """
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]  # the driver's
-            # It has no public way to hand a connection over; the tests tell when this changes.
-            writer, connection._writer, connection._reader = connection._writer, None, None
+            await driver.connect()  # type: ignore[no-untyped-call]  # redis-py's
+            writer = _take_writer(driver)
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await driver.disconnect(nowait=True)
             raise
-        pipe = cls()
+        connection = cls()
         if writer is not None and not writer.transport.is_closing():
-            pipe._writer, pipe._transport = writer, writer.transport
-            writer.transport.set_protocol(pipe)
-        return pipe
+            connection._writer, connection._transport = writer, writer.transport
+            writer.transport.set_protocol(connection)
+        return connection
 
     @property
     def is_open(self) -> bool:
-        """Whether it is of use to anybody."""
+        """Whether it can carry an exchange, now or later."""
         return self._transport is not None
 
     @property
     def is_idle(self) -> bool:
         """Whether it can carry an exchange now.
 
-        Not when something has come that nobody asked for, which would be the next reply.
+        False when unread bytes are there: nothing asked for them, and they would be taken for the
+        next reply.
         """
         transport = self._transport
-        if self._then is not None or transport is None or transport.is_closing():
+        if self._on_replies is not None or transport is None or transport.is_closing():
             return False
         return not is_readable(transport.get_extra_info("socket").fileno())
 
-    def exchange(self, commands: Sequence[Command], then: Then) -> GiveUp:
-        """Send *commands*, and *then* hand on their replies, an exception in the place of an error.
+    def exchange(self, commands: Sequence[Command], on_replies: OnReplies) -> Cancel:
+        """Send *commands*, and call *on_replies* with their replies.
 
-        To give them up breaks the pipe, and so does a server that is no primary any more: whoever
-        connects anew may find the one that is.
+        The connection is closed when the exchange is cancelled, and when the server says that it
+        is no primary any more: the next connection may lead to the new primary.
 
         Raises:
             ConnectionError: it is not open.
         """
         if self._transport is None:
             raise exceptions.ConnectionError(_LOST)
-        self._then = then
+        self._on_replies = on_replies
         self._replies = []
-        self._missing = len(commands)
-        self._transport.write(packed(commands))
-        return partial(self._give_up, then)
+        self._missing_replies = len(commands)
+        self._transport.write(encoded(commands))
+        return partial(self._cancel, on_replies)
 
     def close(self) -> None:
-        """Break it; what it carries is answered with an error. Safe to call twice."""
+        """Close it; an exchange on its way gets an error. May be called twice."""
         self._end(exceptions.ConnectionError(_LOST))
 
     def data_received(self, data: bytes) -> None:
@@ -111,73 +126,108 @@ class Pipe(asyncio.Protocol):
         parser, replies = self._parser, self._replies
         try:
             parser.feed(data)
-            while self._missing and (reply := parser.gets()) is not _INCOMPLETE:
+            while self._missing_replies and (reply := parser.gets()) is not _INCOMPLETE:
                 replies.append(reply)
-                self._missing -= 1
+                self._missing_replies -= 1
         except exceptions.InvalidResponse as error:
             self._end(error)
             return
-        if self._missing:
+        if self._missing_replies:
             return
-        if parser.has_data():  # what nobody asked for would be the next reply
-            self._break()
+        if parser.has_data():  # nothing asked for it, and it would be the next reply
+            self._abort()
         for reply in replies:
             if isinstance(reply, exceptions.ReadOnlyError):
-                self._break()
-        then, self._then = self._then, None
-        if then is not None:
-            then(replies)
+                self._abort()
+        on_replies, self._on_replies = self._on_replies, None
+        if on_replies is not None:
+            on_replies(replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""
         self._end(exceptions.ConnectionError(_LOST if exc is None else f"{_LOST}: {exc}"))
 
-    def _break(self) -> None:
+    def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
             self._transport = self._writer = None
 
     def _end(self, error: Exception) -> None:
-        self._break()
-        then, self._then = self._then, None
-        if then is not None:
-            then(error)
+        self._abort()
+        on_replies, self._on_replies = self._on_replies, None
+        if on_replies is not None:
+            on_replies(error)
 
-    def _give_up(self, then: Then) -> None:
-        if self._then is then:
-            self._then = None
-            self._break()
+    def _cancel(self, on_replies: OnReplies) -> None:
+        if self._on_replies is on_replies:
+            self._on_replies = None
+            self._abort()
 
 
-class Pipes:
-    """The pipes to one server, as many as there are exchanges at a time."""
+def _take_writer(driver: AbstractConnection) -> asyncio.StreamWriter | None:
+    """Take the stream out of *driver*; None when the server has closed it already."""
+    try:
+        writer, _ = driver._writer, driver._reader
+        driver._writer = driver._reader = None
+    except AttributeError as error:
+        raise TakeoverUnsupported from error
+    if writer is None or isinstance(writer, asyncio.StreamWriter):
+        return writer
+    raise TakeoverUnsupported
 
-    def __init__(self, connection: Callable[[], AbstractConnection]) -> None:
-        """*connection* makes one that is not connected yet."""
-        self._connection = connection
-        self._pipes: list[Pipe] = []
-        self._connecting = Asking()
+
+class Connections:
+    """The connections to one server: as many as there are exchanges at the same time."""
+
+    def __init__(
+        self, new_driver: Callable[[], AbstractConnection], *, through_pool: ThroughPool
+    ) -> None:
+        """*new_driver* makes a connection of redis-py that is not connected yet.
+
+        *through_pool* sends commands where this version of redis-py lets no connection be taken.
+        """
+        self._new_driver = new_driver
+        self._through_pool = through_pool
+        self._is_supported = True
+        self._connections: list[Connection] = []
+        self._tasks = CallbackTasks()
 
     @property
     def open(self) -> int:
-        """How many there are."""
-        return sum(pipe.is_open for pipe in self._pipes)
+        """The number of open connections."""
+        return sum(connection.is_open for connection in self._connections)
 
-    def send(self, commands: Sequence[Command], then: Then) -> GiveUp:
-        """Have an idle pipe exchange *commands*, or a new one."""
-        for pipe in self._pipes:
-            if pipe.is_idle:
-                return pipe.exchange(commands, then)
-        return self._connecting.start(self._connected_and_asked(commands), then)
+    def send(self, commands: Sequence[Command], on_replies: OnReplies) -> Cancel:
+        """Exchange *commands* over an idle connection, or over a new one."""
+        for connection in self._connections:
+            if connection.is_idle:
+                return connection.exchange(commands, on_replies)
+        return self._tasks.start(self._connect_and_exchange(commands), on_replies)
 
     async def aclose(self) -> None:
-        """Break all of them."""
-        await self._connecting.aclose()
-        for pipe in self._pipes:
-            pipe.close()
-        self._pipes.clear()
+        """Close all of them."""
+        await self._tasks.aclose()
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
 
-    async def _connected_and_asked(self, commands: Sequence[Command]) -> list[Any]:
-        pipe = await Pipe.made_of(self._connection())
-        self._pipes = [pipe, *(old for old in self._pipes if old.is_open)]
-        return await replies_to(pipe.exchange, commands)
+    async def _connect_and_exchange(self, commands: Sequence[Command]) -> list[Any]:
+        if self._is_supported:
+            try:
+                connection = await Connection.taken_from(self._new_driver())
+            except TakeoverUnsupported:
+                self._use_pool()
+            else:
+                still_open = [old for old in self._connections if old.is_open]
+                self._connections = [connection, *still_open]
+                return await replies_to(connection.exchange, commands)
+        return await self._through_pool(commands)
+
+    def _use_pool(self) -> None:
+        if self._is_supported:
+            self._is_supported = False
+            logger.warning(
+                "the connections of redis-py %s cannot be taken over: its own pool is used, "
+                "which costs more CPU",
+                redis.__version__,
+            )

@@ -1,4 +1,4 @@
-"""What the driver and the server complain of, in the words of the store contract."""
+"""Errors of redis-py and of the server, translated into the errors of the store contract."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from redis import exceptions
 
 from response_cache.errors import StoreFull, StoreUnavailable
 
-__all__ = ("TROUBLE", "Doing", "cause", "said", "translated")
+__all__ = ("DRIVER_ERRORS", "Attempt", "formatted", "safe_cause", "translated")
 
-Doing: TypeAlias = tuple[str, *tuple[str | int, ...]]
-"""What an error says that we were doing: words and the values in them, mostly for nobody."""
+Attempt: TypeAlias = tuple[str, *tuple[str | int, ...]]
+"""What was attempted, for error messages: a format string and its values."""
 
-TROUBLE: Final = (exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError)
-"""Everything that may be raised where a server is asked and does not answer as it should."""
+DRIVER_ERRORS: Final = (
+    exceptions.RedisError,
+    exceptions.RedisClusterException,
+    OSError,
+    TimeoutError,
+)
+"""Everything that redis-py and asyncio raise when a server does not answer as it should."""
 
-# The first row that fits says what is wrong; what fits none is named by its class.
+# The first row that fits gives the reason; an error that fits no row is named by its class.
 # fmt: off
 REASONS: Final[Mapping[type[BaseException], str]] = {
     exceptions.AuthenticationWrongNumberOfArgsError: "it does not take these credentials",
@@ -36,29 +41,31 @@ REASONS: Final[Mapping[type[BaseException], str]] = {
 }
 # fmt: on
 
-# Codes that have no class in the driver, or come wrapped into the error of a script (before 7.0).
+# Error codes without a class in redis-py, or inside of a script's error (servers before 7.0).
 CODES: Final[Mapping[str, str]] = {
     "NOAUTH": REASONS[exceptions.AuthenticationError],
-    "unauthenticated": REASONS[exceptions.AuthenticationError],  # said of many arguments at once
+    "unauthenticated": REASONS[exceptions.AuthenticationError],  # the answer to a long command
     "NOPERM": REASONS[exceptions.NoPermissionError],
     "READONLY": REASONS[exceptions.ReadOnlyError],
     "MISCONF": "it cannot save its data, and takes no writes",
     "NOREPLICAS": "it has fewer replicas than it needs to take writes",
 }
 
-_FULL: Final = "OOM command not allowed"  # wrapped as well
-_REPEATED: Final = "with args beginning with"  # what a server says of a command that it lacks
+_FULL: Final = "OOM command not allowed"  # may stand inside of a script's error, too
+_REPEATED: Final = "with args beginning with"  # of an unknown command, which the server repeats
 
 
-def translated(error: BaseException, doing: Doing) -> StoreUnavailable:
-    """The error of the contract for *error*, which came up while *doing* something."""
+def translated(error: BaseException, attempt: Attempt) -> StoreUnavailable:
+    """The store contract's error for *error*, which was raised during *attempt*."""
     if isinstance(error, exceptions.OutOfMemoryError) or _FULL in str(error):
-        return StoreFull(f"cannot {said(doing)}: the Redis server has reached maxmemory")
-    return StoreUnavailable(f"cannot {said(doing)}: Redis does not serve us: {_reason(error)}")
+        return StoreFull(f"cannot {formatted(attempt)}: the Redis server has reached maxmemory")
+    return StoreUnavailable(
+        f"cannot {formatted(attempt)}: Redis does not serve us: {_reason(error)}"
+    )
 
 
-def cause(error: BaseException) -> BaseException:
-    """*error*, or its kind alone where it repeats what it was asked: a password, or content."""
+def safe_cause(error: BaseException) -> BaseException:
+    """*error*, without its text where that repeats a command: its password, or its content."""
     link: BaseException | None = error
     while link is not None:
         if _REPEATED in str(link):
@@ -67,10 +74,10 @@ def cause(error: BaseException) -> BaseException:
     return error
 
 
-def said(doing: Doing) -> str:
-    """*doing* as words."""
-    words, *values = doing
-    return words % tuple(values)
+def formatted(attempt: Attempt) -> str:
+    """*attempt* as text."""
+    text, *values = attempt
+    return text % tuple(values)
 
 
 def _reason(error: BaseException) -> str:
@@ -82,5 +89,5 @@ def _reason(error: BaseException) -> str:
         if isinstance(error, kind):
             return reason
     if isinstance(error, exceptions.ResponseError):
-        return text.partition(" ")[0]  # its code: the rest may name what it was asked
-    return f"{type(error).__name__}: {text}" if cause(error) is error else type(error).__name__
+        return text.partition(" ")[0]  # the code alone: the rest may repeat the command
+    return f"{type(error).__name__}: {text}" if safe_cause(error) is error else type(error).__name__

@@ -1,4 +1,4 @@
-"""The scripts that run inside Redis, one for each operation, and the commands that call them."""
+"""The Lua scripts that run inside of the server, one for each operation of the store."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ __all__ = (
 
 Argument: TypeAlias = bytes | str | int
 Command: TypeAlias = tuple[Argument, ...]
+"""A command of Redis: its name, and its arguments."""
 
-_HERE: Final = files("response_cache.stores.redis") / "lua"
+_FOLDER: Final = files("response_cache.stores.redis") / "lua"
 
 
 class Script:
-    """The source of one script, put together from its files, and its digest."""
+    """One script: its source, made of one or more files of ``lua/``, and its SHA-1 digest."""
 
     def __init__(self, *names: str) -> None:
-        parts = [(_HERE / f"{name}.lua").read_text("utf-8") for name in names]
-        self.name = names[-1]
+        parts = [(_FOLDER / f"{name}.lua").read_text("utf-8") for name in names]
         self.source = "\n".join(parts)
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
 CREATE: Final = Script("record", "create")
 APPEND: Final = Script("record", "append")
-TAKE: Final = Script("record", "page", "take")
-READ: Final = Script("record", "page", "read")
+TAKE: Final = Script("record", "view", "take")
+READ: Final = Script("record", "view", "read")
 REQUEST: Final = Script("record", "request")
 POSITION: Final = Script("record", "position")
 DELETE: Final = Script("record", "delete")

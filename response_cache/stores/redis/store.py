@@ -1,51 +1,42 @@
 """Responses in Redis or Valkey: one server, Sentinel, or a cluster. Needs asyncio.
 
-Each response has five keys in one slot, after its own key ``{key_prefix}{id}``:
+Each response has five keys in one slot (``keys``):
 
-* the key itself: the snapshot, exactly as given, so that ``redis-cli GET`` shows the response;
-* ``{<key>}:meta``, a hash: *the* record; with any other part missing, the record is lost;
-* ``{<key>}:log``, a stream: one packed entry for each batch; its id is the number of the batch's
-  last event + 1, so that a batch can never stand there twice;
-* ``{<key>}:request``, and ``{<key>}:deleted``, the tombstone.
+* ``{key_prefix}{id}``: the snapshot as it was given, so that ``redis-cli GET`` shows the response;
+* ``...:meta``, a hash: *the* record. With another part missing, the record is lost;
+* ``...:log``, a stream: one entry for each batch. The id of an entry is the number of its last
+  event + 1, so a batch can never be there twice;
+* ``...:request``, and ``...:deleted``, the tombstone.
 
-Each operation is one script (``lua/``), judged by the server's clock. What many responses ask
-at the same time travels together (``redis_commit``); who waits is woken by messages
-(``redis_listener``), and looks for himself from time to time in case that one was lost.
+Each operation is one script (``lua/``), and uses the clock of the server. Calls that are made at
+the same time travel together (``pipelining``). Who waits is woken by messages (``subscriptions``),
+and asks from time to time in case that a message was lost.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
 from collections.abc import AsyncIterator, Sequence
-from functools import lru_cache
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from response_cache.errors import (
-    AlreadyExists,
-    Closed,
-    Deleted,
-    Fenced,
-    Missing,
-    SequenceGap,
-    StoreError,
-    StoreUnavailable,
-)
-from response_cache.log.batches import pack, repacked, unpack
-from response_cache.store import Claim, RecordView, Taken
+from response_cache.log.batches import pack
+from response_cache.store import NO_EVENTS, Claim, RecordView, Taken
 
 try:
+    import hiredis  # noqa: F401 - used by `connection`
     from redis.asyncio import Redis, RedisCluster
 except ImportError as error:
-    raise ImportError("RedisStore needs redis: pip install 'response-cache[redis]'") from error
+    raise ImportError(
+        "RedisStore needs redis and hiredis: pip install 'response-cache[redis]'"
+    ) from error
 
-from response_cache.stores.redis.channel import News, Position
-from response_cache.stores.redis.errors import TROUBLE, Doing, cause, said, translated
-from response_cache.stores.redis.pipelining import GroupCommit
+from response_cache.stores.redis.channel import Channel, Position
+from response_cache.stores.redis.compaction import Compaction
+from response_cache.stores.redis.errors import DRIVER_ERRORS, Attempt, safe_cause, translated
+from response_cache.stores.redis.keys import id_of, keys_of, pattern_of
+from response_cache.stores.redis.pipelining import AutoPipeline
 from response_cache.stores.redis.scripts import (
     APPEND,
-    COMPACT,
     CREATE,
     DELETE,
     POSITION,
@@ -55,7 +46,7 @@ from response_cache.stores.redis.scripts import (
     Argument,
     Script,
 )
-from response_cache.stores.redis.subscriptions import Wakeups
+from response_cache.stores.redis.subscriptions import Subscriptions
 from response_cache.stores.redis.topology import (
     MAX_CONNECTIONS,
     SOCKET_TIMEOUT,
@@ -63,20 +54,21 @@ from response_cache.stores.redis.topology import (
     Servers,
     SingleServer,
 )
+from response_cache.stores.redis.wire import (
+    lifetimes,
+    milliseconds,
+    position_from,
+    refuse,
+    view_from,
+)
 
 __all__ = ("RedisStore",)
 
-logger = logging.getLogger("response_cache.stores.redis")
-
 KEY_PREFIX: Final = "response_cache:"
 TOMBSTONE_TTL: Final = 3600.0
-LOOK: Final = 5.0  # seconds after which who waits looks, in case that a message was lost
-RARELY: Final = 6  # times as long for who holds a claim: each renewal tells whether he still does
-LONGEST_KEPT: Final = 128  # characters of an id whose keys are kept: ours are shorter
-NO_EVENT: Final = 10**9  # who waits for an event numbered above it waits for none
-BLOCK_EVENTS: Final = 1000  # of a closed log, in one entry: what one page of a reader takes
-FEW_ENTRIES: Final = 4  # so many entries are not worth packing again
-IN_KEYS: Final = str.maketrans({"{": "%7B", "}": "%7D", "%": "%25"})  # braces would be hash tags
+# Seconds after which a waiter asks the server, in case that a message was lost.
+CHECK_INTERVAL: Final = 5.0
+CLAIM_CHECK_INTERVAL: Final = 30.0  # of the holder, whose renewals tell that the claim is lost
 
 
 class RedisStore:
@@ -97,9 +89,9 @@ class RedisStore:
     ) -> None:
         """*client* stays the caller's, who closes it after the store.
 
-        *socket_timeout* is what one attempt of an operation may take altogether. With a back-off
-        of half a second it must stay below ``Options.orphan_confirmation``. *max_connections*
-        bounds the pipelines that are on their way to one node at a time.
+        *socket_timeout* is for one call, connecting included. With a back-off of half a second it
+        must stay below ``Options.orphan_confirmation``. *max_connections* is how many pipelines
+        may be on their way to one node at a time.
 
         Raises:
             ValueError: an argument is out of its range, or the client decodes what it reads.
@@ -112,10 +104,10 @@ class RedisStore:
         self.servers = _servers(client)
         self._prefix = key_prefix
         self._timeout = socket_timeout
-        self._pipelines = max_connections
-        self._commits: dict[str, GroupCommit] = {}
-        self._compacting: set[asyncio.Task[None]] = set()
-        self._wakeups = Wakeups(self.servers, timeout=socket_timeout)
+        self._max_connections = max_connections
+        self._pipelines: dict[str, AutoPipeline] = {}  # by node
+        self._compaction = Compaction(self._call)
+        self._subscriptions = Subscriptions(self.servers, timeout=socket_timeout)
 
     def __repr__(self) -> str:
         return f"RedisStore({self.servers!r}, key_prefix={self._prefix!r})"
@@ -134,18 +126,16 @@ class RedisStore:
         try:
             async with asyncio.timeout(2 * self._timeout):
                 await self.servers.open()
-        except TROUBLE as error:
-            raise translated(error, ("open the store",)) from cause(error)
+        except DRIVER_ERRORS as error:
+            raise translated(error, ("open the store",)) from safe_cause(error)
 
     async def aclose(self) -> None:
         """See ``Store.aclose``."""
-        for task in self._compacting:
-            task.cancel()
-        await asyncio.gather(*self._compacting, return_exceptions=True)
-        await self._wakeups.aclose()
-        for commit in self._commits.values():
-            commit.close()
-        self._commits.clear()
+        await self._compaction.aclose()
+        await self._subscriptions.aclose()
+        for pipeline in self._pipelines.values():
+            pipeline.close()
+        self._pipelines.clear()
         await self.servers.aclose()
 
     async def create(
@@ -161,12 +151,12 @@ class RedisStore:
         lease: float,
         ttl: float,
     ) -> Claim:
-        """See ``Store.create``. The repeat of a create that is still open renews its lease."""
-        doing = ("create %s", id)
+        """See ``Store.create``. A repeat renews the lease of a record that is still open."""
+        attempt = ("create %s", id)
         answer = await self._call(
             CREATE,
             id,
-            doing,
+            attempt,
             incarnation,
             header,
             status,
@@ -174,11 +164,11 @@ class RedisStore:
             request,
             len(events),
             pack(events) if events else b"",
-            _milliseconds(lease),
-            _milliseconds(ttl),
+            milliseconds(lease),
+            milliseconds(ttl),
         )
         if answer[0] != b"done":
-            _refuse(doing, answer)
+            refuse(attempt, answer)
         return Claim(id, incarnation, 1, int(answer[1]))
 
     async def append(
@@ -202,8 +192,8 @@ class RedisStore:
         """
         count = len(events)
         if count and not batch:
-            raise ValueError("an append that brings events needs a batch token")
-        doing = ("append to %s at %d, epoch %d", claim.id, claim.tail, claim.epoch)
+            raise ValueError("an append with events needs a batch token")
+        attempt = ("append to %s at %d, epoch %d", claim.id, claim.tail, claim.epoch)
         given = "c" if close else ""
         if snapshot is not None:
             given += "s"
@@ -214,7 +204,7 @@ class RedisStore:
         answer = await self._call(
             APPEND,
             claim.id,
-            doing,
+            attempt,
             claim.incarnation,
             claim.epoch,
             claim.tail,
@@ -225,30 +215,30 @@ class RedisStore:
             snapshot or b"",
             status or "",
             notes or b"",
-            *_lives(lease, ttl, stream_ttl),
+            *lifetimes(lease, ttl, stream_ttl),
             self.servers.publish,
         )
         if answer[0] != b"done":
-            _refuse(doing, answer)
+            refuse(attempt, answer)
         if close:
-            self._compact_later(claim)
+            self._compaction.start(claim)
         is_watched = len(answer) < 3 or answer[2] > 0
         return Claim(claim.id, claim.incarnation, claim.epoch, answer[1], is_watched=is_watched)
 
     async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
-        """See ``Store.take``. It is a renewal with the ttl that was last given."""
-        doing = ("take %s", id)
+        """See ``Store.take``. It renews the record for the ttl that was given last."""
+        attempt = ("take %s", id)
         answer = await self._call(
             TAKE,
             id,
-            doing,
+            attempt,
             1 if only_orphaned else 0,
-            _milliseconds(lease),
+            milliseconds(lease),
             self.servers.publish,
         )
         if answer[0] not in (b"done", b"refused"):
-            _refuse(doing, answer)
-        view = _page(id, answer[1])
+            refuse(attempt, answer)
+        view = view_from(id, answer[1])
         is_taken = answer[0] == b"done"
         claim = Claim(id, view.incarnation, view.epoch, view.tail) if is_taken else None
         return Taken(claim, view)
@@ -265,7 +255,7 @@ class RedisStore:
             "" if after is None else after,
             "" if limit is None else limit,
         )
-        return None if answer[0] != b"done" else _page(id, answer[1], after, limit)
+        return None if answer[0] != b"done" else view_from(id, answer[1], after, limit)
 
     async def request(self, id: str) -> bytes | None:
         """See ``Store.request``."""
@@ -275,127 +265,89 @@ class RedisStore:
     async def wait(
         self, id: str, *, after: int, epoch: int, incarnation: str, closed: bool = False
     ) -> None:
-        """See ``Store.wait``. Also returns when wake-ups come again after they did not.
+        """See ``Store.wait``. Also returns when messages arrive again after a loss.
 
-        That a record expired, or that a message was lost, is noticed within ``LOOK`` seconds; if
-        only its claim is waited for, later.
+        An expiry and a lost message are noticed within ``CHECK_INTERVAL``; by a waiter for no
+        event (``NO_EVENTS``), who waits for the claim alone, within ``CLAIM_CHECK_INTERVAL``.
         """
-        channel, look = self.keys(id)[2], LOOK
-        if after >= NO_EVENT:
-            channel, look = channel.removesuffix("log") + "claim", LOOK * RARELY
-        with self._wakeups.listening(channel) as news:
-            entered = news.enter()
-            was_heard = False
+        name, interval = self.keys(id)[2], CHECK_INTERVAL
+        if after >= NO_EVENTS:
+            name, interval = name.removesuffix("log") + "claim", CLAIM_CHECK_INTERVAL
+        with self._subscriptions.listening(name) as channel:
+            mark = channel.enter()
+            was_changed = False
             while True:
-                position = known = news.known(look)
+                position = known = channel.known(interval)
                 if position is None:
-                    position = await self._position(id, news)
-                if position is None or news.is_restored(entered):
+                    position = await self._position(id, channel)
+                if position is None or channel.is_recovered(mark):
                     return
-                # The word of the end is on its way to us when our own process closed the record.
+                # When this process closed the record, the message of that is still on its way.
                 is_behind = known is not None and closed and not known.closed
-                if not is_behind and position.has_news(
+                if not is_behind and position.is_news(
                     after=after, epoch=epoch, incarnation=incarnation, closed=closed
                 ):
-                    if known and not was_heard:
-                        news.forget()  # should the reader find none, the server knows better
+                    if known and not was_changed:
+                        channel.forget()  # a reader that finds nothing new comes back and asks
                     return
-                is_sure = news.is_live and not is_behind
-                was_heard = await news.change(look if is_sure else self._timeout)
-                if not was_heard:
-                    news.forget()
+                is_sure = channel.is_live and not is_behind
+                was_changed = await channel.change(interval if is_sure else self._timeout)
+                if not was_changed:
+                    channel.forget()
 
     async def delete(self, id: str, *, claim: Claim | None = None) -> bool:
-        """See ``Store.delete``. Without *claim* it leaves a tombstone also where nothing was."""
+        """See ``Store.delete``."""
         if claim is not None and claim.id != id:
             return False
-        of_claim = () if claim is None else (claim.incarnation, claim.epoch)
-        tombstone_ttl = _milliseconds(self.tombstone_ttl)
-        arguments = (tombstone_ttl, self.servers.publish, *of_claim)
+        held = () if claim is None else (claim.incarnation, claim.epoch)
+        arguments = (milliseconds(self.tombstone_ttl), self.servers.publish, *held)
         answer = await self._call(DELETE, id, ("delete %s", id), *arguments)
         return bool(answer[1])
 
     async def ids(self, beginning: str = "") -> AsyncIterator[str]:
-        """The ids with this *beginning* of all that is stored, in no order; for operators' tools.
+        """The ids of stored responses with this *beginning*, in no order; for operators' tools.
 
-        What comes or goes meanwhile may be among them or not, and some may come twice.
+        A response that is created or deleted meanwhile may be missing, and an id may come twice.
         """
-        pattern = (
-            re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix + beginning.translate(IN_KEYS)) + "*"
-        )
-        async for key in self.servers.scan(pattern):
-            id = key.decode().removeprefix(self._prefix)
-            yield id.replace("%7B", "{").replace("%7D", "}").replace("%25", "%")
+        async for key in self.servers.scan(pattern_of(self._prefix, beginning)):
+            yield id_of(self._prefix, key.decode())
 
     def keys(self, id: str) -> tuple[str, ...]:
-        """The key of a response, and then those of its companions."""
-        return _keys(self._prefix, id)
+        """The keys of a response: snapshot, meta, log, request, tombstone."""
+        return keys_of(self._prefix, id)
 
     def _call(
-        self, script: Script, id: str, doing: Doing, *arguments: Argument
+        self, script: Script, id: str, attempt: Attempt, *arguments: Argument
     ) -> asyncio.Future[Any]:
-        """The answer of *script*: a word, and what belongs to it.
+        """The answer of *script*, to be awaited: a word, and what belongs to it (``wire``).
 
         Raises:
-            StoreUnavailable: there is none, now or when it is awaited.
+            StoreUnavailable: there is no answer; at once, or when it is awaited.
         """
-        keys = _keys(self._prefix, id)
+        keys = keys_of(self._prefix, id)
         try:
             node = self.servers.node_of(keys[0])
-        except TROUBLE as error:
-            raise translated(error, doing) from cause(error)
-        commit = self._commits.get(node)
-        if commit is None:
-            commit = self._commits[node] = self._new_commit()
-        return commit.ask(script, keys, arguments, doing)
+        except DRIVER_ERRORS as error:
+            raise translated(error, attempt) from safe_cause(error)
+        pipeline = self._pipelines.get(node)
+        if pipeline is None:
+            pipeline = self._pipelines[node] = self._new_pipeline()
+        return pipeline.call(script, keys, arguments, attempt)
 
-    def _new_commit(self) -> GroupCommit:
-        return GroupCommit(self.servers.send, pipelines=self._pipelines, timeout=self._timeout)
+    def _new_pipeline(self) -> AutoPipeline:
+        return AutoPipeline(
+            self.servers.send, pipelines=self._max_connections, timeout=self._timeout
+        )
 
-    async def _position(self, id: str, news: News) -> Position | None:
-        """How far the response is, as the server says; None when there is reason to look."""
-        await news.go_live(self._timeout)
-        gap = news.gap
+    async def _position(self, id: str, channel: Channel) -> Position | None:
+        """The latest position of the response, asked from the server.
+
+        None when the record is not there, or the position is unknown: then the waiter reads.
+        """
+        await channel.until_live(self._timeout)
+        losses = channel.losses
         answer = await self._call(POSITION, id, ("wait for %s", id))
-        if answer[0] != b"done":
-            return None
-        incarnation, epoch, tail, closed = answer[1:]
-        position = Position(incarnation.decode(), int(epoch), int(tail), bool(closed))
-        return news.learn(position, gap)
-
-    # A log that is over takes a third of the memory when its events are packed together.
-
-    def _compact_later(self, claim: Claim) -> None:
-        task = asyncio.create_task(self._compact(claim))
-        self._compacting.add(task)
-        task.add_done_callback(self._compacting.discard)
-
-    async def _compact(self, claim: Claim) -> None:
-        """Pack the log of a closed record anew. Readers do not notice, and a failure costs room."""
-        doing = ("compact %s", claim.id)
-        try:
-            answer = await self._call(READ, claim.id, doing, -1, "")
-            if answer[0] != b"done" or len(entries := answer[1][-1]) <= 2 * FEW_ENTRIES:
-                return
-            blocks: list[Argument] = []
-            tail = 0
-            for batch in repacked(entries[1::2], BLOCK_EVENTS):
-                tail += len(batch)
-                blocks += (tail, batch.block)
-            length = len(entries) // 2
-            await self._call(COMPACT, claim.id, doing, claim.incarnation, length, *blocks)
-        except StoreUnavailable as error:
-            logger.info("left as it is: %s", error)
-
-
-def _keys(prefix: str, id: str) -> tuple[str, ...]:
-    return (_names if len(id) <= LONGEST_KEPT else _names.__wrapped__)(prefix, id)
-
-
-@lru_cache(maxsize=1024)  # the same few are asked for again and again
-def _names(prefix: str, id: str) -> tuple[str, ...]:
-    key = prefix + id.translate(IN_KEYS)
-    return (key, *(f"{{{key}}}:{part}" for part in ("meta", "log", "request", "deleted")))
+        return None if answer[0] != b"done" else channel.learn(position_from(answer[1:]), losses)
 
 
 def _servers(client: Redis | RedisCluster | Servers) -> Servers:
@@ -406,66 +358,3 @@ def _servers(client: Redis | RedisCluster | Servers) -> Servers:
             return SingleServer(client)
         case _:
             return client
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
-
-
-@lru_cache(maxsize=64)  # the same ones with each append
-def _lives(lease: float, ttl: float, stream_ttl: float | None) -> tuple[Argument, ...]:
-    of_log = "" if stream_ttl is None else _milliseconds(stream_ttl)
-    return _milliseconds(lease), _milliseconds(ttl), of_log
-
-
-REFUSALS: Final[dict[bytes, tuple[type[StoreError], str]]] = {
-    b"deleted": (Deleted, "it was deleted"),
-    b"missing": (Missing, "there is no such record"),
-    b"exists": (AlreadyExists, "another incarnation exists"),
-    b"fenced": (Fenced, "it was taken or created anew"),
-    b"closed": (Closed, "it is closed"),
-}
-
-
-def _refuse(doing: Doing, answer: Sequence[Any]) -> NoReturn:
-    """Raise what a script answered instead of doing it."""
-    if answer[0] == b"gap":
-        tail = int(answer[1])
-        raise SequenceGap(f"cannot {said(doing)}: its tail is {tail}", tail=tail)
-    error, reason = REFUSALS[answer[0]]
-    raise error(f"cannot {said(doing)}: {reason}")
-
-
-def _page(
-    id: str, fields: Sequence[Any], after: int | None = None, limit: int | None = None
-) -> RecordView:
-    """The page that ``lua/view.lua`` made."""
-    incarnation, epoch, status, header, notes, through = fields[:6]
-    tail, closed, orphaned, log_expired, snapshot, entries = fields[6:]
-    first = (int(through) if after is None else after) + 1
-    return RecordView(
-        id=id,
-        incarnation=incarnation.decode(),
-        epoch=int(epoch),
-        status=status.decode(),
-        header=header,
-        notes=notes,
-        snapshot=snapshot if after is None else None,
-        snapshot_through=int(through),
-        first=first,
-        events=_events(entries, first, limit),
-        tail=int(tail),
-        closed=bool(closed),
-        orphaned=bool(orphaned),
-        log_expired=bool(log_expired),
-    )
-
-
-def _events(entries: Sequence[bytes], first: int, limit: int | None) -> list[bytes]:
-    """The events from number *first* on in *entries*: the number after each block, the block."""
-    events: list[bytes] = []
-    for end, block in zip(entries[::2], entries[1::2], strict=True):
-        unpacked = unpack(block)
-        start = int(end) - len(unpacked)
-        events += unpacked[max(0, first - start) :]
-    return events if limit is None else events[:limit]

@@ -1,9 +1,9 @@
-"""Listening: one connection for each node, however many wait.
+"""Subscriptions to channels: one connection for each node, however many readers wait.
 
-A process receives only what somebody in it waits for. A channel is subscribed for its first waiter
-and given up a moment after its last one, because a reader that waits in a loop comes back at once.
-When the connection is lost, so may be messages: then everybody who waits looks for himself, and
-again when it is restored.
+A process receives messages only for responses that somebody in it waits for. A channel is
+subscribed for its first waiter, and unsubscribed a moment after its last one, because a reader that
+waits in a loop comes back at once. When the connection is lost, messages may be lost as well: then
+each waiter asks the server, and asks again when the connection is restored.
 """
 
 from __future__ import annotations
@@ -18,95 +18,97 @@ from typing import Any, Final
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as Disconnected
 
-from response_cache.stores.redis.channel import News
-from response_cache.stores.redis.errors import TROUBLE, translated
+from response_cache.stores.redis.channel import Channel
+from response_cache.stores.redis.errors import DRIVER_ERRORS, translated
 from response_cache.stores.redis.topology import Servers
 
-__all__ = ("Wakeups",)
+__all__ = ("Subscriptions",)
 
 logger = logging.getLogger("response_cache.stores.redis")
 
-LINGER: Final = 2.0  # longer than the pause of a reader that was told of trouble
-BACK_OFF: Final = 0.25
-SILENCE: Final = 5.0  # seconds after which we ask for a sign of life; after as many more we go
+UNSUBSCRIBE_DELAY: Final = 2.0  # longer than the pause of a reader that was told of an error
+RECONNECT_DELAY: Final = 0.25
+PING_INTERVAL: Final = 5.0  # of silence; after one more without an answer the connection is lost
 
 
-class Wakeups:
-    """The channels that this process listens to, and the listeners they are shared among."""
+class Subscriptions:
+    """The channels of this process, and the listener of each."""
 
     def __init__(self, servers: Servers, *, timeout: float) -> None:
-        """*timeout* is for connecting."""
+        """*timeout* is for connecting, in seconds."""
         self._servers = servers
         self._timeout = timeout
-        self._news: dict[str, News] = {}
-        self._places: dict[str, Listener] = {}
-        self._listeners: dict[str, Listener] = {}
+        self._channels: dict[str, Channel] = {}
+        self._listener_of: dict[str, Listener] = {}  # by channel
+        self._listeners: dict[str, Listener] = {}  # by node
 
     @contextmanager
-    def listening(self, channel: str) -> Iterator[News]:
-        """Listen to *channel* for as long as the context lasts, and a little longer."""
-        news = self._news.get(channel)
-        if news is None:
-            news = self._news[channel] = News(channel.encode())
-            self._place(channel, news)
+    def listening(self, name: str) -> Iterator[Channel]:
+        """Subscribe to the channel *name* for the length of the context, and a little longer."""
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._channels[name] = Channel(name.encode())
+            self._subscribe(name, channel)
         try:
-            yield news
+            yield channel
         finally:
-            news.waiting -= 1
-            if not news.waiting:
-                asyncio.get_running_loop().call_later(LINGER, self._drop, channel, news)
+            channel.waiters -= 1
+            if not channel.waiters:
+                loop = asyncio.get_running_loop()
+                loop.call_later(UNSUBSCRIBE_DELAY, self._unsubscribe, name, channel)
 
     async def aclose(self) -> None:
-        """Stop listening."""
+        """Close all connections."""
         listeners = [*self._listeners.values()]
         self._listeners.clear()
-        self._news.clear()
-        self._places.clear()
+        self._channels.clear()
+        self._listener_of.clear()
         for listener in listeners:
             await listener.aclose()
 
-    def _drop(self, channel: str, news: News) -> None:
-        if not news.waiting and self._news.get(channel) is news:
-            del self._news[channel]
-            self._places.pop(channel).discard(news)
-
-    def _place(self, channel: str, news: News) -> None:
-        """Have the listener of the node that has the channel listen to it."""
-        node = self._servers.node_of(channel)
+    def _subscribe(self, name: str, channel: Channel) -> None:
+        node = self._servers.node_of(name)
         listener = self._listeners.get(node)
         if listener is None:
-            listener = Listener(
-                self._servers,
-                node,
-                timeout=self._timeout,
-                on_loss=self._rearrange,
-                on_end=self._forget,
-            )
-            self._listeners[node] = listener
-        self._places[channel] = listener
-        listener.add(news)
+            listener = self._listeners[node] = self._new_listener(node)
+        self._listener_of[name] = listener
+        listener.add(channel)
 
-    async def _rearrange(self, lost: Listener) -> None:
-        """Find new listeners for channels whose node has changed."""
+    def _unsubscribe(self, name: str, channel: Channel) -> None:
+        if not channel.waiters and self._channels.get(name) is channel:
+            del self._channels[name]
+            self._listener_of.pop(name).discard(channel)
+
+    def _new_listener(self, node: str) -> Listener:
+        return Listener(
+            self._servers,
+            node,
+            timeout=self._timeout,
+            on_loss=self._move_channels,
+            on_end=self._remove,
+        )
+
+    async def _move_channels(self, lost: Listener) -> None:
+        """Give channels of *lost* that are on another node now to the listener of that node."""
         await self._servers.refresh()
-        for channel, listener in [*self._places.items()]:
-            if listener is lost and self._servers.node_of(channel) != lost.node:
-                news = self._news[channel]
-                lost.discard(news)
-                self._place(channel, news)
+        for name, listener in [*self._listener_of.items()]:
+            if listener is lost and self._servers.node_of(name) != lost.node:
+                channel = self._channels[name]
+                lost.discard(channel)
+                self._subscribe(name, channel)
 
-    def _forget(self, ended: Listener) -> None:
-        """Have the next channel of its node start another one."""
+    def _remove(self, ended: Listener) -> None:
+        """Forget a listener that has ended: the next channel of its node starts another one."""
         if self._listeners.get(ended.node) is ended:
             del self._listeners[ended.node]
 
 
-class _Silent(Disconnected):
-    """Nothing was heard for too long."""
+class _NoPong(Disconnected):
+    """The server did not answer a PING in time."""
 
 
 class Listener:
-    """One connection that only listens, and is made again when it is lost and still needed."""
+    """One connection that only receives messages. It reconnects while any channel is wanted."""
 
     def __init__(
         self,
@@ -117,34 +119,34 @@ class Listener:
         on_loss: Callable[[Listener], Awaitable[None]],
         on_end: Callable[[Listener], None],
     ) -> None:
-        """*on_loss* is called after each loss, before it begins anew; *timeout* is for either.
+        """*on_loss* is called after each loss, before it reconnects; *timeout* is for either.
 
-        *on_end* is called when it does not: its node may have left for good.
+        *on_end* is called when no channel is wanted after a loss: the node may have left for good.
         """
         self.node = node
         self._servers = servers
         self._timeout = timeout
         self._on_loss = on_loss
         self._on_end = on_end
-        self._wanted: dict[bytes, News] = {}
-        self._changed: set[bytes] = set()  # channels that are wanted, or not, since we last asked
-        self._unconfirmed: Counter[bytes] = Counter()
-        self._stirred = asyncio.Event()
-        self._is_well = True
+        self._wanted: dict[bytes, Channel] = {}
+        self._changed: set[bytes] = set()  # channels to subscribe or to unsubscribe
+        self._unconfirmed: Counter[bytes] = Counter()  # SUBSCRIBE commands without their answer
+        self._has_changes = asyncio.Event()
+        self._is_healthy = True
         self._task = asyncio.create_task(self._run())
 
-    def add(self, news: News) -> None:
-        """Listen to one channel more."""
-        self._wanted[news.channel] = news
-        self._changed.add(news.channel)
-        self._stirred.set()
+    def add(self, channel: Channel) -> None:
+        """Subscribe to one channel more."""
+        self._wanted[channel.name] = channel
+        self._changed.add(channel.name)
+        self._has_changes.set()
 
-    def discard(self, news: News) -> None:
-        """Listen to it no more."""
-        if self._wanted.get(news.channel) is news:
-            del self._wanted[news.channel]
-            self._changed.add(news.channel)
-            self._stirred.set()
+    def discard(self, channel: Channel) -> None:
+        """Unsubscribe from *channel*."""
+        if self._wanted.get(channel.name) is channel:
+            del self._wanted[channel.name]
+            self._changed.add(channel.name)
+            self._has_changes.set()
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -152,100 +154,101 @@ class Listener:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        """Listen, and begin anew after each loss, as long as anything is wanted."""
+        """Listen, and reconnect after each loss, while any channel is wanted."""
         while self._wanted:
             try:
                 await self._listen()
-            except* TROUBLE as group:
+            except* DRIVER_ERRORS as group:
                 self._report(group.exceptions[0])
-            for news in [*self._wanted.values()]:
-                news.cut()
-            await asyncio.sleep(BACK_OFF)
+            for channel in [*self._wanted.values()]:
+                channel.lost()
+            await asyncio.sleep(RECONNECT_DELAY)
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._on_loss(self)
-            except TROUBLE as error:
+            except DRIVER_ERRORS as error:
                 self._report(error)
         self._on_end(self)
 
     async def _listen(self) -> None:
         """Keep one connection until it is lost. Does not return."""
-        connection = self._servers.listen_to(self.node)
+        connection = self._servers.connection_to(self.node)
         self._changed = set(self._wanted)
         self._unconfirmed.clear()
         try:
             async with asyncio.timeout(self._timeout):
-                await connection.connect()  # type: ignore[no-untyped-call]  # the driver's
+                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._ask(connection))
-                tasks.create_task(self._hear(connection))
+                tasks.create_task(self._send_changes(connection))
+                tasks.create_task(self._receive(connection))
         finally:
             await connection.disconnect(nowait=True)
 
-    async def _ask(self, connection: AbstractConnection) -> None:
-        """Subscribe to what is wanted, and give up what is not."""
+    async def _send_changes(self, connection: AbstractConnection) -> None:
+        """Subscribe to channels that are wanted, and unsubscribe from those that are not."""
         while True:
-            self._stirred.clear()
+            self._has_changes.clear()
             commands = self._commands()
-            if not connection.is_connected:  # sending would connect it again, without the channels
+            if not connection.is_connected:  # sending would reconnect, without the subscriptions
                 raise Disconnected("the connection was lost")
             if commands:
                 packed = connection.pack_commands(commands)
                 await connection.send_packed_command(packed, check_health=False)
-            await self._stirred.wait()
+            await self._has_changes.wait()
 
     def _commands(self) -> list[tuple[str, bytes]]:
-        """What makes the server send what is wanted. One channel each: slots must not be mixed.
+        """The commands for what has changed. One channel each: a command must not mix slots.
 
-        Who was dropped and is wanted again by somebody else is confirmed to him anew.
+        A channel that was dropped and is wanted again is subscribed again, so that its new owner
+        gets an answer.
         """
         changed, self._changed = self._changed, set()
         new = changed & self._wanted.keys()
         self._unconfirmed.update(new)
         return [
-            *((self._servers.unsubscribe, channel) for channel in changed - new),
-            *((self._servers.subscribe, channel) for channel in new),
+            *((self._servers.unsubscribe, name) for name in changed - new),
+            *((self._servers.subscribe, name) for name in new),
         ]
 
-    async def _hear(self, connection: AbstractConnection) -> None:
-        was_asked = False
+    async def _receive(self, connection: AbstractConnection) -> None:
+        """Read messages; after a silence send PING, and after another one give up."""
+        was_pinged = False
         while True:
             message = await connection.read_response(
-                timeout=SILENCE, disconnect_on_error=False, push_request=True
+                timeout=PING_INTERVAL, disconnect_on_error=False, push_request=True
             )
             if isinstance(message, list):
-                self._take(message)
+                self._dispatch(message)
             if message is not None:
-                was_asked = False
-            elif was_asked:
-                raise _Silent("the server is silent")
+                was_pinged = False
+            elif was_pinged:
+                raise _NoPong("the server is silent")
             else:
-                was_asked = True
+                was_pinged = True
                 await connection.send_command("PING", check_health=False)
 
-    def _take(self, message: list[Any]) -> None:
-        kind, channel = message[0], message[1]
-        news = self._wanted.get(channel)
+    def _dispatch(self, message: list[Any]) -> None:
+        kind, name = message[0], message[1]
+        channel = self._wanted.get(name)
         if kind in (b"message", b"smessage"):
-            if news is not None and news.is_live:
-                news.hear(message[2])
+            if channel is not None and channel.is_live:
+                channel.receive(message[2])
         elif kind in (b"subscribe", b"ssubscribe"):
-            self._unconfirmed[channel] -= 1
-            if news is not None and self._unconfirmed[channel] <= 0:
-                self._confirm(news)
-        elif kind == b"sunsubscribe" and news is not None and not self._unconfirmed[channel]:
+            self._unconfirmed[name] -= 1
+            if channel is not None and self._unconfirmed[name] <= 0:
+                self._confirm(channel)
+        elif kind == b"sunsubscribe" and channel is not None and not self._unconfirmed[name]:
             raise Disconnected("the channel has moved to another node")
 
-    def _confirm(self, news: News) -> None:
-        del self._unconfirmed[news.channel]
-        news.confirm()
-        if not self._is_well:
-            self._is_well = True
-            logger.info("Redis sends wake-ups again")
+    def _confirm(self, channel: Channel) -> None:
+        del self._unconfirmed[channel.name]
+        channel.subscribed()
+        if not self._is_healthy:
+            self._is_healthy = True
+            logger.info("Redis sends messages again")
 
     def _report(self, error: BaseException) -> None:
-        if self._is_well:
-            self._is_well = False
-            logger.warning(
-                "no wake-ups, looking from time to time: %s", translated(error, ("listen",))
-            )
+        if self._is_healthy:
+            self._is_healthy = False
+            reason = translated(error, ("listen",))
+            logger.warning("no messages from Redis, readers ask it every few seconds: %s", reason)

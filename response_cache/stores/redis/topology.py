@@ -1,10 +1,10 @@
-"""Where the servers are: one, or the nodes of a cluster; how they are asked and listened to.
+"""Where the servers are: one server, or the nodes of a cluster.
 
-A store asks by pipelines, one node at a time, and listens on one connection more for each node. A
-server that it reached itself it asks by pipes of its own, and one that a client was handed in for
-through the pool of that client, which others may use as well.
-Neither side repeats anything by itself: what was not answered is repeated by whoever knows what it
-was, under the same token.
+A store sends pipelines to one node at a time, and has one connection more to each node for
+messages. A server that was named by a URL is reached over connections of the store's own. A client
+that was handed in is used through its pool, which the application may use as well.
+
+Nothing is repeated here. A caller that gets no answer repeats its call under the same token.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 
 from response_cache.errors import StoreUnavailable
 from response_cache.sockets import is_readable
-from response_cache.stores.redis.asking import Asking, GiveUp, Then, replies_to
-from response_cache.stores.redis.connection import Pipes, packed
+from response_cache.stores.redis.callbacks import CallbackTasks, Cancel, OnReplies, replies_to
+from response_cache.stores.redis.connection import Connections, encoded
 from response_cache.stores.redis.scripts import Command
 
 __all__ = ("MAX_CONNECTIONS", "SOCKET_TIMEOUT", "Cluster", "Servers", "SingleServer")
 
 SOCKET_TIMEOUT: Final = 1.25  # plus a recorder's longest back-off: below `orphan_confirmation`
 MAX_CONNECTIONS: Final = 8
-SCAN: Final = 1000  # keys that a server looks at for one reply
+SCAN_COUNT: Final = 1000  # keys that a server looks at for one reply
 
-_PLACE: Final = ("path", "host", "port", "db")
+_ADDRESS: Final = ("path", "host", "port", "db")
+# After one of these errors, the cluster's map of slots and nodes may be out of date.
 _MISROUTED: Final = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -41,58 +42,59 @@ _MISROUTED: Final = (
 
 
 class Servers(Protocol):
-    """All that a store needs to know of where its keys are."""
+    """What a store needs to know about its servers."""
 
+    # The names of the commands: a cluster has its own.
     publish: str
     subscribe: str
     unsubscribe: str
 
     async def open(self) -> None:
-        """Connect, and refuse what is too old."""
+        """Connect, and refuse a server that is too old."""
         ...
 
     async def aclose(self) -> None:
-        """Close what was made for the store."""
+        """Close all connections, and the clients that were made for the store."""
         ...
 
     def node_of(self, key: str) -> str:
-        """The name of the node that has *key*; empty where that is not known now."""
+        """The name of the node that has *key*; empty when it is not known now."""
         ...
 
-    def send(self, commands: Sequence[Command], then: Then) -> GiveUp:
-        """Send *commands*, and *then* hand on their replies."""
+    def send(self, commands: Sequence[Command], on_replies: OnReplies) -> Cancel:
+        """Send *commands*, and call *on_replies* with their replies."""
         ...
 
     def scan(self, pattern: str) -> AsyncIterator[bytes]:
-        """All keys that match, wherever they are; some may come twice."""
+        """All keys that match *pattern*, on all nodes; a key may come twice."""
         ...
 
-    def listen_to(self, node: str) -> AbstractConnection:
-        """A new connection to *node*, not connected yet; the caller's to close."""
+    def connection_to(self, node: str) -> AbstractConnection:
+        """A new connection to *node*, not connected yet, in no pool; the caller closes it."""
         ...
 
     async def refresh(self) -> None:
-        """Find out anew which node has which key."""
+        """Ask again which node has which key."""
         ...
 
 
 class SingleServer:
-    """One server, also the one that Sentinel names at the moment."""
+    """One server, or the primary that Sentinel names at the moment."""
 
     publish = "PUBLISH"
     subscribe = "SUBSCRIBE"
     unsubscribe = "UNSUBSCRIBE"
 
     def __init__(self, client: Redis, *, owned: Iterable[Redis] = ()) -> None:
-        """*owned* are the clients to close at the end: nobody else has them."""
+        """*owned* are the clients to close at the end. Without them *client* is another's."""
         self._client = client
         self._owned = tuple(owned)
-        self._pipes = Pipes(self._connection)
-        self._asking = Asking()
+        self._connections = Connections(self._new_driver, through_pool=self._send_through_pool)
+        self._tasks = CallbackTasks()
         _require_bytes(client.connection_pool.connection_kwargs)
 
     def __repr__(self) -> str:
-        return f"SingleServer({_place(self._client.connection_pool)})"
+        return f"SingleServer({_address(self._client.connection_pool)})"
 
     async def open(self) -> None:
         """See ``Servers.open``."""
@@ -101,8 +103,8 @@ class SingleServer:
 
     async def aclose(self) -> None:
         """See ``Servers.aclose``."""
-        await self._pipes.aclose()
-        await self._asking.aclose()
+        await self._connections.aclose()
+        await self._tasks.aclose()
         for client in self._owned:
             await client.aclose()
 
@@ -110,31 +112,31 @@ class SingleServer:
         """See ``Servers.node_of``."""
         return ""
 
-    def send(self, commands: Sequence[Command], then: Then) -> GiveUp:
+    def send(self, commands: Sequence[Command], on_replies: OnReplies) -> Cancel:
         """See ``Servers.send``."""
         if self._owned:
-            return self._pipes.send(commands, then)
-        return self._asking.start(self._send_through_pool(commands), then)
+            return self._connections.send(commands, on_replies)
+        return self._tasks.start(self._send_through_pool(commands), on_replies)
 
     async def _send_through_pool(self, commands: Sequence[Command]) -> list[Any]:
         pool = self._client.connection_pool
         connection: AbstractConnection
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # the driver's
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py's
         try:
-            if _has_come(connection):  # unasked, and it would be the next reply
+            if _has_unread_bytes(connection):  # nothing asked for them: not the next reply
                 await connection.disconnect(nowait=True)
-                await connection.connect()  # type: ignore[no-untyped-call]  # the driver's
-            # By hand: a pipeline of the driver may repeat itself, and packs in Python.
-            await connection.send_packed_command(packed(commands))
-            return [await _reply_on(connection) for _ in commands]
-        finally:  # a connection that has replies to come was closed by the driver
+                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
+            # Not by redis-py's pipeline, which may repeat commands, and encodes them in Python.
+            await connection.send_packed_command(encoded(commands))
+            return [await _next_reply(connection) for _ in commands]
+        finally:  # redis-py has closed a connection with replies still to come
             await pool.release(connection)
 
     async def scan(self, pattern: str) -> AsyncIterator[bytes]:
         """See ``Servers.scan``."""
         cursor, is_over = b"0", False
         while not is_over:
-            command = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN)
+            command = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
             (reply,) = await replies_to(self.send, [command])
             if isinstance(reply, Exception):
                 raise reply
@@ -143,31 +145,31 @@ class SingleServer:
             for key in keys:
                 yield key
 
-    def listen_to(self, node: str) -> AbstractConnection:
-        """See ``Servers.listen_to``. It is none of the pool's."""
-        return self._connection()
+    def connection_to(self, node: str) -> AbstractConnection:
+        """See ``Servers.connection_to``."""
+        return self._new_driver()
 
-    def _connection(self) -> AbstractConnection:
+    def _new_driver(self) -> AbstractConnection:
         pool = self._client.connection_pool
         connection: AbstractConnection = pool.connection_class(**pool.connection_kwargs)
         return connection
 
     async def refresh(self) -> None:
-        """There is nothing to find out."""
+        """See ``Servers.refresh``. There is nothing to ask for."""
 
 
-def _has_come(connection: AbstractConnection) -> bool:
-    """Whether something is there that the driver has not seen, which only looks at its own.
+def _has_unread_bytes(connection: AbstractConnection) -> bool:
+    """Whether the kernel holds bytes that redis-py has not read; it checks its own buffer alone.
 
-    False for a connection that has no socket, such as one of ``fakeredis``.
+    False for a connection without a socket, such as one of ``fakeredis``.
     """
     writer = getattr(connection, "_writer", None)
     socket = None if writer is None else writer.get_extra_info("socket")
     return socket is not None and is_readable(socket.fileno())
 
 
-async def _reply_on(connection: AbstractConnection) -> Any:
-    """The next reply, also when it is an error of the one command."""
+async def _next_reply(connection: AbstractConnection) -> Any:
+    """The next reply; an error reply is returned."""
     try:
         return await connection.read_response()
     except exceptions.ResponseError as error:
@@ -182,10 +184,10 @@ class Cluster:
     unsubscribe = "SUNSUBSCRIBE"
 
     def __init__(self, client: RedisCluster, *, is_owned: bool = False) -> None:
-        """*is_owned*: close it at the end."""
+        """*is_owned*: close *client* at the end."""
         self._client = client
         self._is_owned = is_owned
-        self._asking = Asking()
+        self._tasks = CallbackTasks()
         self._is_stale = False
         _require_bytes(client.connection_kwargs)
 
@@ -202,7 +204,7 @@ class Cluster:
 
     async def aclose(self) -> None:
         """See ``Servers.aclose``."""
-        await self._asking.aclose()
+        await self._tasks.aclose()
         if self._is_owned:
             await self._client.aclose()
 
@@ -211,12 +213,12 @@ class Cluster:
         try:
             node = self._client.get_node_from_key(key)
         except exceptions.SlotNotCoveredError:
-            node = None  # whoever sends to it finds out
+            node = None  # an error of its own when something is sent there
         return "" if node is None else str(node.name)
 
-    def send(self, commands: Sequence[Command], then: Then) -> GiveUp:
-        """See ``Servers.send``. What has moved to another node is sent on to it."""
-        return self._asking.start(self._send(commands), then)
+    def send(self, commands: Sequence[Command], on_replies: OnReplies) -> Cancel:
+        """See ``Servers.send``. Commands for keys that have moved follow them."""
+        return self._tasks.start(self._send(commands), on_replies)
 
     async def _send(self, commands: Sequence[Command]) -> list[Any]:
         if self._is_stale:
@@ -228,16 +230,16 @@ class Cluster:
         try:
             replies: list[Any] = await pipeline.execute(raise_on_error=False)
             was_answered = not any(isinstance(reply, _MISROUTED) for reply in replies)
-        finally:  # also when the time is up: the node may have been replaced
+        finally:  # also when it was cancelled after its time: the node may have been replaced
             self._is_stale = self._is_stale or not was_answered
         return replies
 
     def scan(self, pattern: str) -> AsyncIterator[bytes]:
         """See ``Servers.scan``."""
-        return self._client.scan_iter(pattern, count=SCAN)
+        return self._client.scan_iter(pattern, count=SCAN_COUNT)
 
-    def listen_to(self, node: str) -> AbstractConnection:
-        """See ``Servers.listen_to``. It is none of the node's pool."""
+    def connection_to(self, node: str) -> AbstractConnection:
+        """See ``Servers.connection_to``."""
         found = self._client.get_node(node_name=node) if node else None
         if found is None:
             raise exceptions.SlotNotCoveredError("the node has left the cluster")
@@ -250,12 +252,12 @@ class Cluster:
         self._is_stale = False
 
 
-def _place(pool: ConnectionPool) -> str:
-    """Where *pool* connects to, without the credentials."""
+def _address(pool: ConnectionPool) -> str:
+    """Where *pool* connects to, without credentials."""
     if isinstance(pool, SentinelConnectionPool):
         return f"service={pool.service_name!r}"
     given = pool.connection_kwargs
-    return ", ".join(f"{name}={given[name]!r}" for name in _PLACE if given.get(name) is not None)
+    return ", ".join(f"{name}={given[name]!r}" for name in _ADDRESS if given.get(name) is not None)
 
 
 def _require_bytes(connecting: Mapping[str, Any]) -> None:
@@ -264,7 +266,7 @@ def _require_bytes(connecting: Mapping[str, Any]) -> None:
 
 
 def _require_version(info: Any, least: tuple[int, int]) -> None:
-    """Refuse a server that is too old; one that does not tell is taken as it is."""
+    """Refuse a server that is too old; one that tells no version is accepted."""
     if isinstance(info, exceptions.ConnectionError | exceptions.TimeoutError):
         raise info
     found = re.search(r"redis_version\W+(\d+)\.(\d+)", str(info))

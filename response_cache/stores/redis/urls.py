@@ -1,11 +1,11 @@
-"""The clients that a store makes for itself from a URL.
+"""The clients that a store makes for itself from a URL:
 
     redis://[user:password@]host[:port][/db]                      one server
     redis+sentinel://[user:password@]host[:port],…/service[/db]   the primary that Sentinel names
     redis+cluster://[user:password@]host[:port],…                 a cluster
 
-``rediss`` in the place of ``redis`` is the same over TLS, to Sentinels as well. User and password
-are for the servers; Sentinels get none. No message repeats a part of the URL.
+``rediss`` instead of ``redis`` is the same over TLS, to Sentinels as well. User and password are
+for the servers; Sentinels get none. No error message repeats a part of the URL.
 """
 
 from __future__ import annotations
@@ -44,28 +44,30 @@ def servers_at(
     max_connections: int = MAX_CONNECTIONS,
     **tls: str,
 ) -> Servers:
-    """The servers at *url*, whose query was read already; not connected yet, and closed by us.
+    """The servers at *url*, not connected yet. Their ``aclose`` closes the clients.
+
+    The query of *url* is not read: its options are the keyword arguments, in seconds.
 
     Raises:
-        ValueError: the URL is not of one of the forms above.
+        ValueError: the URL has none of the forms above.
     """
     if url.fragment:
         raise ValueError(f"a {url.scheme}:// URL has no fragment")
     is_encrypted = url.scheme.startswith("rediss")
     if tls and not is_encrypted:
         raise ValueError(f"{', '.join(sorted(tls))}: only with rediss")
-    place = _Place.of(url)
-    connecting = _connecting(place, socket_timeout, max_connections, tls)
+    address = _Address.of(url)
+    options = _client_options(address, socket_timeout, max_connections, tls)
     if url.scheme.endswith("+cluster"):
-        return _cluster(place, connecting, is_encrypted)
+        return _cluster(address, options, is_encrypted)
     if url.scheme.endswith("+sentinel"):
-        return _sentinel(place, connecting, is_encrypted, tls)
-    return _single(place, connecting, is_encrypted)
+        return _sentinel(address, options, is_encrypted, tls)
+    return _single(address, options, is_encrypted)
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """What a URL says of where the servers are."""
+class _Address:
+    """What a URL says about the servers: where they are, and the credentials for them."""
 
     hosts: tuple[tuple[str, int], ...]
     username: str | None = field(repr=False)
@@ -73,7 +75,7 @@ class _Place:
     path: tuple[str, ...]
 
     @classmethod
-    def of(cls, url: SplitResult) -> _Place:
+    def of(cls, url: SplitResult) -> _Address:
         credentials, _, hosts = url.netloc.rpartition("@")
         username, _, password = credentials.partition(":")
         port = SENTINEL_PORT if url.scheme.endswith("sentinel") else PORT
@@ -98,78 +100,78 @@ def _db(path: tuple[str, ...]) -> int:
     return int("".join(path) or "0")
 
 
-def _connecting(
-    place: _Place, socket_timeout: float, max_connections: int, tls: dict[str, str]
+def _client_options(
+    address: _Address, socket_timeout: float, max_connections: int, tls: dict[str, str]
 ) -> dict[str, Any]:
-    """What every client gets: nothing repeats by itself, and nobody waits for ever to connect."""
+    """The options of every client. Connecting has a time-out, and nothing is repeated."""
     return {
-        "username": place.username,
-        "password": place.password,
+        "username": address.username,
+        "password": address.password,
         "socket_connect_timeout": socket_timeout,
         "max_connections": max_connections,
         "protocol": 2,
-        # Also how CLIENT LIST shows us. The driver would find out its version for each connection.
+        # Shown by CLIENT LIST. By default redis-py looks up its version for each connection.
         "driver_info": DriverInfo().add_upstream_driver("response-cache", __version__),
         **tls,
     }
 
 
-def _single(place: _Place, connecting: dict[str, Any], is_encrypted: bool) -> Servers:
-    if len(place.hosts) > 1:
+def _single(address: _Address, options: dict[str, Any], is_encrypted: bool) -> Servers:
+    if len(address.hosts) > 1:
         raise ValueError("one host; several need redis+cluster:// or redis+sentinel://")
-    ((host, port),) = place.hosts
+    ((host, port),) = address.hosts
     client = Redis.from_pool(
         BlockingConnectionPool(
             connection_class=SSLConnection if is_encrypted else Connection,
             host=host,
             port=port,
-            db=_db(place.path),
-            timeout=connecting["socket_connect_timeout"],
-            socket_timeout=None,  # an attempt has one time-out for all of it, and that is ours
+            db=_db(address.path),
+            timeout=options["socket_connect_timeout"],
+            socket_timeout=None,  # AutoPipeline has one time-out for a whole call
             retry=Retry(NoBackoff(), 0),
-            **connecting,
+            **options,
         )
     )
     return SingleServer(client, owned=[client])
 
 
 def _sentinel(
-    place: _Place, connecting: dict[str, Any], is_encrypted: bool, tls: dict[str, str]
+    address: _Address, options: dict[str, Any], is_encrypted: bool, tls: dict[str, str]
 ) -> Servers:
-    if not place.path:
+    if not address.path:
         raise ValueError("the path of a redis+sentinel:// URL must begin with the service's name")
-    timeout = connecting["socket_connect_timeout"] / len(place.hosts)  # so that each gets its turn
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]  # the driver's
-        place.hosts,
+    timeout = options["socket_connect_timeout"] / len(address.hosts)  # time to ask each of them
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py's
+        address.hosts,
         sentinel_kwargs={
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
             "protocol": 2,
             "retry": Retry(NoBackoff(), 0),
-            "ssl": is_encrypted,  # who answers here names the server that gets the password
+            "ssl": is_encrypted,  # a Sentinel names the server that gets the password
             **tls,
         },
     )
     client = sentinel.master_for(
-        place.path[0],
-        db=_db(place.path[1:]),
+        address.path[0],
+        db=_db(address.path[1:]),
         ssl=is_encrypted,
         socket_timeout=None,
         retry=Retry(NoBackoff(), 0),
-        **connecting,
+        **options,
     )
     return SingleServer(client, owned=[client, *sentinel.sentinels])
 
 
-def _cluster(place: _Place, connecting: dict[str, Any], is_encrypted: bool) -> Servers:
-    if place.path:
+def _cluster(address: _Address, options: dict[str, Any], is_encrypted: bool) -> Servers:
+    if address.path:
         raise ValueError("a redis+cluster:// URL has no path: a cluster has one database")
     client = RedisCluster(
-        startup_nodes=[ClusterNode(host, port) for host, port in place.hosts],
+        startup_nodes=[ClusterNode(host, port) for host, port in address.hosts],
         require_full_coverage=False,
-        socket_timeout=connecting["socket_connect_timeout"],  # looking for nodes must go on, too
+        socket_timeout=options["socket_connect_timeout"],  # also when a node is asked for the nodes
         retry=Retry(NoBackoff(), 0),
         ssl=is_encrypted,
-        **connecting,
+        **options,
     )
     return Cluster(client, is_owned=True)

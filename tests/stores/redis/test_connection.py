@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import hiredis
 import pytest
 import trustme
 from redis import exceptions
 from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import Connection
+from redis.asyncio.connection import Connection as Driver
 
 from response_cache.errors import StoreUnavailable
 from response_cache.stores import store_from_url
-from response_cache.stores.redis.asking import replies_to
-from response_cache.stores.redis.connection import Pipe, Pipes
+from response_cache.stores.redis.callbacks import replies_to
+from response_cache.stores.redis.connection import Connection, Connections
+from response_cache.stores.redis.scripts import Command
 from response_cache.stores.redis.store import RedisStore
 from response_cache.stores.redis.topology import SingleServer
 from tests import deadlines
@@ -41,11 +44,18 @@ def server() -> Iterator[Server]:
         yield server
 
 
+async def no_pool(commands: Sequence[Command]) -> list[Any]:
+    raise AssertionError(f"{len(commands)} commands were sent through the pool")
+
+
+straight = partial(Connections, through_pool=no_pool)
+
+
 @pytest.fixture
-async def pipes(server: Server) -> AsyncIterator[Pipes]:
-    pipes = Pipes(lambda: Connection(port=server.port))
-    yield pipes
-    await pipes.aclose()
+async def connections(server: Server) -> AsyncIterator[Connections]:
+    connections = straight(lambda: Driver(port=server.port))
+    yield connections
+    await connections.aclose()
 
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -79,8 +89,8 @@ async def listening(serve: Serve, certificates: ssl.SSLContext | None = None) ->
 
 
 @asynccontextmanager
-async def pipe_to(*replies: bytes, hangs_up: bool = False) -> AsyncIterator[Pipe]:
-    """A pipe to a server that gives these replies, whatever it is asked, and then waits."""
+async def connection_to(*replies: bytes, hangs_up: bool = False) -> AsyncIterator[Connection]:
+    """A connection to a server that gives these replies, whatever it is asked, and then waits."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for reply in replies:
@@ -91,9 +101,9 @@ async def pipe_to(*replies: bytes, hangs_up: bool = False) -> AsyncIterator[Pipe
             await reader.read(1 << 16)
 
     async with listening(serve) as port:
-        pipe = await Pipe.made_of(Connection(port=port, protocol=2, driver_info=None))
-        yield pipe
-        pipe.close()
+        connection = await Connection.taken_from(Driver(port=port, protocol=2, driver_info=None))
+        yield connection
+        connection.close()
         await asyncio.sleep(0)
 
 
@@ -103,90 +113,90 @@ async def eventually(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_replies_come_in_the_order_of_the_commands(pipes: Pipes) -> None:
-    await replies_to(pipes.send, [("SET", "a", b"\x00\xff"), ("INCR", "n")])
+async def test_replies_come_in_the_order_of_the_commands(connections: Connections) -> None:
+    await replies_to(connections.send, [("SET", "a", b"\x00\xff"), ("INCR", "n")])
     replies = await replies_to(
-        pipes.send, [("GET", "a"), ("INCR", "n"), ("PING",), ("GET", "none")]
+        connections.send, [("GET", "a"), ("INCR", "n"), ("PING",), ("GET", "none")]
     )
     assert replies == [b"\x00\xff", 2, b"PONG", None]
 
 
-async def test_an_error_stands_in_the_place_of_its_reply(pipes: Pipes) -> None:
+async def test_an_error_stands_in_the_place_of_its_reply(connections: Connections) -> None:
     first, wrong, last = await replies_to(
-        pipes.send, [("SET", "a", "x"), ("INCR", "a"), ("GET", "a")]
+        connections.send, [("SET", "a", "x"), ("INCR", "a"), ("GET", "a")]
     )
     assert (first, last) == (b"OK", b"x")
     assert isinstance(wrong, exceptions.ResponseError)
-    (unknown,) = await replies_to(pipes.send, [("EVALSHA", "0" * 40, 0)])
+    (unknown,) = await replies_to(connections.send, [("EVALSHA", "0" * 40, 0)])
     assert isinstance(unknown, exceptions.NoScriptError)
 
 
-async def test_a_reply_of_many_reads_is_put_together(pipes: Pipes) -> None:
+async def test_a_reply_of_many_reads_is_put_together(connections: Connections) -> None:
     large = b"x" * 3_000_000
-    assert await replies_to(pipes.send, [("SET", "large", large), ("GET", "large")]) == [
+    assert await replies_to(connections.send, [("SET", "large", large), ("GET", "large")]) == [
         b"OK",
         large,
     ]
 
 
-async def test_exchanges_side_by_side_have_a_pipe_each_and_later_ones_share_them(
-    server: Server, pipes: Pipes
+async def test_exchanges_side_by_side_have_a_connection_each_and_later_ones_share_them(
+    server: Server, connections: Connections
 ) -> None:
     with server.client() as client:
         before = len(client.client_list())
-        await asyncio.gather(*(replies_to(pipes.send, [("PING",)]) for _ in range(4)))
+        await asyncio.gather(*(replies_to(connections.send, [("PING",)]) for _ in range(4)))
         for _ in range(10):
-            await asyncio.gather(*(replies_to(pipes.send, [("PING",)]) for _ in range(3)))
+            await asyncio.gather(*(replies_to(connections.send, [("PING",)]) for _ in range(3)))
         assert len(client.client_list()) == before + 4
-        await pipes.aclose()
+        await connections.aclose()
         await eventually(lambda: len(client.client_list()) == before)
 
 
-async def test_an_exchange_that_is_given_up_breaks_its_pipe_and_nobody_gets_its_replies(
-    server: Server, pipes: Pipes
+async def test_an_exchange_that_is_given_up_closes_its_connection_and_nobody_gets_its_replies(
+    server: Server, connections: Connections
 ) -> None:
-    await replies_to(pipes.send, [("SET", "mine", "mine"), ("SET", "yours", "yours")])
+    await replies_to(connections.send, [("SET", "mine", "mine"), ("SET", "yours", "yours")])
     told: list[object] = []
     for _ in range(50):
-        give_up = pipes.send([("GET", "mine")] * 10, told.append)
+        cancel = connections.send([("GET", "mine")] * 10, told.append)
         await asyncio.sleep(0)
-        give_up()
-        assert await replies_to(pipes.send, [("GET", "yours")]) == [b"yours"]
-        give_up()
+        cancel()
+        assert await replies_to(connections.send, [("GET", "yours")]) == [b"yours"]
+        cancel()
     assert told == []
     with server.client() as client:
         await eventually(lambda: len(client.client_list()) <= 1 + 2)
 
 
-async def test_a_pipe_that_the_server_closed_is_not_used_again(
-    server: Server, pipes: Pipes
+async def test_a_connection_that_the_server_closed_is_not_used_again(
+    server: Server, connections: Connections
 ) -> None:
-    await replies_to(pipes.send, [("PING",)])
+    await replies_to(connections.send, [("PING",)])
     with server.client() as client:
         client.client_kill_filter(_type="normal", skipme=True)
-    await eventually(lambda: not pipes.open)
-    assert await replies_to(pipes.send, [("PING",)]) == [b"PONG"]
-    assert pipes.open == 1
+    await eventually(lambda: not connections.open)
+    assert await replies_to(connections.send, [("PING",)]) == [b"PONG"]
+    assert connections.open == 1
 
 
 async def test_a_connection_that_is_lost_in_a_reply_is_an_error() -> None:
-    async with pipe_to(b"$100\r\nonly a part", hangs_up=True) as pipe:
+    async with connection_to(b"$100\r\nonly a part", hangs_up=True) as connection:
         with pytest.raises(exceptions.ConnectionError, match="lost"):
-            await replies_to(pipe.exchange, [("GET", "a")])
-        assert not pipe.is_open
+            await replies_to(connection.exchange, [("GET", "a")])
+        assert not connection.is_open
 
 
 async def test_what_is_no_reply_breaks_the_pipe() -> None:
-    async with pipe_to(b"HTTP/1.1 400 Bad Request\r\n\r\n") as pipe:
+    async with connection_to(b"HTTP/1.1 400 Bad Request\r\n\r\n") as connection:
         with pytest.raises(exceptions.InvalidResponse):
-            await replies_to(pipe.exchange, [("GET", "a")])
-        assert not pipe.is_open
+            await replies_to(connection.exchange, [("GET", "a")])
+        assert not connection.is_open
 
 
 async def test_what_comes_unasked_breaks_the_pipe() -> None:
-    async with pipe_to(b"+OK\r\n+and more\r\n") as pipe:
-        assert await replies_to(pipe.exchange, [("SET", "a", "b")]) == [b"OK"]
-        await eventually(lambda: not pipe.is_open)
+    async with connection_to(b"+OK\r\n+and more\r\n") as connection:
+        assert await replies_to(connection.exchange, [("SET", "a", "b")]) == [b"OK"]
+        await eventually(lambda: not connection.is_open)
 
 
 class Talkative:
@@ -225,17 +235,17 @@ SURPLUS = [b"+stranger\r\n", b"$8\r\nstranger\r\n", b"*1\r\n+stranger\r\n", b":1
 async def test_what_comes_unasked_answers_no_other_command(late: str, surplus: bytes) -> None:
     talkative = Talkative()
     async with listening(talkative.serve) as port:
-        pipes = Pipes(lambda: Connection(port=port, protocol=2, driver_info=None))
+        connections = straight(lambda: Driver(port=port, protocol=2, driver_info=None))
         talkative.surplus = surplus if late == "at once" else b""
-        assert await replies_to(pipes.send, [("GET", "first")]) == [b"first"]
+        assert await replies_to(connections.send, [("GET", "first")]) == [b"first"]
         if late != "at once":
             talkative.say(surplus)
         if late == "seen by the loop":
-            await eventually(lambda: not pipes.open)
-        assert await replies_to(pipes.send, [("GET", "a"), ("GET", "b")]) == [b"a", b"b"]
-        assert await replies_to(pipes.send, [("GET", "c")]) == [b"c"]
+            await eventually(lambda: not connections.open)
+        assert await replies_to(connections.send, [("GET", "a"), ("GET", "b")]) == [b"a", b"b"]
+        assert await replies_to(connections.send, [("GET", "c")]) == [b"c"]
         assert talkative.connections == 2
-        await pipes.aclose()
+        await connections.aclose()
         await asyncio.sleep(0)
 
 
@@ -261,40 +271,42 @@ async def test_nor_does_it_on_a_client_that_was_handed_in(
 
 
 async def test_a_server_that_is_no_primary_any_more_is_left() -> None:
-    async with pipe_to(b"-READONLY You can't write against a read only replica.\r\n") as pipe:
-        (reply,) = await replies_to(pipe.exchange, [("SET", "a", "b")])
+    async with connection_to(
+        b"-READONLY You can't write against a read only replica.\r\n"
+    ) as connection:
+        (reply,) = await replies_to(connection.exchange, [("SET", "a", "b")])
         assert isinstance(reply, exceptions.ReadOnlyError)
         await asyncio.sleep(0)
-        assert not pipe.is_open
+        assert not connection.is_open
 
 
-async def test_a_closed_pipe_says_so() -> None:
-    async with pipe_to() as pipe:
-        pipe.close()
-        pipe.close()
+async def test_a_closed_connection_says_so() -> None:
+    async with connection_to() as connection:
+        connection.close()
+        connection.close()
         with pytest.raises(exceptions.ConnectionError):
-            await replies_to(pipe.exchange, [("GET", "a")])
+            await replies_to(connection.exchange, [("GET", "a")])
 
 
 async def test_a_server_that_is_not_there_is_an_error(server: Server) -> None:
-    pipes = Pipes(lambda: Connection(port=1, socket_connect_timeout=1))
+    connections = straight(lambda: Driver(port=1, socket_connect_timeout=1))
     with pytest.raises(exceptions.ConnectionError):
-        await replies_to(pipes.send, [("PING",)])
-    await pipes.aclose()
+        await replies_to(connections.send, [("PING",)])
+    await connections.aclose()
 
 
 async def test_the_driver_keeps_a_connection_where_it_is_taken_from(server: Server) -> None:
     """The one place where we look inside the driver."""
-    connection = Connection(port=server.port)
-    await connection.connect()  # type: ignore[no-untyped-call]  # the driver's
-    assert isinstance(connection._writer, asyncio.StreamWriter)
-    assert connection.is_connected
-    await connection.disconnect()
-    assert connection._writer is None
-    pipe = await Pipe.made_of(connection)
-    assert not connection.is_connected
-    assert await replies_to(pipe.exchange, [("PING",)]) == [b"PONG"]
-    pipe.close()
+    driver = Driver(port=server.port)
+    await driver.connect()  # type: ignore[no-untyped-call]  # redis-py's
+    assert isinstance(driver._writer, asyncio.StreamWriter)
+    assert driver.is_connected
+    await driver.disconnect()
+    assert driver._writer is None
+    connection = await Connection.taken_from(driver)
+    assert not driver.is_connected
+    assert await replies_to(connection.exchange, [("PING",)]) == [b"PONG"]
+    connection.close()
 
 
 def door_to(target: int) -> Serve:

@@ -282,7 +282,7 @@ async def test_who_waits_is_told_of_trouble_and_again_when_it_is_over(
         await waiting  # for no reason but that a recorder should renew its lease
 
 
-async def test_wakeups_come_again_after_their_connection_was_lost(
+async def test_messages_come_again_after_their_connection_was_lost(
     store: RedisStore, client: redis.Redis
 ) -> None:
     claim = await create(store)
@@ -298,7 +298,7 @@ async def test_wakeups_come_again_after_their_connection_was_lost(
 async def test_a_listener_that_hears_nothing_asks_for_a_sign_of_life_and_then_gives_up(
     server: Server, store: RedisStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("response_cache.stores.redis.subscriptions.SILENCE", 0.1)
+    monkeypatch.setattr("response_cache.stores.redis.subscriptions.PING_INTERVAL", 0.1)
 
     def signs() -> int:
         return int(client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"])

@@ -12,8 +12,8 @@ import pytest
 from redis.exceptions import NoScriptError
 
 from response_cache.errors import StoreUnavailable
-from response_cache.stores.redis.asking import GiveUp, Then, replies_to
-from response_cache.stores.redis.pipelining import GroupCommit, _Pipeline
+from response_cache.stores.redis.callbacks import Cancel, OnReplies, replies_to
+from response_cache.stores.redis.pipelining import AutoPipeline, _Pipeline
 from response_cache.stores.redis.scripts import READ, Command
 from tests import deadlines
 
@@ -34,20 +34,20 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent: list[Sequence[Command]] = []
-        self.waiting: dict[int, Then] = {}
+        self.waiting: dict[int, OnReplies] = {}
 
-    def send(self, commands: Sequence[Command], then: Then) -> GiveUp:
+    def send(self, commands: Sequence[Command], on_replies: OnReplies) -> Cancel:
         number = len(self.sent)
         self.sent.append(commands)
-        self.waiting[number] = then
+        self.waiting[number] = on_replies
         return partial(self.waiting.__delitem__, number)
 
     def answer(self, number: int, *replies: Any) -> None:
         self.waiting.pop(number)([*replies])
 
 
-def ask(commit: GroupCommit, name: str) -> asyncio.Future[Any]:
-    return commit.ask(READ, (name,), (), ("read %s", name))
+def ask(pipeline: AutoPipeline, name: str) -> asyncio.Future[Any]:
+    return pipeline.call(READ, (name,), (), ("read %s", name))
 
 
 async def turns() -> None:
@@ -57,14 +57,14 @@ async def turns() -> None:
 
 async def test_each_call_is_given_up_in_its_own_time_by_the_one_timer() -> None:
     wire = Wire()
-    commit = GroupCommit(wire.send, pipelines=4, timeout=TIMEOUT)
+    pipeline = AutoPipeline(wire.send, pipelines=4, timeout=TIMEOUT)
     loop = asyncio.get_running_loop()
     took: list[float] = []
 
     async def give_up(name: str) -> None:
         began = loop.time()
         with pytest.raises(StoreUnavailable, match=f"cannot read {name}: .* in time") as found:
-            await ask(commit, name)
+            await ask(pipeline, name)
         assert isinstance(found.value.__cause__, TimeoutError)
         took.append(loop.time() - began)
 
@@ -81,10 +81,10 @@ async def test_each_call_is_given_up_in_its_own_time_by_the_one_timer() -> None:
 
 async def test_what_finds_all_pipelines_on_their_way_goes_with_the_next() -> None:
     wire = Wire()
-    commit = GroupCommit(wire.send, pipelines=1, timeout=PATIENCE)
-    first = ask(commit, "a")
+    pipeline = AutoPipeline(wire.send, pipelines=1, timeout=PATIENCE)
+    first = ask(pipeline, "a")
     await turns()
-    others = [ask(commit, name) for name in "bc"]
+    others = [ask(pipeline, name) for name in "bc"]
     await turns()
     assert len(wire.sent) == 1
     wire.answer(0, b"A")
@@ -96,8 +96,8 @@ async def test_what_finds_all_pipelines_on_their_way_goes_with_the_next() -> Non
 
 async def test_a_script_that_was_forgotten_is_taught_to_whoever_needs_it() -> None:
     wire = Wire()
-    commit = GroupCommit(wire.send, pipelines=1, timeout=PATIENCE)
-    asked = [ask(commit, name) for name in "ab"]
+    pipeline = AutoPipeline(wire.send, pipelines=1, timeout=PATIENCE)
+    asked = [ask(pipeline, name) for name in "ab"]
     await turns()
     wire.answer(0, NoScriptError(), b"B")
     assert [command[:2] for command in wire.sent[1]] == [("EVAL", READ.source)]
@@ -107,12 +107,12 @@ async def test_a_script_that_was_forgotten_is_taught_to_whoever_needs_it() -> No
 
 async def test_closing_answers_all_and_gives_up_what_is_on_its_way() -> None:
     wire = Wire()
-    commit = GroupCommit(wire.send, pipelines=1, timeout=PATIENCE)
-    asked = [ask(commit, "a")]
+    pipeline = AutoPipeline(wire.send, pipelines=1, timeout=PATIENCE)
+    asked = [ask(pipeline, "a")]
     await turns()
-    asked.append(ask(commit, "b"))
+    asked.append(ask(pipeline, "b"))
     await turns()
-    commit.close()
+    pipeline.close()
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(answer) for answer in answers] == [StoreUnavailable, StoreUnavailable]
     assert wire.waiting == {}
@@ -123,8 +123,8 @@ async def test_a_reply_that_comes_just_when_its_asker_was_cancelled_is_nobodys()
     asking = asyncio.create_task(replies_to(wire.send, [("PING",)]))
     await turns()
     asking.cancel()
-    then = wire.waiting[0]
-    then([b"PONG"])
+    on_replies = wire.waiting[0]
+    on_replies([b"PONG"])
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert wire.waiting == {}
@@ -132,20 +132,20 @@ async def test_a_reply_that_comes_just_when_its_asker_was_cancelled_is_nobodys()
 
 async def test_a_call_goes_at_once_when_the_last_pipeline_had_one_to_carry() -> None:
     wire = Wire()
-    commit = GroupCommit(wire.send, pipelines=4, timeout=PATIENCE)
-    lone = ask(commit, "a")
+    pipeline = AutoPipeline(wire.send, pipelines=4, timeout=PATIENCE)
+    lone = ask(pipeline, "a")
     assert wire.sent == []  # nobody knows yet
     await turns()
     wire.answer(0, "A")
     assert await lone == "A"
-    together = [ask(commit, name) for name in "bcd"]
+    together = [ask(pipeline, name) for name in "bcd"]
     assert len(wire.sent) == 2  # the first of them; the others gather
     await turns()
     assert [len(commands) for commands in wire.sent] == [1, 1, 2]
     wire.answer(1, "B")
     wire.answer(2, "C", "D")
     assert await asyncio.gather(*together) == ["B", "C", "D"]
-    later = [ask(commit, name) for name in "ef"]
+    later = [ask(pipeline, name) for name in "ef"]
     assert len(wire.sent) == 3  # the last one had company
     await turns()
     assert [len(commands) for commands in wire.sent] == [1, 1, 2, 2]
@@ -155,12 +155,12 @@ async def test_a_call_goes_at_once_when_the_last_pipeline_had_one_to_carry() -> 
 
 async def test_a_pipeline_does_not_outlive_its_replies() -> None:
     wire = Wire()
-    commit = GroupCommit(wire.send, pipelines=4, timeout=PATIENCE)
+    pipeline = AutoPipeline(wire.send, pipelines=4, timeout=PATIENCE)
     gc.collect()
     gc.disable()
     try:
         for number in range(3):
-            reply = ask(commit, "a")
+            reply = ask(pipeline, "a")
             await turns()
             wire.answer(number, "A")
             await reply

@@ -24,11 +24,11 @@ from response_cache import __version__
 from response_cache.errors import Fenced
 from response_cache.store import Claim, Store
 from response_cache.stores import store_from_url
-from response_cache.stores.redis.asking import GiveUp, Then
-from response_cache.stores.redis.channel import News
+from response_cache.stores.redis.callbacks import Cancel, OnReplies
+from response_cache.stores.redis.channel import Channel
 from response_cache.stores.redis.scripts import POSITION, Command
 from response_cache.stores.redis.store import RedisStore
-from response_cache.stores.redis.subscriptions import Wakeups
+from response_cache.stores.redis.subscriptions import Subscriptions
 from response_cache.stores.redis.topology import SingleServer
 from response_cache.testing import StoreConformance, machine_for
 from tests import deadlines
@@ -158,8 +158,9 @@ class TestRedisStore(StoreConformance):
 
 
 def test_it_agrees_with_the_model(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Whoever waits hears nothing of time that is moved: he looks.
-    monkeypatch.setattr("response_cache.stores.redis.store.LOOK", 0.02)
+    # No message tells that time was moved: who waits has to ask.
+    monkeypatch.setattr("response_cache.stores.redis.store.CHECK_INTERVAL", 0.02)
+    monkeypatch.setattr("response_cache.stores.redis.store.CLAIM_CHECK_INTERVAL", 0.12)
     machine_for(deployment.make, max_examples=30, unit=UNIT)("runTest").debug()
 
 
@@ -408,9 +409,9 @@ class Counting(SingleServer):
         super().__init__(client, owned=[client])
         self.sent: list[Sequence[Command]] = []
 
-    def send(self, commands: Sequence[Command], then: Then) -> GiveUp:
+    def send(self, commands: Sequence[Command], on_replies: OnReplies) -> Cancel:
         self.sent.append(commands)
-        return super().send(commands, then)
+        return super().send(commands, on_replies)
 
     @property
     def questions(self) -> int:
@@ -450,7 +451,7 @@ async def test_a_pipeline_is_about_one_mebibyte_at_most(counting: Counting, pref
 class Clumsy(SingleServer):
     """A server that nothing can be sent to."""
 
-    def send(self, commands: Sequence[Command], then: Then) -> GiveUp:
+    def send(self, commands: Sequence[Command], on_replies: OnReplies) -> Cancel:
         raise RuntimeError(f"{len(commands)} commands dropped")
 
 
@@ -510,7 +511,7 @@ async def test_a_thousand_who_wait_need_one_connection(
 async def test_only_what_somebody_waits_for_is_received(
     store: RedisStore, client: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("response_cache.stores.redis.subscriptions.LINGER", 0.0)
+    monkeypatch.setattr("response_cache.stores.redis.subscriptions.UNSUBSCRIBE_DELAY", 0.0)
     claim = await create(store)
     recorder = asyncio.create_task(store.wait("r", after=NO_EVENTS, epoch=1, incarnation="first"))
     await eventually(lambda: client.pubsub_channels(f"*{prefix}*"))
@@ -572,25 +573,25 @@ async def test_who_comes_back_at_once_is_still_listening(counting: Counting, pre
 async def test_a_channel_wanted_again_as_it_is_given_up_is_listened_to(
     server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("response_cache.stores.redis.subscriptions.LINGER", 0.0)
+    monkeypatch.setattr("response_cache.stores.redis.subscriptions.UNSUBSCRIBE_DELAY", 0.0)
     servers = SingleServer(redis.asyncio.Redis(port=server.port))
-    wakeups = Wakeups(servers, timeout=PATIENCE)
-    again: asyncio.Future[News] = asyncio.get_running_loop().create_future()
+    subscriptions = Subscriptions(servers, timeout=PATIENCE)
+    again: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
     with ExitStack() as stack:
 
         def return_at_once() -> None:
-            again.set_result(stack.enter_context(wakeups.listening(f"{prefix}r")))
+            again.set_result(stack.enter_context(subscriptions.listening(f"{prefix}r")))
 
-        with wakeups.listening(f"{prefix}r") as news:
-            news.enter()
-            await news.go_live(PATIENCE)
+        with subscriptions.listening(f"{prefix}r") as channel:
+            channel.enter()
+            await channel.until_live(PATIENCE)
         asyncio.get_running_loop().call_later(0, return_at_once)  # right after it is given up
         returned = await again
         returned.enter()
-        assert returned is not news
-        await returned.go_live(PATIENCE / 4)
+        assert returned is not channel
+        await returned.until_live(PATIENCE / 4)
         assert returned.is_live
-    await wakeups.aclose()
+    await subscriptions.aclose()
 
 
 async def test_an_append_tells_whether_anybody_listens(store: RedisStore) -> None:
@@ -612,7 +613,7 @@ class Mute(SingleServer):
 async def test_a_lost_message_costs_one_look(
     server: Server, store: RedisStore, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("response_cache.stores.redis.store.LOOK", 0.05)
+    monkeypatch.setattr("response_cache.stores.redis.store.CHECK_INTERVAL", 0.05)
     claim = await create(store)
     waiting = asyncio.create_task(store.wait("r", after=-1, epoch=1, incarnation="first"))
     async with redis.asyncio.Redis(port=server.port) as client:

@@ -1,23 +1,23 @@
--- Writes for the holder of the claim alone, in order, each batch once: all of an append or nothing.
+-- Writes for the holder of the claim alone, in order, each batch once: all of an append, or nothing.
 local incarnation, epoch, tail, batch = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local count, block, given = tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local snapshot, status, notes = ARGV[8], ARGV[9], ARGV[10]
 local lease, ttl, log_ttl, publish = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14]
 
-local function is_given(what)
-  return string.find(given, what, 1, true)
+local function is_given(letter)
+  return string.find(given, letter, 1, true)
 end
 
 if redis.call('EXISTS', TOMBSTONE) == 1 then return {'deleted'} end
 local record = find()
 if not record then return {'missing'} end
 if record.incarnation ~= incarnation or record.epoch ~= epoch then
-  return {'fenced', whole(record.epoch)}
+  return {'fenced', digits(record.epoch)}
 end
 local is_repeated = batch ~= '' and batch == record.batch
 if not is_repeated then
   if record.closed then return {'closed'} end
-  if record.tail ~= tail then return {'gap', whole(record.tail)} end
+  if record.tail ~= tail then return {'gap', digits(record.tail)} end
 elseif record.closed then
   return {'done', record.tail}
 end
@@ -29,25 +29,25 @@ local function change(field, value)
   changes[#changes + 1] = value
 end
 
--- An end frees more than it takes, and a heartbeat takes nothing; all else waits for memory.
+-- Allowed at maxmemory: a closing append, which frees more than it takes, and a heartbeat.
 if closes then
-  insist(record)
+  write_at_maxmemory(record)
   if is_given('s') then redis.call('UNLINK', SNAPSHOT) end
 elseif is_repeated or (count == 0 and not is_given('s') and not is_given('n')) then
-  insist(record)
+  write_at_maxmemory(record)
 end
 if not is_repeated then
   if count > 0 then
     record.tail = tail + count
-    redis.call('XADD', LOG, whole(record.tail) .. '-0', 'e', block)
-    if tail == 0 then keep({LOG}, record.kept_until) end
-    change('tail', whole(record.tail))
+    redis.call('XADD', LOG, digits(record.tail) .. '-0', 'e', block)
+    if tail == 0 then expire_at({LOG}, record.kept_until) end
+    change('tail', digits(record.tail))
     change('batch', batch)
   end
   if is_given('s') then
     redis.call('SET', SNAPSHOT, snapshot)
-    keep({SNAPSHOT}, record.kept_until)
-    change('through', whole(record.tail - 1))
+    expire_at({SNAPSHOT}, record.kept_until)
+    change('through', digits(record.tail - 1))
   end
   if is_given('t') then change('status', status) end
   if is_given('n') then change('notes', notes) end
@@ -56,19 +56,19 @@ if closes then
   record.closed = true
   record.expires = now + ttl
   record.log_expires = log_ttl and now + log_ttl or math.huge
-  keep({SNAPSHOT, META, REQUEST}, record.expires)
-  keep({LOG}, math.min(record.expires, record.log_expires))
+  expire_at({SNAPSHOT, META, REQUEST}, record.expires)
+  expire_at({LOG}, math.min(record.expires, record.log_expires))
   change('closed', '1')
-  change('expires', whole(record.expires))
-  change('log_expires', log_ttl and whole(record.log_expires) or '')
+  change('expires', digits(record.expires))
+  change('log_expires', log_ttl and digits(record.log_expires) or '')
 else
   renew(record, changes, lease, ttl)
 end
 redis.call('HSET', META, unpack(changes))
-local heard = 1
+local receivers = 1
 if closes then
-  tell(publish, {LOG, CLAIM}, record)
+  announce(publish, {LOG, CLAIM}, record)
 elseif record.tail > tail and not is_repeated then
-  heard = tell(publish, {LOG}, record)
+  receivers = announce(publish, {LOG}, record)
 end
-return {'done', record.tail, heard}
+return {'done', record.tail, receivers}

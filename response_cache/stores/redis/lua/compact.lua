@@ -1,4 +1,4 @@
--- Puts the same events into fewer entries, if the record is closed and nothing happened to it since.
+-- Replaces the entries of a closed log by fewer ones with the same events, if it is still the same log.
 local incarnation, length = ARGV[1], tonumber(ARGV[2])
 
 local record = find()
@@ -10,5 +10,5 @@ redis.call('UNLINK', LOG)
 for index = 3, #ARGV, 2 do
   redis.call('XADD', LOG, ARGV[index] .. '-0', 'e', ARGV[index + 1])
 end
-keep({LOG}, math.min(record.expires, record.log_expires))
+expire_at({LOG}, math.min(record.expires, record.log_expires))
 return {'done'}

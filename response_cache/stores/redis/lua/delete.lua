@@ -1,4 +1,4 @@
--- Erases a record and leaves a tombstone; by a claim: only while that holds, and without a tombstone.
+-- Erases a record and leaves a tombstone. With a claim: only while that claim holds, and no tombstone.
 local tombstone_ttl, publish = tonumber(ARGV[1]), ARGV[2]
 local incarnation, epoch = ARGV[3], tonumber(ARGV[4])
 

@@ -1,4 +1,4 @@
--- Reads how far a record is, and nothing else of it: for those who wait.
+-- Reads how far a record is, and nothing else.
 local record = find()
 if not record then return {'missing'} end
-return {'done', record.incarnation, whole(record.epoch), whole(record.tail), record.closed and 1 or 0}
+return {'done', record.incarnation, digits(record.epoch), digits(record.tail), record.closed and 1 or 0}
