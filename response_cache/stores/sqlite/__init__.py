@@ -1,4 +1,4 @@
-"""Responses in one SQLite file, for the processes of one machine."""
+"""The SQLite store: responses in one file, shared by all processes of one machine."""
 
 from response_cache.stores.sqlite.store import SQLiteStore
 

@@ -1,4 +1,4 @@
-"""What SQLite's errors mean to the callers of a store."""
+"""Errors of SQLite and of the file system, translated to the errors of a store."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from response_cache.errors import StoreFull, StoreUnavailable
 
 __all__ = ("translating",)
 
+# Primary result codes (https://www.sqlite.org/rescode.html).
 # fmt: off
 FULL: Final[Mapping[int, str]] = {
     sqlite3.SQLITE_FULL:     "there is no room left",
@@ -33,9 +34,9 @@ UNAVAILABLE: Final[Mapping[int, str]] = {
 
 @contextmanager
 def translating(path: Path) -> Iterator[None]:
-    """Raise what the database at *path* or its directory refuses in the words of a store.
+    """Translate what is raised in the context about the database at *path* or its directory.
 
-    Wrong use of the driver is not the database's doing: it has no error code and is left alone.
+    An error without a result code comes from wrong use of the driver, and is passed on unchanged.
 
     Raises:
         StoreFull: there is no room; nothing was changed.
@@ -47,12 +48,13 @@ def translating(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", None)
         if code is None:
             raise
-        raise _translated(code & 0xFF, f"cannot use {path}: ", str(error)) from error
+        raise _translated(path, code & 0xFF, str(error)) from error  # extended codes: higher bits
     except OSError as error:
         raise StoreUnavailable(f"cannot use {path}: {error.strerror}") from error
 
 
-def _translated(code: int, subject: str, words: str) -> StoreUnavailable:
+def _translated(path: Path, code: int, text: str) -> StoreUnavailable:
     if code in FULL:
-        return StoreFull(f"{subject}{FULL[code]} ({words})")
-    return StoreUnavailable(f"{subject}{UNAVAILABLE.get(code, 'it gave an error')} ({words})")
+        return StoreFull(f"cannot use {path}: {FULL[code]} ({text})")
+    reason = UNAVAILABLE.get(code, "it gave an error")
+    return StoreUnavailable(f"cannot use {path}: {reason} ({text})")

@@ -1,4 +1,4 @@
-"""The file of a SQLite store: made, recognised, brought up to date, connected to."""
+"""The file of a SQLite store: created, checked, brought to the present format, connected to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from response_cache.errors import StoreUnavailable
 from response_cache.stores.sqlite.errors import translating
-from response_cache.stores.sqlite.forks import Use
+from response_cache.stores.sqlite.forks import ForkGuard
 from response_cache.stores.sqlite.schema import APPLICATION_ID, FORMAT, MIGRATIONS
 
 __all__ = ("DatabaseFile", "Synchronous")
@@ -23,17 +23,17 @@ logger = logging.getLogger("response_cache.stores.sqlite")
 
 Synchronous = Literal["NORMAL", "FULL"]
 
-OWNER_ONLY: Final = 0o600  # there are other people's prompts in it
-OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
-BESIDE: Final = ("-wal", "-shm")  # what SQLite puts beside a file that is in use
-WAL_BYTES: Final = 16 * 2**20  # to which the log of writes shrinks again after a peak
-PAUSE: Final = 0.01  # between two tries of what SQLite does not wait for by itself
+OWNER_ONLY: Final = 0o600  # prompts and answers of many people are in the file
+READABLE_BY_OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
+COMPANIONS: Final = ("-wal", "-shm")  # files that SQLite keeps beside a database in use
+WAL_BYTES: Final = 16 * 2**20  # to which the write-ahead log is cut after a peak
+RETRY_INTERVAL: Final = 0.01  # between two tries of what SQLite does not wait for by itself
 
 _warned_of: Final[set[Path]] = set()
 
-# One at a time in a process: closing any descriptor of a file ends all POSIX locks that the process
-# holds on it, so no other thread may have it open while it is being made.
-_preparing: Final = Use()
+# One thread of a process at a time prepares a file: when any descriptor of a file is closed, the
+# process loses all POSIX locks on it, also the locks of another thread's connection.
+_preparing: Final = ForkGuard()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +42,36 @@ class DatabaseFile:
 
     path: Path
     synchronous: Synchronous
-    busy_timeout: float  # how long to wait for the locks of other processes
+    busy_timeout: float  # seconds to wait for the locks of other processes
     max_bytes: int | None
 
     def prepare(self) -> None:
-        """Make the file if it is missing, and bring it to the format of this release.
+        """Create the file if it is missing, and bring it to the format of this release.
 
         Raises:
-            StoreUnavailable: it is missing its directory, read-only, locked, damaged, of a newer
-                release, or something else than a store. Such a file is not changed.
+            StoreUnavailable: the directory is missing; or the file is read-only, locked, damaged,
+                of a newer release, or no store. It was not changed.
             StoreFull: there is no room for it.
         """
         with translating(self.path), _preparing:
-            self._make()
+            self._create()
             with closing(self.connect()) as connection:
-                self._recognise(connection)
-                self._begin_wal(connection)
+                self._check_is_ours(connection)
+                self._use_wal(connection)
                 self._migrate(connection)
                 self._warn_of_other_readers()
 
     def connect(self) -> sqlite3.Connection:
-        """A connection to a file that is there; transactions by hand.
+        """A connection to the existing file; the caller begins and commits transactions.
 
-        It is for one thread at a time, and that only within a ``Use``.
+        Only one thread at a time may use it, and only while it holds a ``ForkGuard``.
         """
         connection = sqlite3.connect(
             f"{self.path.as_uri()}?mode=rw",
             uri=True,
             timeout=self.busy_timeout,
             isolation_level=None,
-            check_same_thread=False,  # whoever forks the process closes it
+            check_same_thread=False,  # a thread that forks the process closes it
         )
         try:
             self._configure(connection)
@@ -87,7 +87,7 @@ class DatabaseFile:
             page_size = _number(connection, "page_size")
             connection.execute(f"PRAGMA max_page_count = {max(1, self.max_bytes // page_size)}")
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         if not self.path.parent.is_dir():
             raise StoreUnavailable(f"cannot use {self.path}: its directory does not exist")
         try:
@@ -96,12 +96,12 @@ class DatabaseFile:
             return
 
     def _warn_of_other_readers(self) -> None:
-        """Say once in a process that others than the owner of the files can read them."""
-        if os.name == "nt" or self.path in _warned_of:  # access is told by other means there
+        """Log once in a process that users other than the owner can read the file."""
+        if os.name == "nt" or self.path in _warned_of:  # Windows has no such mode
             return
-        for file in (self.path, *(self.path.with_name(self.path.name + end) for end in BESIDE)):
+        for file in (self.path, *(self.path.with_name(self.path.name + end) for end in COMPANIONS)):
             mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0
-            if mode & OTHERS:
+            if mode & READABLE_BY_OTHERS:
                 _warned_of.add(self.path)
                 logger.warning(
                     "%s has mode %04o: others than its owner can read the prompts and answers in"
@@ -112,8 +112,8 @@ class DatabaseFile:
                 )
                 return
 
-    def _recognise(self, connection: sqlite3.Connection) -> None:
-        """Refuse what is not ours to write to."""
+    def _check_is_ours(self, connection: sqlite3.Connection) -> None:
+        """Raise unless the database is empty, or a store that this release can read."""
         if _is_empty(connection):
             return
         if _number(connection, "application_id") != APPLICATION_ID:
@@ -125,27 +125,27 @@ class DatabaseFile:
                 f" this one knows formats up to {FORMAT}"
             )
 
-    def _begin_wal(self, connection: sqlite3.Connection) -> None:
-        """Switch to write-ahead logging, which stays with the file."""
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts only before the first write
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        """Switch the file to write-ahead logging, which it remembers."""
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # works before the first write only
         deadline = time.monotonic() + self.busy_timeout
         while True:
             try:
                 (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
                 break
             except sqlite3.OperationalError as error:
-                # Another process is just switching, and SQLite does not wait for that.
+                # Another process is switching, too, and SQLite does not wait for the end of that.
                 is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not is_busy or time.monotonic() > deadline:
                     raise
-                time.sleep(PAUSE)
+                time.sleep(RETRY_INTERVAL)
         if mode != "wal":
             raise StoreUnavailable(f"cannot use {self.path}: write-ahead logging is not possible")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        """Take all steps that are owed, or none; beginning proves that the file can be written."""
+        """Take all missing steps in one transaction, which also proves that it can be written."""
         connection.execute("BEGIN IMMEDIATE")
-        self._recognise(connection)  # another process may have been faster
+        self._check_is_ours(connection)  # another process may have been faster
         for step in MIGRATIONS[_number(connection, "user_version") :]:
             for statement in step:
                 connection.execute(statement)

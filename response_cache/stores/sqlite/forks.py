@@ -1,10 +1,14 @@
-"""What a fork must not find: a thread inside of SQLite, or an open connection.
+"""Makes ``fork()`` safe in a process that uses SQLite.
 
-A mutex that another thread holds in that moment is held for ever in the child. And the child's
-SQLite would believe in the locks of a connection that it inherits, though only the parent has them:
-what it commits to the same file can then be lost, also through a connection of its own
-(https://www.sqlite.org/howtocorrupt.html, 2.6). So a fork waits for transactions that run, closes
-all connections of the process, and lets them be made again.
+A child process must inherit neither of these:
+
+* a mutex that another thread holds inside SQLite: in the child it would stay locked for ever;
+* an open connection: the child's SQLite would rely on file locks that only the parent holds. Its
+  commits to the same file can then be lost, even those of a new connection
+  (https://www.sqlite.org/howtocorrupt.html, section 2.6).
+
+So a fork waits until running transactions have ended, closes all connections of the process, and
+allows new ones afterwards.
 """
 
 from __future__ import annotations
@@ -15,22 +19,29 @@ from collections.abc import Callable
 from typing import Final
 from weakref import WeakSet
 
-__all__ = ("Use",)
+__all__ = ("ForkGuard",)
 
 
-def _nothing() -> None:
-    """Without connections between uses there are none to be closed."""
+def _close_nothing() -> None:
+    """For a guard whose connections are closed before each release."""
 
 
-class Use:
-    """A context in which one thread at a time may use SQLite, and the process does not fork."""
+class ForkGuard:
+    """Lock held while a thread is inside SQLite.
 
-    def __init__(self, close: Callable[[], None] = _nothing) -> None:
-        """*close* ends what is open between two uses; a thread that forks calls it, not within."""
+    ``fork()`` acquires every guard of the process first, so a child never inherits a locked mutex
+    or an open connection.
+    """
+
+    def __init__(self, close: Callable[[], None] = _close_nothing) -> None:
+        """*close* closes the connection that stays open between two uses.
+
+        A forking thread calls it, while it holds the guard.
+        """
         self._lock = threading.Lock()
         self._close = close
-        with _entering:
-            _uses.add(self)
+        with _registering:
+            _guards.add(self)
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -38,35 +49,35 @@ class Use:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def suspend(self) -> None:
-        """Wait for the end of a use, close what is open, and let nobody in."""
+    def before_fork(self) -> None:
+        """Wait for the thread inside SQLite, close the connection, and let no thread in."""
         self._lock.acquire()
         self._close()
 
-    def resume(self) -> None:
-        """Let threads in again."""
+    def after_fork(self) -> None:
+        """Let threads in again, in the parent and in the child."""
         self._lock.release()
 
 
-_entering: Final = threading.Lock()  # held while the process forks, too: nobody new may come then
-_uses: Final[WeakSet[Use]] = WeakSet()
-_suspended: Final[list[Use]] = []
+_registering: Final = threading.Lock()  # held during a fork, too: no guard may be added then
+_guards: Final[WeakSet[ForkGuard]] = WeakSet()
+_acquired: Final[list[ForkGuard]] = []  # by the fork that is running
 
 
-def _suspend_all() -> None:
-    _entering.acquire()
-    for use in list(_uses):
-        use.suspend()
-        _suspended.append(use)
+def _before_fork() -> None:
+    _registering.acquire()
+    for guard in list(_guards):
+        guard.before_fork()
+        _acquired.append(guard)
 
 
-def _resume_all() -> None:
-    while _suspended:
-        _suspended.pop().resume()
-    _entering.release()
+def _after_fork() -> None:
+    while _acquired:
+        _acquired.pop().after_fork()
+    _registering.release()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_suspend_all, after_in_parent=_resume_all, after_in_child=_resume_all
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
     )

@@ -1,6 +1,7 @@
-"""The operations of the store contract on the tables, inside a transaction that others began.
+"""The operations of the store contract as SQL, inside a transaction that ``Session`` has begun.
 
-All checks of an operation come before its first write, so a refusal leaves nothing to undo.
+All checks of an operation come before its first write, so a refusal changes nothing and the
+transaction can go on with the next operation.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Records:
             row = row.renewed(self.now, lease=lease, ttl=ttl)
             self._update(row)
             return row.claim()
-        self.erase(id)  # it may have expired, and not have been swept
+        self.erase(id)  # an expired record that was not swept yet
         row = Row(
             key=self._next_key(),
             id=id,
@@ -138,15 +139,15 @@ class Records:
         if row is None:
             raise Missing(f"cannot take {id}: there is no such record")
         if row.closed or (only_orphaned and not row.is_orphaned(self.now)):
-            return Taken(None, self._page(row, None, None))
+            return Taken(None, self._view(row, None, None))
         row = row._replace(epoch=row.epoch + 1).renewed(self.now, lease=lease, ttl=row.ttl)
         self._update(row)
-        return Taken(row.claim(), self._page(row, None, None))
+        return Taken(row.claim(), self._view(row, None, None))
 
     def read(self, id: str, after: int | None, limit: int | None) -> RecordView | None:
         """See ``Store.read``."""
         row = self.find(id)
-        return None if row is None else self._page(row, after, limit)
+        return None if row is None else self._view(row, after, limit)
 
     def request(self, id: str) -> bytes | None:
         """See ``Store.request``."""
@@ -154,7 +155,7 @@ class Records:
         return None if found is None else found[0]
 
     def states(self, ids: Sequence[str]) -> dict[str, State]:
-        """The states of those of *ids* that are there."""
+        """The states of all *ids* that have a record."""
         rows = self.connection.execute(STATES, (json.dumps(ids), self.now))
         return {id: State(*state) for id, *state in rows}
 
@@ -174,7 +175,7 @@ class Records:
         return None if found is None else Row(*found)
 
     def erase(self, id: str) -> None:
-        """Remove all that is stored under *id*, expired or not; tombstones stay."""
+        """Remove the record *id*, expired or not. A tombstone stays."""
         found = self.connection.execute("SELECT key FROM record WHERE id = ?", (id,)).fetchone()
         if found is not None:
             self.erase_key(found[0])
@@ -215,7 +216,7 @@ class Records:
         status: str | None,
         notes: bytes | None,
     ) -> Row:
-        """Take in what one append brings; the row is for the caller to store."""
+        """Store the parts of one append; the caller stores the row that is returned."""
         if batch.length:
             row = row._replace(tail=row.tail + batch.length, batch=batch.token)
             self._add(row, batch)
@@ -232,14 +233,14 @@ class Records:
         return row._replace(closed=True, expires=self.now + ttl, log_expires=log_expires)
 
     def _add(self, row: Row, batch: Batch) -> None:
-        """Store *batch* as the last one of a log that *row* already counts it in."""
+        """Store *batch*, which the tail of *row* already counts."""
         if batch.length:
             self.connection.execute(ADD_BATCH, (row.key, row.tail - 1, batch.block))
 
     def _update(self, row: Row) -> None:
         self.connection.execute(UPDATE, row._asdict())
 
-    def _page(self, row: Row, after: int | None, limit: int | None) -> RecordView:
+    def _view(self, row: Row, after: int | None, limit: int | None) -> RecordView:
         first = row.through + 1 if after is None else max(after, -1) + 1
         log_expired = row.log_expires is not None and self.now >= row.log_expires
         is_empty = log_expired or first >= row.tail
@@ -265,7 +266,7 @@ class Records:
         return bytes(body)
 
     def _events(self, key: int, first: int, limit: int | None) -> list[bytes]:
-        """Events from number *first* on; no batch is read that is past the *limit*."""
+        """At most *limit* events from number *first* on; no batch beyond the limit is read."""
         events: list[bytes] = []
         with closing(self.connection.execute(BATCHES, (key, first))) as rows:
             for last, block in rows:

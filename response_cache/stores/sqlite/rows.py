@@ -1,4 +1,4 @@
-"""What the tables of a SQLite store hold, as values."""
+"""Rows of the tables of a SQLite store, as values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ("Batch", "Row", "State")
 
 
 class Batch(NamedTuple):
-    """Events that are stored in one row."""
+    """The events of one append, which share a row of ``log``."""
 
     block: bytes  # packed
     length: int
@@ -18,7 +18,7 @@ class Batch(NamedTuple):
 
 
 class State(NamedTuple):
-    """What makes the difference to those who wait."""
+    """The part of a record whose change wakes the tasks that wait for it."""
 
     incarnation: str
     epoch: int
@@ -27,7 +27,7 @@ class State(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of ``record``, column by column."""
+    """A row of ``record``: a field for each column, in the same order. See ``schema``."""
 
     key: int
     id: str
@@ -47,19 +47,19 @@ class Row(NamedTuple):
     log_expires: float | None
 
     def claim(self) -> Claim:
-        """The claim that holds."""
+        """The claim of the present holder."""
         return Claim(self.id, self.incarnation, self.epoch, self.tail)
 
     def is_held_by(self, claim: Claim) -> bool:
-        """Whether *claim* holds, whatever its tail."""
+        """Whether *claim* is that of the present holder; its tail does not matter."""
         return (self.incarnation, self.epoch) == (claim.incarnation, claim.epoch)
 
     def is_orphaned(self, now: float) -> bool:
-        """Whether it is open and nobody holds it: see ``Store`` on time."""
+        """Whether the record is open and its lease has run out: see ``store`` on time."""
         return not self.closed and not now < self.lease_ends <= now + 2 * self.lease
 
     def renewed(self, now: float, *, lease: float, ttl: float) -> Row:
-        """With the lease held and the expiry put off; a closed record is never renewed."""
+        """The row with a new lease and a new end of life; a closed record stays as it is."""
         if self.closed:
             return self
         return self._replace(

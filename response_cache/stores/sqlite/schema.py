@@ -1,7 +1,7 @@
-"""The tables of a SQLite store, and the steps that bring an older file to them.
+"""The tables of a SQLite store, and the steps that bring an older file to the present format.
 
-A record is a row of ``record``, small enough to be rewritten by each append. What is large or
-grows has a table of its own: ``snapshot``, ``request``, and ``log`` with a row for each batch.
+A record has one row in ``record``, which is small because each append rewrites it. Large parts have
+a table of their own: ``snapshot``, ``request``, and ``log`` with one row for each batch of events.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Final
 
 __all__ = ("APPLICATION_ID", "FORMAT", "MIGRATIONS")
 
-APPLICATION_ID: Final = 0x72737063  # "rspc" in the file's header tells ours from other databases
+APPLICATION_ID: Final = 0x72737063  # "rspc": marks a file as a store, in its header
 
 FORMAT_1: Final = (
     """
     CREATE TABLE record (
-        key INTEGER PRIMARY KEY,     -- by which the other tables name it
+        key INTEGER PRIMARY KEY,     -- "record" in the other tables
         id TEXT NOT NULL UNIQUE,
         incarnation TEXT NOT NULL,
         epoch INTEGER NOT NULL,
@@ -24,17 +24,17 @@ FORMAT_1: Final = (
         header BLOB NOT NULL,
         notes BLOB NOT NULL,
         batch TEXT NOT NULL,         -- token of the last append that brought events, or ''
-        tail INTEGER NOT NULL,
+        tail INTEGER NOT NULL,       -- number that the next event will have
         through INTEGER NOT NULL,    -- number of the last event that the snapshot covers
         closed INTEGER NOT NULL,
-        ttl REAL NOT NULL,           -- as last given; a take renews with it
-        lease REAL NOT NULL,         -- as last given; all times are seconds of the store's clock
+        ttl REAL NOT NULL,           -- as given last; a take renews with it
+        lease REAL NOT NULL,         -- as given last; all times are seconds of the store's clock
         lease_ends REAL NOT NULL,
         expires REAL NOT NULL,
         log_expires REAL             -- NULL: as long as the record; 0: its rows were swept
     )
     """,
-    # Partial, so that appends to open records do not touch them.
+    # Partial indexes: an append to an open record changes none of them.
     "CREATE INDEX record_closed ON record (expires) WHERE closed",
     "CREATE INDEX record_open ON record (key) WHERE NOT closed",
     "CREATE INDEX record_log ON record (log_expires) WHERE closed AND log_expires > 0",
@@ -47,11 +47,11 @@ FORMAT_1: Final = (
         events BLOB NOT NULL,        -- packed
         PRIMARY KEY (record, last)
     )
-    """,  # with rowids: batches are too large to stand in an index
+    """,  # has rowids: batches are too large for the nodes of an index
     "CREATE TABLE tombstone (id TEXT PRIMARY KEY, expires REAL NOT NULL) WITHOUT ROWID",
     "CREATE INDEX tombstone_expires ON tombstone (expires)",
 )
 
-# The step at index n brings a file of format n to format n + 1. Released steps never change.
+# The step at index n brings a file of format n to format n + 1. A released step never changes.
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (FORMAT_1,)
 FORMAT: Final = len(MIGRATIONS)

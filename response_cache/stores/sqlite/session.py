@@ -9,37 +9,44 @@ from typing import Literal
 
 from response_cache.stores.sqlite.errors import translating
 from response_cache.stores.sqlite.file import DatabaseFile
-from response_cache.stores.sqlite.forks import Use
+from response_cache.stores.sqlite.forks import ForkGuard
 from response_cache.stores.sqlite.records import Records
 
-__all__ = ("Begin", "Session")
+__all__ = ("BeginStatement", "Session")
 
-Begin = Literal["BEGIN", "BEGIN IMMEDIATE"]  # to read; to write
+BeginStatement = Literal["BEGIN", "BEGIN IMMEDIATE"]  # a transaction that reads; that writes
 
 
 class Session:
-    """The connection of one thread: made when it is needed, given up when it has failed.
+    """The connection of one thread.
 
-    It is also given up when the process forks, by the thread that does it.
+    It is opened when it is needed, and closed after an error. A thread that forks the process
+    closes it, too.
     """
 
-    def __init__(self, file: DatabaseFile, clock: Callable[[], float], begin: Begin) -> None:
+    def __init__(
+        self, file: DatabaseFile, clock: Callable[[], float], begin: BeginStatement
+    ) -> None:
+        """*clock* gives the seconds of a transaction; *begin* starts one."""
         self._file = file
         self._clock = clock
         self._begin = begin
         self._connection: sqlite3.Connection | None = None
-        self._count = 0  # connections made so far
-        self._use = Use(self._close)
+        self._connection_count = 0  # opened so far
+        self._guard = ForkGuard(self._close)
 
     @contextmanager
-    def transaction(self, begin: Begin | None = None) -> Iterator[Records]:
-        """All or nothing of what is done in the context, at one instant.
+    def transaction(self, begin: BeginStatement | None = None) -> Iterator[Records]:
+        """The records at one instant. The transaction is committed at the end of the context.
+
+        An error that leaves the context rolls everything back. *begin* replaces that of the
+        session.
 
         Raises:
-            StoreFull: there is no room; nothing was done.
-            StoreUnavailable: it did not work.
+            StoreFull: there is no room; nothing was written.
+            StoreUnavailable: the file did not work.
         """
-        with self._use:
+        with self._guard:
             try:
                 with translating(self._file.path):
                     connection = self._connected()
@@ -54,29 +61,29 @@ class Session:
         """Give at most *pages* free pages of the file back, in a transaction of its own.
 
         Raises:
-            StoreUnavailable: it did not work.
+            StoreUnavailable: the file did not work.
         """
-        with self._use, translating(self._file.path):
-            # The driver takes this statement's pages for rows, and a plain execute stops at one.
+        with self._guard, translating(self._file.path):
+            # The pragma yields a row for each page; ``execute`` would stop after the first.
             self._connected().executescript(f"PRAGMA incremental_vacuum({pages})")
 
     def data_version(self) -> tuple[int, int]:
-        """What changes whenever another connection, of any process, has committed.
+        """Two numbers that change whenever another connection, of any process, has committed.
 
         Raises:
-            StoreUnavailable: the file does not answer.
+            StoreUnavailable: the file did not work.
         """
-        with self._use, translating(self._file.path):
+        with self._guard, translating(self._file.path):
             (version,) = self._connected().execute("PRAGMA data_version").fetchone()
-        return self._count, int(version)  # the version alone says nothing across connections
+        return self._connection_count, int(version)  # the version means nothing to another one
 
-    def drop(self) -> None:
-        """Close the connection."""
-        with self._use:
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        with self._guard:
             self._close()
 
     def _close(self) -> None:
-        """Close the connection; what was not committed is undone."""
+        """Close the connection, which rolls back what was not committed."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -84,5 +91,5 @@ class Session:
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self._file.connect()
-            self._count += 1
+            self._connection_count += 1
         return self._connection

@@ -1,10 +1,11 @@
-"""Responses in one file, for all processes of one machine: no server, and a restart loses nothing.
+"""The SQLite store: responses in one file, shared by all processes of one machine.
 
-The file is a SQLite database with a write-ahead log. Each process has one thread that writes, in
-groups, and a few that read (``sqlite_threads``); those who wait are woken by the writes of their
-own process at once, and by those of others within a few times *poll_interval* (``sqlite_watch``).
+The file is a SQLite database with a write-ahead log, so a restart loses nothing and no server is
+needed. Each process has one thread that writes, in groups, and a few threads that read
+(``threads``). A write wakes the waiting tasks of its own process at once; other processes notice it
+within a few times *poll_interval* (``watch``).
 
-Leases and expiry are judged by the wall clock, which all processes of a machine share.
+The wall clock, which all processes of a machine share, decides leases and expiry.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from response_cache.stores.sqlite.file import DatabaseFile, Synchronous
 from response_cache.stores.sqlite.rows import Batch
 from response_cache.stores.sqlite.sweep import Sweep
 from response_cache.stores.sqlite.threads import Threads
-from response_cache.stores.sqlite.watch import Poll, Waiter, Watch
-from response_cache.stores.sqlite.worker import Chore
+from response_cache.stores.sqlite.watch import ChangePoll, Waiter, Waiters
+from response_cache.stores.sqlite.worker import PeriodicTask
 
 __all__ = ("SQLiteStore",)
 
-SWIFTLY_PACKED: Final = 2**16  # bytes; what is longer is packed in a thread, not in the event loop
+MAX_BYTES_PACKED_INLINE: Final = 2**16  # longer batches are packed in a thread
 
 
 class SQLiteStore:
-    """A ``Store`` in a file. To be used in the event loop, and in the process, that opened it."""
+    """A ``Store`` in a file. Only the process and the event loop that opened it may use it."""
 
     def __init__(
         self,
@@ -45,21 +46,21 @@ class SQLiteStore:
         max_bytes: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Nothing is touched before ``open``; a relative *path* is one of this moment.
+        """Touch no file before ``open``. A relative *path* is resolved now.
 
         Args:
-            path: the file; made if it is missing, its directory is not.
-            synchronous: with ``NORMAL`` a power failure may lose the last moments, with ``FULL``
-                each commit waits for the disk. A process that dies loses nothing by either.
-            tombstone_ttl: seconds for which a deleted id refuses to be created again.
-            poll_interval: seconds between two looks for the writes of other processes.
+            path: the file. It is created if it is missing; its directory is not.
+            synchronous: with ``NORMAL`` a power failure may lose the last moments. With ``FULL``
+                each commit waits for the disk. With either, a process that dies loses nothing.
+            tombstone_ttl: seconds for which a deleted id cannot be created again.
+            poll_interval: seconds between two polls for the writes of other processes.
             busy_timeout: seconds to wait for the locks of other processes.
-            sweep_interval: seconds between two sweeps of what has expired.
-            max_bytes: size of the file at which the store is full; None: that of the disk.
+            sweep_interval: seconds between two sweeps, which remove expired rows.
+            max_bytes: size of the file at which the store is full; None: the disk is the limit.
             clock: gives seconds above 0, the same in all processes.
 
         Raises:
-            ValueError: a value is not one of those allowed.
+            ValueError: *synchronous* is unknown, or a number is not positive.
         """
         if synchronous not in get_args(Synchronous):
             raise ValueError(f"synchronous must be one of {', '.join(get_args(Synchronous))}")
@@ -74,31 +75,32 @@ class SQLiteStore:
         self._poll_interval = poll_interval
         self._sweep_interval = sweep_interval
         self._clock = clock
-        self._watch = Watch()
+        self._waiters = Waiters()
         self._opened: Threads | None = None
 
     def __repr__(self) -> str:
         return f"SQLiteStore({str(self._file.path)!r})"
 
     async def open(self) -> None:
-        """Make the file or bring it up to date, and start the threads.
+        """Create the file or bring it to the present format, and start the threads.
 
         Raises:
             StoreUnavailable: the file cannot be used; the message says why. It was not changed.
             StoreFull: there is no room for it.
         """
         await anyio.to_thread.run_sync(self._file.prepare)
-        self._watch = Watch()
-        chores: list[Chore] = [Poll(self._watch, self._poll_interval), Sweep(self._sweep_interval)]
-        self._opened = Threads(self._file, self._clock, chores)
+        self._waiters = Waiters()
+        poll = ChangePoll(self._waiters, self._poll_interval)
+        tasks: list[PeriodicTask] = [poll, Sweep(self._sweep_interval)]
+        self._opened = Threads(self._file, self._clock, tasks)
         self._opened.start()
 
     async def aclose(self) -> None:
-        """Finish what is pending and close the file. Whoever waits is woken."""
+        """Finish all operations that have begun, close the file, and wake all waiting tasks."""
         threads, self._opened = self._opened, None
         if threads is not None:
             await threads.stop()
-            self._watch.wake_all()
+            self._waiters.wake_all()
 
     async def create(
         self,
@@ -127,7 +129,7 @@ class SQLiteStore:
                 lease=lease,
                 ttl=ttl,
             ),
-            lambda _: self._watch.changed(id),
+            lambda _: self._waiters.wake(id),
         )
 
     async def append(
@@ -164,14 +166,14 @@ class SQLiteStore:
                 ttl=ttl,
                 stream_ttl=stream_ttl,
             ),
-            self._announce_end if close else self._announce_growth,
+            self._wake_all_of if close else self._wake_readers_of,
         )
 
     async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
         """See ``Store.take``. It is a renewal with the ttl that was last given."""
         return await self._threads.write(
             lambda records: records.take(id, only_orphaned=only_orphaned, lease=lease),
-            lambda _: self._watch.changed(id),
+            lambda _: self._waiters.wake(id),
         )
 
     async def read(
@@ -189,9 +191,9 @@ class SQLiteStore:
     ) -> None:
         """See ``Store.wait``."""
         waiter = Waiter(after, epoch, incarnation, closed)
-        with self._watch.waiting(id, waiter) as is_first:
+        with self._waiters.registered(id, waiter) as is_first:
             if is_first:
-                self._threads.nudge()  # so far the writer had nothing to look for
+                self._threads.wake_writer()  # which does not poll while no task waits
             states = await self._threads.read(lambda records: records.states([id]))
             if not waiter.has_news(states.get(id)):
                 await waiter.woken.wait()
@@ -200,7 +202,7 @@ class SQLiteStore:
         """See ``Store.delete``. Without *claim* it leaves a tombstone also where nothing was."""
         return await self._threads.write(
             lambda records: records.delete(id, claim=claim, tombstone_ttl=self.tombstone_ttl),
-            lambda _: self._watch.changed(id),
+            lambda _: self._waiters.wake(id),
         )
 
     @property
@@ -209,14 +211,14 @@ class SQLiteStore:
             raise RuntimeError("the SQLite store is not open")
         return self._opened
 
-    def _announce_growth(self, claim: Claim) -> None:
-        self._watch.grew(claim.id, claim.tail)
+    def _wake_readers_of(self, claim: Claim) -> None:
+        self._waiters.wake_readers(claim.id, claim.tail)
 
-    def _announce_end(self, claim: Claim) -> None:
-        self._watch.changed(claim.id)
+    def _wake_all_of(self, claim: Claim) -> None:
+        self._waiters.wake(claim.id)
 
 
 async def _packed(events: Sequence[bytes], token: str = "") -> Batch:
-    if sum(map(len, events)) <= SWIFTLY_PACKED:
+    if sum(map(len, events)) <= MAX_BYTES_PACKED_INLINE:
         return Batch(pack(events), len(events), token)
     return Batch(await anyio.to_thread.run_sync(pack, events), len(events), token)

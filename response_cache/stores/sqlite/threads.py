@@ -1,7 +1,8 @@
-"""The threads that use the file: one that writes for the whole process, and two that read.
+"""The threads of an open SQLite store: one writer for the whole process, and two readers.
 
-A connection is used by its thread alone. After a fork there are no threads in the child, so a store
-belongs to the process that opened it, and says so; the child can open one of its own.
+Each thread has a connection of its own. After a fork the child has no such threads, so an open
+store works only in the process that opened it, and raises ``RuntimeError`` in a child. The child
+can open a store of its own.
 """
 
 from __future__ import annotations
@@ -19,102 +20,105 @@ from anyio.lowlevel import current_token
 from response_cache.stores.sqlite.file import DatabaseFile
 from response_cache.stores.sqlite.records import Records
 from response_cache.stores.sqlite.session import Session
-from response_cache.stores.sqlite.worker import Chore, Inbox, Job, Worker
+from response_cache.stores.sqlite.worker import Job, PeriodicTask, Worker, WorkQueue
 
 __all__ = ("Threads",)
 
 T = TypeVar("T")
 
-READERS: Final = 2  # so that one long log does not hold up all other reads
-WRITES: Final = 200  # most in one transaction, so that other processes get their turn
-READS: Final = 20
+READERS: Final = 2  # so that one long log does not delay all reads
+WRITES_TOGETHER: Final = 200  # jobs in one transaction, so that other processes get their turn
+READS_TOGETHER: Final = 20
 
 
 class Threads:
-    """All threads of one store in one process, seen from the event loop that started them."""
+    """All threads of one open store, for the event loop that started them."""
 
     def __init__(
-        self, file: DatabaseFile, clock: Callable[[], float], chores: Sequence[Chore]
+        self, file: DatabaseFile, clock: Callable[[], float], tasks: Sequence[PeriodicTask]
     ) -> None:
-        """The *chores* are the writer's. Must be made in the event loop that will use it."""
+        """The writer runs *tasks*. To be made in the event loop that will use it."""
         self._process = os.getpid()
-        self._call_soon = _call_soon_in_this_loop()
-        self._writes = Inbox()
-        self._reads = Inbox()
+        self._loop_call_soon = _call_soon_in_this_loop()
+        self._writes = WorkQueue()
+        self._reads = WorkQueue()
         self._writer = Worker(
             "writer",
             self._writes,
             Session(file, clock, "BEGIN IMMEDIATE"),
-            most=WRITES,
-            soon=self._soon,
-            chores=chores,
+            group_size=WRITES_TOGETHER,
+            call_soon=self._call_soon,
+            tasks=tasks,
         )
         self._readers = [
             Worker(
                 f"reader-{n}",
                 self._reads,
                 Session(file, clock, "BEGIN"),
-                most=READS,
-                soon=self._soon,
+                group_size=READS_TOGETHER,
+                call_soon=self._call_soon,
             )
             for n in range(READERS)
         ]
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start all threads."""
         for worker in (self._writer, *self._readers):
             worker.start()
 
     async def stop(self) -> None:
-        """Return when all that is pending was done and the connections are closed."""
+        """Return when all queued jobs are done and the connections are closed."""
         self._reads.close()
         self._writes.close()
         with anyio.CancelScope(shield=True):
-            # The writer is the last one to close, so that its close can empty the log of writes.
+            # The writer's connection is closed last: SQLite then empties the write-ahead log.
             for worker in (*self._readers, self._writer):
                 await anyio.to_thread.run_sync(worker.join)
 
     async def write(
-        self, work: Callable[[Records], T], announce: Callable[[T], None] | None = None
+        self, work: Callable[[Records], T], on_commit: Callable[[T], None] | None = None
     ) -> T:
-        """The result of *work*, committed; *announce* gets it first, also if the caller is gone."""
-        result: T = await self._result(self._writes, Job(work, announce))
+        """The committed result of *work*.
+
+        *on_commit* is called with it first, also when the caller of this was cancelled meanwhile.
+        """
+        result: T = await self._result(self._writes, Job(work, on_commit))
         return result
 
     async def read(self, work: Callable[[Records], T]) -> T:
-        """The result of *work*, which sees everything that was committed before the call."""
+        """The result of *work*, which sees all that was committed before the call."""
         result: T = await self._result(self._reads, Job(work, None))
         return result
 
-    def nudge(self) -> None:
-        """Let the writer look at its chores again; from any thread."""
-        self._writes.nudge()
+    def wake_writer(self) -> None:
+        """Have the writer ask its periodic tasks again when they are due; from any thread."""
+        self._writes.wake()
 
-    async def _result(self, inbox: Inbox, job: Job) -> Any:
+    async def _result(self, queue: WorkQueue, job: Job) -> Any:
         if os.getpid() != self._process:
             raise RuntimeError(
                 "this SQLite store was opened before a fork: open one in each process"
             )
-        inbox.put(job)
+        queue.put(job)
         try:
-            await job.settled.wait()
+            await job.done.wait()
         finally:
             job.is_wanted = False
         if job.error is not None:
             raise job.error
-        return job.outcome
+        return job.result
 
-    def _soon(self, act: Callable[[], None]) -> None:
-        with suppress(RuntimeError):  # the loop is closed, so nobody is left to be told
-            self._call_soon(act)
+    def _call_soon(self, callback: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed, so no caller is left to be told
+            self._loop_call_soon(callback)
 
 
 class _TrioToken(Protocol):
-    def run_sync_soon(self, act: Callable[[], None]) -> None: ...
+    def run_sync_soon(self, callback: Callable[[], None]) -> None: ...
 
 
 def _call_soon_in_this_loop() -> Callable[[Callable[[], None]], object]:
-    """How other threads have something called in this event loop, without waiting for it."""
+    """How other threads have a function called in this event loop, without waiting for it."""
     loop = current_token().native_token
     if isinstance(loop, asyncio.AbstractEventLoop):
         return loop.call_soon_threadsafe

@@ -1,12 +1,13 @@
-"""Those in this process who wait for a change, and how they learn of one.
+"""The tasks of this process that wait for a change of a record, and how they are woken.
 
-What this process writes wakes them at once. What other processes write is noticed by ``Poll`` on
-the writer's own connection: for it, ``PRAGMA data_version`` changes by the commits of others alone,
-so one process by itself never looks at anything but that number, and nothing at all while nobody
-waits. After a commit of others one query asks for the records that are waited for.
+What this process writes wakes them at once. What other processes write is found by ``ChangePoll``,
+on the writer's connection: there ``PRAGMA data_version`` changes when another connection has
+committed. A process that is alone on its file therefore asks for nothing but that number, and not
+even for that while nobody waits. After a commit of another process one query reads the state of all
+records that are waited for.
 
-No change is missed: a waiter is entered here before it reads the record, so what is committed after
-that read changes the number after it, and whoever looks then finds the waiter.
+No change is missed. A waiter is registered here before it reads the record. A commit after that
+read changes the number after the registration, so the next poll finds the waiter.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from response_cache.errors import StoreUnavailable
 from response_cache.stores.sqlite.rows import State
 from response_cache.stores.sqlite.session import Session
 
-__all__ = ("Poll", "Waiter", "Watch")
+__all__ = ("ChangePoll", "Waiter", "Waiters")
 
 logger = logging.getLogger("response_cache.stores.sqlite")
 
-FULL_LOOK: Final = 1.0  # seconds; a record that expires changes no number
-SHARE: Final = 0.25  # of a thread's time that looking may take
+FULL_POLL_INTERVAL: Final = 1.0  # seconds; the expiry of a record does not change the number
+MAX_TIME_SHARE: Final = 0.25  # of the writer's time that polls may take
 
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """Somebody who waits for an event numbered above *after*, or for a greater change.
+    """A task that waits for an event numbered above *after*, or for another change.
 
-    The others are what is known to him.
+    *epoch*, *incarnation* and *closed* are what the task knows of the record.
     """
 
     after: int
@@ -48,7 +49,7 @@ class Waiter:
     woken: anyio.Event = field(default_factory=anyio.Event)
 
     def has_news(self, state: State | None) -> bool:
-        """Whether *state* is new to this waiter; None: the record is gone."""
+        """Whether *state* is new to the task; None: the record is gone."""
         return (
             state is None
             or state.closed != self.closed
@@ -57,96 +58,109 @@ class Waiter:
         )
 
 
-class Watch:
-    """All who wait. Belongs to the event loop; other threads may only ask what is waited for."""
+class Waiters:
+    """All waiters of one store, by id.
+
+    Belongs to the event loop. Other threads may call ``is_empty`` and ``ids`` only.
+    """
 
     def __init__(self) -> None:
-        self._waiters: dict[str, set[Waiter]] = {}
+        self._by_id: dict[str, set[Waiter]] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def waiting(self, id: str, waiter: Waiter) -> Iterator[bool]:
-        """*waiter* waits for *id* while the context lasts; whether it is the first to wait."""
+    def registered(self, id: str, waiter: Waiter) -> Iterator[bool]:
+        """Have *waiter* woken by changes of *id* while the context lasts.
+
+        The value is True when there was no other waiter before.
+        """
         with self._lock:
-            is_first = not self._waiters
-            self._waiters.setdefault(id, set()).add(waiter)
+            is_first = not self._by_id
+            self._by_id.setdefault(id, set()).add(waiter)
         try:
             yield is_first
         finally:
             with self._lock:
-                self._waiters[id].discard(waiter)
-                if not self._waiters[id]:
-                    del self._waiters[id]
+                self._by_id[id].discard(waiter)
+                if not self._by_id[id]:
+                    del self._by_id[id]
 
-    def is_needed(self) -> bool:
-        """Whether anybody waits."""
-        return bool(self._waiters)
+    def is_empty(self) -> bool:
+        """Whether no task waits."""
+        return not self._by_id
 
     def ids(self) -> list[str]:
-        """What is waited for."""
+        """The ids that are waited for."""
         with self._lock:
-            return list(self._waiters)
+            return list(self._by_id)
 
-    def grew(self, id: str, tail: int) -> None:
-        """The next event of *id* is *tail* now; recorders wait for no event, and sleep on."""
-        for waiter in self._waiters.get(id, ()):
+    def wake_readers(self, id: str, tail: int) -> None:
+        """Wake the tasks that wait for an event of *id* numbered below *tail*.
+
+        Recorders wait for no event, and are not woken.
+        """
+        for waiter in self._by_id.get(id, ()):
             if tail > waiter.after + 1:
                 waiter.woken.set()
 
-    def changed(self, id: str) -> None:
-        """There is more to *id* than new events."""
-        for waiter in self._waiters.get(id, ()):
+    def wake(self, id: str) -> None:
+        """Wake all tasks that wait for *id*: more than its events has changed."""
+        for waiter in self._by_id.get(id, ()):
             waiter.woken.set()
 
-    def compare(self, ids: Sequence[str], states: Mapping[str, State]) -> None:
-        """The records *ids* were just found in *states*; those that are not in it are gone."""
+    def wake_for_news(self, ids: Sequence[str], states: Mapping[str, State]) -> None:
+        """Wake the tasks to which *states* are new; an id without a state has no record."""
         for id in ids:
-            for waiter in self._waiters.get(id, ()):
+            for waiter in self._by_id.get(id, ()):
                 if waiter.has_news(states.get(id)):
                     waiter.woken.set()
 
     def wake_all(self) -> None:
-        """Nothing is known: let everybody read again."""
-        for id in self._waiters:
-            self.changed(id)
+        """Wake all tasks, which then read again: what has changed is not known."""
+        for id in self._by_id:
+            self.wake(id)
 
 
-class Poll:
-    """The chore of noticing what other processes have committed."""
+class ChangePoll:
+    """The periodic task that notices what other processes have committed."""
 
-    def __init__(self, watch: Watch, interval: float) -> None:
-        """Look every *interval* seconds while somebody waits."""
-        self._watch = watch
+    def __init__(self, waiters: Waiters, interval: float) -> None:
+        """Poll every *interval* seconds while a task waits."""
+        self._waiters = waiters
         self._interval = interval
         self._version = (0, 0)
         self._due = 0.0
-        self._full_look_due = 0.0
+        self._full_poll_due = 0.0
 
-    def pause(self) -> float | None:
-        """See ``Chore.pause``."""
-        return self._due - time.monotonic() if self._watch.is_needed() else None
+    def seconds_until_due(self) -> float | None:
+        """See ``PeriodicTask.seconds_until_due``; not needed while no task waits."""
+        return None if self._waiters.is_empty() else self._due - time.monotonic()
 
-    def do(self, session: Session) -> Callable[[], None] | None:
-        """Look once; who is to be woken then. A file that does not answer is everybody's matter."""
+    def run(self, session: Session) -> Callable[[], None] | None:
+        """Poll once; the result wakes the tasks that have to know.
+
+        When the file does not work, it wakes all of them, so that they meet the error.
+        """
         started = time.monotonic()
         try:
-            is_due = self._is_changed(session) or started >= self._full_look_due
-            act = self._look(session, started) if is_due else None
+            is_due = self._is_changed(session) or started >= self._full_poll_due
+            callback = self._full_poll(session, started) if is_due else None
         except StoreUnavailable as error:
             logger.warning("cannot look for changes: %s", error)
-            self._due = time.monotonic() + FULL_LOOK
-            return self._watch.wake_all
+            self._due = time.monotonic() + FULL_POLL_INTERVAL
+            return self._waiters.wake_all
         ended = time.monotonic()
-        self._due = ended + max(self._interval, (ended - started) * (1 / SHARE - 1))
-        return act
+        self._due = ended + max(self._interval, (ended - started) * (1 / MAX_TIME_SHARE - 1))
+        return callback
 
     def _is_changed(self, session: Session) -> bool:
         before, self._version = self._version, session.data_version()
         return before != self._version
 
-    def _look(self, session: Session, now: float) -> Callable[[], None]:
-        self._full_look_due = now + FULL_LOOK
-        ids = self._watch.ids()
+    def _full_poll(self, session: Session, now: float) -> Callable[[], None]:
+        """Read the states of all records that are waited for."""
+        self._full_poll_due = now + FULL_POLL_INTERVAL
+        ids = self._waiters.ids()
         with session.transaction("BEGIN") as records:
             states = records.states(ids)
-        return partial(self._watch.compare, ids, states)
+        return partial(self._waiters.wake_for_news, ids, states)

@@ -1,11 +1,12 @@
-"""What a thread of the SQLite store does: pending work in groups, and chores in between.
+"""A thread of the SQLite store: runs queued jobs in groups, and periodic tasks between groups.
 
-**Group commit.** A worker takes everything that is pending and does it in one transaction, so under
-load a hundred appends cost one commit. Nothing is reported before the commit. Refusals (``Fenced``,
-``SequenceGap``) come before the first write and disturb nobody. An error that undoes the
-transaction, such as a full disk, is nobody's refusal yet: each piece of work is then tried alone.
+**Group commit.** A worker takes all queued jobs and runs them in one transaction, so a hundred
+appends that arrive together cost one commit. No caller gets a result before the commit. A refusal
+(``Fenced``, ``SequenceGap``) is raised before the job writes anything, so it changes nothing for
+the rest of the group. An error that rolls back the transaction, such as a full disk, may be caused
+by one job alone: each job of the group is then run again in a transaction of its own.
 
-A caller that is cancelled leaves its work behind: it is dropped if it has not begun, else done.
+A job whose caller was cancelled is dropped if it has not started, and finished otherwise.
 """
 
 from __future__ import annotations
@@ -25,51 +26,51 @@ from response_cache.errors import StoreError, StoreFull
 from response_cache.stores.sqlite.records import Records
 from response_cache.stores.sqlite.session import Session
 
-__all__ = ("Chore", "Inbox", "Job", "Worker")
+__all__ = ("Job", "PeriodicTask", "WorkQueue", "Worker")
 
 logger = logging.getLogger("response_cache.stores.sqlite")
 
 
-class Chore(Protocol):
-    """What the writing thread does beside its work."""
+class PeriodicTask(Protocol):
+    """What the writing thread does from time to time, beside its jobs."""
 
-    def pause(self) -> float | None:
-        """Seconds until it is due, or None for not before something else happens."""
+    def seconds_until_due(self) -> float | None:
+        """Seconds until the next run, at most 0 when it is due; None while it is not needed."""
         ...
 
-    def do(self, session: Session) -> Callable[[], None] | None:
-        """Do it in a transaction of its own; what is returned is called in the event loop."""
+    def run(self, session: Session) -> Callable[[], None] | None:
+        """Run once, in transactions of its own; the worker calls the result in the event loop."""
         ...
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One piece of work, and what became of it."""
+    """One piece of work, and its outcome. Made in the event loop, run by a worker."""
 
     work: Callable[[Records], Any]
-    announce: Callable[[Any], None] | None  # called in the event loop when the work was committed
-    settled: anyio.Event = field(default_factory=anyio.Event)
-    is_wanted: bool = True
-    outcome: Any = None
+    on_commit: Callable[[Any], None] | None  # called in the event loop with the committed result
+    done: anyio.Event = field(default_factory=anyio.Event)
+    is_wanted: bool = True  # False: the caller was cancelled
+    result: Any = None
     error: Exception | None = None
 
-    def attempt(self, records: Records) -> None:
+    def run(self, records: Records) -> None:
         """Do the work, and keep its result or refusal until the transaction has ended."""
-        self.outcome = self.error = None
+        self.result = self.error = None
         try:
-            self.outcome = self.work(records)
+            self.result = self.work(records)
         except StoreError as error:
             self.error = error
 
-    def settle(self) -> None:
-        """In the event loop: tell those who wait for this job, and for what it changed."""
-        if self.error is None and self.announce is not None:
-            self.announce(self.outcome)
-        self.settled.set()
+    def finish(self) -> None:
+        """In the event loop: announce what the job has changed, and wake its caller."""
+        if self.error is None and self.on_commit is not None:
+            self.on_commit(self.result)
+        self.done.set()
 
 
-class Inbox:
-    """The jobs that wait for a thread."""
+class WorkQueue:
+    """Jobs on their way from the event loop to the threads."""
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
@@ -77,104 +78,116 @@ class Inbox:
         self._is_closed = False
 
     def put(self, job: Job) -> None:
-        """Add *job*. Raises ``RuntimeError`` when the inbox is closed."""
+        """Add *job*.
+
+        Raises:
+            RuntimeError: the queue is closed.
+        """
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("the SQLite store is closed")
             self._jobs.append(job)
             self._changed.notify()
 
-    def nudge(self) -> None:
-        """Let a thread look at its chores again."""
+    def wake(self) -> None:
+        """End the wait of one thread, which then asks its periodic tasks again."""
         with self._changed:
             self._changed.notify()
 
     def close(self) -> None:
-        """Take no more jobs; those that are there will still be done."""
+        """Accept no more jobs; what is queued is still handed out."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
 
-    def take(self, most: int, patience: float | None) -> list[Job] | None:
-        """What is there, after at most *patience* seconds; None when there will be no more."""
+    def next_group(self, size: int, timeout: float | None) -> list[Job] | None:
+        """The first jobs, at most *size*; None at the end, when the queue is closed and empty.
+
+        Waits for the first job at most *timeout* seconds (None: without a limit); the list is empty
+        when there was none by then.
+        """
         with self._changed:
             if not self._jobs and not self._is_closed:
-                self._changed.wait(patience)
+                self._changed.wait(timeout)
             if not self._jobs and self._is_closed:
                 return None
-            return [self._jobs.popleft() for _ in range(min(most, len(self._jobs)))]
+            return [self._jobs.popleft() for _ in range(min(size, len(self._jobs)))]
 
 
 class Worker(threading.Thread):
-    """Does what is pending in an inbox, in groups, and its chores in between."""
+    """Runs the jobs of a queue in groups, and periodic tasks between groups."""
 
     def __init__(
         self,
         name: str,
-        inbox: Inbox,
+        queue: WorkQueue,
         session: Session,
         *,
-        most: int,
-        soon: Callable[[Callable[[], None]], None],
-        chores: Sequence[Chore] = (),
+        group_size: int,
+        call_soon: Callable[[Callable[[], None]], None],
+        tasks: Sequence[PeriodicTask] = (),
     ) -> None:
-        """At most *most* jobs go together; *soon* has something called in the event loop."""
+        """At most *group_size* jobs share a transaction.
+
+        *call_soon* has a function called in the event loop, without waiting for it.
+        """
         super().__init__(name=f"response-cache-sqlite-{name}", daemon=True)
-        self._inbox = inbox
+        self._queue = queue
         self._session = session
-        self._most = most
-        self._soon = soon
-        self._chores = chores
+        self._group_size = group_size
+        self._call_soon = call_soon
+        self._tasks = tasks
 
     def run(self) -> None:
-        """Until the inbox is closed and empty."""
-        while (jobs := self._inbox.take(self._most, self._patience())) is not None:
+        """Work until the queue is closed and empty; then close the connection."""
+        while (jobs := self._queue.next_group(self._group_size, self._timeout())) is not None:
             if wanted := [job for job in jobs if job.is_wanted]:
-                self._do_together(wanted)
-                self._soon(partial(_settle, wanted))
-            self._do_chores()
-        self._session.drop()
+                self._run_together(wanted)
+                self._call_soon(partial(_finish, wanted))
+            self._run_due_tasks()
+        self._session.close()
 
-    def _do_together(self, jobs: Sequence[Job]) -> None:
+    def _run_together(self, jobs: Sequence[Job]) -> None:
         try:
             with self._session.transaction() as records:
                 for job in jobs:
-                    job.attempt(records)
+                    job.run(records)
         except Exception as error:  # noqa: BLE001 - raised again by the callers of the jobs
             if len(jobs) == 1:
                 jobs[0].error = error
-            elif _may_be_of_one(error):
+            elif _may_be_of_one_job(error):
                 for job in jobs:
-                    self._do_together([job])
+                    self._run_together([job])
             else:
                 for job in jobs:
-                    job.error = copy(error)  # each is raised in a task of its own
+                    job.error = copy(error)  # each one is raised in a task of its own
 
-    def _patience(self) -> float | None:
-        pauses = [pause for chore in self._chores if (pause := chore.pause()) is not None]
+    def _timeout(self) -> float | None:
+        """Seconds until the first periodic task is due."""
+        pauses = [pause for task in self._tasks if (pause := task.seconds_until_due()) is not None]
         return max(0.0, min(pauses)) if pauses else None
 
-    def _do_chores(self) -> None:
-        for chore in self._chores:
-            pause = chore.pause()
+    def _run_due_tasks(self) -> None:
+        for task in self._tasks:
+            pause = task.seconds_until_due()
             if pause is not None and pause <= 0:
-                self._do(chore)
+                self._run_task(task)
 
-    def _do(self, chore: Chore) -> None:
+    def _run_task(self, task: PeriodicTask) -> None:
         try:
-            act = chore.do(self._session)
+            callback = task.run(self._session)
         except Exception:
-            logger.exception("%s has failed", type(chore).__name__)
+            logger.exception("%s has failed", type(task).__name__)
         else:
-            if act is not None:
-                self._soon(act)
+            if callback is not None:
+                self._call_soon(callback)
 
 
-def _settle(jobs: Sequence[Job]) -> None:
+def _finish(jobs: Sequence[Job]) -> None:
     for job in jobs:
-        job.settle()
+        job.finish()
 
 
-def _may_be_of_one(error: Exception) -> bool:
-    """Whether *error* may come from one job of a group, so that the others deserve another try."""
+def _may_be_of_one_job(error: Exception) -> bool:
+    """Whether one job of the group may have caused *error*, so that the rest could succeed."""
     return isinstance(error, StoreFull) or not isinstance(error, StoreError)

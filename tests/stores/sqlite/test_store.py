@@ -321,7 +321,7 @@ async def test_who_waits_for_no_event_sleeps_through_appends(store: SQLiteStore)
 async def test_who_waits_for_a_response_that_expires_is_woken(
     store: SQLiteStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_watch, "FULL_LOOK", 0.02)
+    monkeypatch.setattr(sqlite_watch, "FULL_POLL_INTERVAL", 0.02)
     await create(store, "a")
     view = await view_of(store, "a")
     async with create_task_group() as group:
@@ -338,6 +338,6 @@ async def test_waits_that_were_given_up_leave_nothing_behind(store: SQLiteStore)
         for _ in range(20):
             group.start_soon(wait_for_more, store, view)
         await anyio.wait_all_tasks_blocked()
-        assert store._watch.is_needed()
+        assert not store._waiters.is_empty()
         group.cancel_scope.cancel()
-    assert not store._watch.is_needed()
+    assert store._waiters.is_empty()

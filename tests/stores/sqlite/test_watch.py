@@ -13,7 +13,7 @@ import pytest
 from response_cache.stores.sqlite.file import DatabaseFile
 from response_cache.stores.sqlite.rows import State
 from response_cache.stores.sqlite.session import Session
-from response_cache.stores.sqlite.watch import Poll, Waiter, Watch
+from response_cache.stores.sqlite.watch import ChangePoll, Waiter, Waiters
 
 TOUCH = "INSERT OR REPLACE INTO tombstone (id, expires) VALUES ('x', 1e12)"
 
@@ -30,7 +30,7 @@ def session(file: DatabaseFile) -> Iterator[Session]:
     """The writer's."""
     session = Session(file, time.time, "BEGIN IMMEDIATE")
     yield session
-    session.drop()
+    session.close()
 
 
 def waiter() -> Waiter:
@@ -43,20 +43,20 @@ def commit_in_another_process(file: DatabaseFile) -> None:
 
 
 def test_nobody_looks_while_nobody_waits() -> None:
-    watch = Watch()
-    poll = Poll(watch, 0.015)
-    assert poll.pause() is None
-    with watch.waiting("a", waiter()):
-        assert poll.pause() is not None
-    assert poll.pause() is None
+    waiters = Waiters()
+    poll = ChangePoll(waiters, 0.015)
+    assert poll.seconds_until_due() is None
+    with waiters.registered("a", waiter()):
+        assert poll.seconds_until_due() is not None
+    assert poll.seconds_until_due() is None
 
 
 def test_the_next_look_is_an_interval_away(session: Session) -> None:
-    watch = Watch()
-    poll = Poll(watch, 1000.0)
-    with watch.waiting("a", waiter()):
-        poll.do(session)
-        pause = poll.pause()
+    waiters = Waiters()
+    poll = ChangePoll(waiters, 1000.0)
+    with waiters.registered("a", waiter()):
+        poll.run(session)
+        pause = poll.seconds_until_due()
     assert pause is not None
     assert 900 < pause <= 1000
 
@@ -64,28 +64,28 @@ def test_the_next_look_is_an_interval_away(session: Session) -> None:
 def test_commits_of_others_are_noticed_and_our_own_are_not(
     session: Session, file: DatabaseFile
 ) -> None:
-    poll = Poll(Watch(), 0.015)
-    assert poll.do(session) is not None  # the first look knows nothing
-    assert poll.do(session) is None
+    poll = ChangePoll(Waiters(), 0.015)
+    assert poll.run(session) is not None  # the first look knows nothing
+    assert poll.run(session) is None
     with session.transaction() as records:
         records.connection.execute(TOUCH)
-    assert poll.do(session) is None
+    assert poll.run(session) is None
     commit_in_another_process(file)
-    assert poll.do(session) is not None
-    assert poll.do(session) is None
+    assert poll.run(session) is not None
+    assert poll.run(session) is None
 
 
 def test_a_new_connection_looks_anew(session: Session) -> None:
-    poll = Poll(Watch(), 0.015)
-    poll.do(session)
-    session.drop()
-    assert poll.do(session) is not None
+    poll = ChangePoll(Waiters(), 0.015)
+    poll.run(session)
+    session.close()
+    assert poll.run(session) is not None
 
 
 def test_who_waits_for_what_is_gone_is_woken(session: Session) -> None:
-    watch, waiting = Watch(), waiter()
-    with watch.waiting("a", waiting):
-        wake = Poll(watch, 0.015).do(session)
+    waiters, waiting = Waiters(), waiter()
+    with waiters.registered("a", waiting):
+        wake = ChangePoll(waiters, 0.015).run(session)
         assert wake is not None
         wake()
     assert waiting.woken.is_set()
@@ -108,12 +108,12 @@ def test_what_is_new_to_who_waits_for_a_second_event(state: State | None, is_new
 
 
 def test_each_waiter_is_woken_by_the_event_that_it_waits_for() -> None:
-    watch = Watch()
+    waiters = Waiters()
     early, late = Waiter(0, 1, "first", closed=False), Waiter(1, 1, "first", closed=False)
-    with watch.waiting("a", early), watch.waiting("a", late):
-        watch.grew("a", 2)
+    with waiters.registered("a", early), waiters.registered("a", late):
+        waiters.wake_readers("a", 2)
         assert (early.woken.is_set(), late.woken.is_set()) == (True, False)
-        watch.grew("b", 3)
+        waiters.wake_readers("b", 3)
         assert not late.woken.is_set()
-        watch.grew("a", 3)
+        waiters.wake_readers("a", 3)
         assert late.woken.is_set()
