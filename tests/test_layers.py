@@ -21,6 +21,7 @@ FLOORS: Final = (
     "errors",
     "redaction",
     "options",
+    "option_fields",
     "eventloop",
     "offload",
     "sockets",

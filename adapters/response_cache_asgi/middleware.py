@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import Unpack, overload
 
 from response_cache import OwnerOf, ResponseCache, ResponsesAPI, Store, match_route
 from response_cache.http import Verb
 from response_cache.http.cors import Cors
+from response_cache.option_fields import OptionFields
 from response_cache.protocol.dialects import DIALECTS
 from response_cache_asgi.configuration import configure
 from response_cache_asgi.exchange import Exchange, path_below_root
@@ -37,7 +38,7 @@ class ResponseCacheMiddleware:
         *,
         owner: OwnerOf | None = ...,
         drain_on_signals: bool = ...,
-        **options: Any,
+        **options: Unpack[OptionFields],
     ) -> None: ...
 
     @overload
@@ -48,17 +49,17 @@ class ResponseCacheMiddleware:
         store: Store | str = ...,
         owner: OwnerOf | None = ...,
         drain_on_signals: bool = ...,
-        **options: Any,
+        **options: Unpack[OptionFields],
     ) -> None: ...
 
-    def __init__(  # type: ignore[misc] # there is no option named app
+    def __init__(
         self,
         app: ASGIApp,
         store: Store | str = "memory://",
         *,
         owner: OwnerOf | None = None,
         drain_on_signals: bool = True,
-        **options: Any,
+        **options: Unpack[OptionFields],
     ) -> None:
         """Wrap *app*; *store* is a store or its URL.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final, Unpack
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from response_cache import ResponseCache, ResponsesAPI, Store, match_route
 from response_cache.http.cors import Cors
+from response_cache.option_fields import OptionFields
 from response_cache.options import options_of
 from response_cache.protocol.dialects import DIALECTS
 from response_cache.stores import store_of
@@ -36,7 +37,7 @@ class ResponseCacheMiddleware:
         *,
         owner: AnyOwnerOf | None = None,
         drain_on_signals: bool = True,
-        **options: Any,
+        **options: Unpack[OptionFields],
     ) -> None:
         """Wrap *app*; *store* is a store or its URL.
 

@@ -612,9 +612,9 @@ def test_it_can_be_given_the_app_by_name() -> None:
 
 def test_options_are_checked_when_the_app_is_wrapped() -> None:
     with pytest.raises(ValueError, match="no_such_option"):
-        ResponseCacheMiddleware(a_list, no_such_option=1)
+        ResponseCacheMiddleware(a_list, no_such_option=1)  # type: ignore[call-arg] # a mistake
     with pytest.raises(ValueError, match=r"^onwer: unknown option \(did you mean owner\?\)$"):
-        ResponseCacheMiddleware(a_list, onwer=print)
+        ResponseCacheMiddleware(a_list, onwer=print)  # type: ignore[call-arg] # a mistake
     with pytest.raises(ValueError, match="scheme"):
         ResponseCacheMiddleware(a_list, store="nowhere://")
     nothing: Any = None
