@@ -1,34 +1,35 @@
 """The exceptions of response_cache, as one tree.
 
     ResponseCacheError
-    ├── InvalidTransition               a move that the lifecycle table does not have
-    ├── StreamBroken                    a stream that stops before the end of its log
-    ├── APIError                        what a client is told; status and code are class attributes
-    │   ├── InvalidRequest              400
-    │   │   ├── NotCancellable          400
-    │   │   ├── NotStreamable           400
+    ├── InvalidTransition                a move that the lifecycle table does not have
+    ├── StreamBroken                     a stream that stops before the end of its log
+    ├── APIError                         an error reply; status and code are class attributes
+    │   ├── InvalidRequest               400
+    │   │   ├── NotCancellable           400
+    │   │   ├── NotStreamable            400
     │   │   └── PreviousResponseNotFound 400
-    │   ├── NotFound                    404
-    │   ├── MethodNotAllowed            405
-    │   ├── RequestTimeout              408
-    │   ├── RequestTooLarge             413
-    │   ├── IdempotencyConflict         422
-    │   ├── TooManyRequests             429
-    │   ├── Misconfigured               500
-    │   ├── BadUpstream                 502
-    │   └── Unavailable                 503
-    └── StoreError                      what a store answers to its callers
-        ├── AlreadyExists               the id belongs to another incarnation
-        ├── Deleted                     the id has a tombstone
-        ├── Missing                     there is no record and no tombstone
-        ├── Fenced                      the claim is no longer the current one
-        ├── Closed                      the record is closed
-        ├── SequenceGap                 the claim's tail is not the record's
-        └── StoreUnavailable            no answer; whether the operation took effect is unknown
-            └── StoreFull               refused for want of room; it took no effect
+    │   ├── NotFound                     404
+    │   │   └── NotRecorded              404
+    │   ├── MethodNotAllowed             405
+    │   ├── RequestTimeout               408
+    │   ├── RequestTooLarge              413
+    │   ├── IdempotencyConflict          422
+    │   ├── TooManyRequests              429
+    │   ├── Misconfigured                500
+    │   ├── BadUpstream                  502
+    │   └── Unavailable                  503
+    └── StoreError                       a store's answer to its callers
+        ├── AlreadyExists                the id belongs to another incarnation
+        ├── Deleted                      the id has a tombstone
+        ├── Missing                      there is no record and no tombstone
+        ├── Fenced                       the claim is no longer the current one
+        ├── Closed                       the record is closed
+        ├── SequenceGap                  the claim's tail is not the record's
+        └── StoreUnavailable             no answer; whether the operation took effect is unknown
+            └── StoreFull                refused for lack of room; it took no effect
 
 Mistakes of the calling program (``TypeError``, ``ValueError``) are not part of the tree.
-Messages name the response, its state and what was tried; never content, never credentials.
+A message names the response, its state and what was tried. It never has content or credentials.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ __all__ = (
     "Missing",
     "NotCancellable",
     "NotFound",
+    "NotRecorded",
     "NotStreamable",
     "PreviousResponseNotFound",
     "RequestTimeout",
@@ -80,21 +82,24 @@ class InvalidTransition(ResponseCacheError):
 
 
 class StreamBroken(ResponseCacheError, ConnectionResetError):
-    """A stream stops before the end of its log: its reader must see a broken connection.
+    """A stream stops before the end of its log: break the client's connection.
 
-    A proper end of the body would be taken for the end of the response. This is a
-    ``ConnectionResetError`` because most servers take that one for what it is, without a traceback.
+    A client would take a proper end of the body for the end of the response. This is a
+    ``ConnectionResetError``, because most servers then close the connection without a traceback.
     """
 
     @classmethod
     def of(cls, why: str, *, id: str = "") -> StreamBroken:
-        """The one wording, for logs; *why* is half a sentence."""
+        """The error in the wording of our logs: ``the stream of {id} was broken off: {why}``."""
         which = f"the stream of {id}" if id else "a stream"
         return cls(errno.ECONNRESET, f"{which} was broken off: {why}")
 
 
 class APIError(ResponseCacheError):
-    """An answer of the API that is an error: HTTP status and the body's four keys (protocol 2)."""
+    """An error reply: the HTTP status, and the four keys of OpenAI's error object.
+
+    The keys are ``message``, ``type``, ``param`` and ``code`` (OpenAI API reference, Errors).
+    """
 
     status_code: ClassVar[int] = 500
     type: ClassVar[str] = "invalid_request_error"
@@ -103,7 +108,7 @@ class APIError(ResponseCacheError):
     def __init__(
         self, message: str, *, param: str | None = None, retry_after: float | None = None
     ) -> None:
-        """*param* names the field at fault; *retry_after* (seconds) becomes ``Retry-After``."""
+        """*param* names the wrong field. *retry_after* (seconds) is sent as ``Retry-After``."""
         super().__init__(message)
         self.message = message
         self.param = param
@@ -117,7 +122,7 @@ class InvalidRequest(APIError):
 
 
 class NotCancellable(InvalidRequest):
-    """The response is foreground work or already over. Never 409: official clients retry that."""
+    """The response has ended already. Never 409: official clients retry that."""
 
 
 class NotStreamable(InvalidRequest):
@@ -131,18 +136,18 @@ class PreviousResponseNotFound(InvalidRequest):
 
 
 class NotFound(APIError):
-    """There is no such response for this caller: unknown, expired, deleted or somebody else's."""
+    """No response for this caller: unknown, expired, deleted, or of another owner."""
 
     status_code = 404
 
     @classmethod
     def of(cls, id: str) -> NotFound:
-        """The one wording for every id that is not there (protocol 2)."""
+        """The error in OpenAI's wording, the same for each reason."""
         return cls(f"Response with id '{id}' not found.")
 
 
 class NotRecorded(NotFound):
-    """There is no such response for anybody; what it was, if it was, is gone."""
+    """The store has no record of this id, for any owner."""
 
 
 class MethodNotAllowed(APIError):
@@ -157,25 +162,25 @@ class MethodNotAllowed(APIError):
 
 
 class RequestTimeout(APIError):
-    """The body did not come in ``body_timeout``."""
+    """The body of a create paused for longer than ``body_timeout``."""
 
     status_code = 408
 
 
 class RequestTooLarge(APIError):
-    """The body is longer than ``max_request_bytes``."""
+    """The body of a create is over a limit: bytes, unpacked bytes, or JSON values."""
 
     status_code = 413
 
 
 class IdempotencyConflict(APIError):
-    """The idempotency key was used before, for another body or a response since deleted."""
+    """The idempotency key was used before, for another body or for a deleted response."""
 
     status_code = 422
 
 
 class TooManyRequests(APIError):
-    """As many responses run and wait here as may."""
+    """``max_running`` responses run in this process and ``max_waiting`` wait."""
 
     status_code = 429
     type = "rate_limit_error"
@@ -183,14 +188,14 @@ class TooManyRequests(APIError):
 
 
 class Misconfigured(APIError):
-    """What the middleware was told cannot be; the message names the option."""
+    """The middleware has a wrong option or store; the message names it."""
 
     type = "server_error"
     code = "server_error"
 
 
 class BadUpstream(APIError):
-    """The upstream's answer is none that could be passed on."""
+    """The upstream's answer has a status that no server can send."""
 
     status_code = 502
     type = "server_error"
@@ -198,7 +203,7 @@ class BadUpstream(APIError):
 
 
 class Unavailable(APIError):
-    """The store does not answer or is full, or this process is shutting down. Worth a retry."""
+    """The store does not answer or is full, or this process shuts down. A retry may help."""
 
     status_code = 503
     type = "server_error"
@@ -206,7 +211,7 @@ class Unavailable(APIError):
 
 
 class StoreError(ResponseCacheError):
-    """A store's answer that is not a result."""
+    """A store refused an operation, or did not answer."""
 
 
 class AlreadyExists(StoreError):
@@ -214,19 +219,19 @@ class AlreadyExists(StoreError):
 
 
 class Deleted(StoreError):
-    """The id was deleted; its tombstone is still there."""
+    """The id was deleted, and its tombstone is still there."""
 
 
 class Missing(StoreError):
-    """There is no record and no tombstone: never created, expired or lost."""
+    """There is no record and no tombstone: never created, expired, or lost."""
 
 
 class Fenced(StoreError):
-    """Somebody took the response, or created it anew: this claim may write no more."""
+    """Another process took the response, or it was created anew: this claim may write no more."""
 
 
 class Closed(StoreError):
-    """The record is closed: terminal is final."""
+    """The record is closed: its terminal status is final."""
 
 
 class SequenceGap(StoreError):
@@ -239,8 +244,8 @@ class SequenceGap(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """The store did not answer. Whether the operation took effect is unknown."""
+    """The store did not answer; whether the operation took effect is unknown."""
 
 
 class StoreFull(StoreUnavailable):
-    """The store has no room. The operation took no effect."""
+    """The store has no room; the operation took no effect."""
