@@ -117,7 +117,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
 MOST_IN_A_FOLDER: Final = 15  # modules beside __init__, so that a reader takes them in at a glance
 
 STORES_MAY_IMPORT: Final = frozenset(
-    ("_version", "errors", "redaction", "options", "sockets", "log", "store", "stores")
+    ("_version", "errors", "redaction", "options", "eventloop", "sockets", "log", "store", "stores")
 )
 WITHOUT_EXTRAS: Final = {"anyio", "cachetools", "pydantic", "pydantic_core"}
 ADAPTER_DRIVERS: Final = {

@@ -19,8 +19,8 @@ import anyio
 
 from response_cache import ResponsesAPI
 from response_cache.errors import APIError, Misconfigured, ResponseCacheError, Unavailable
+from response_cache.eventloop import current_loop, start_detached
 from response_cache.redaction import explained
-from response_cache_asgi.loops import current_loop, start_detached
 from response_cache_asgi.signals import on_stop_signal
 from response_cache_asgi.streams import Streams
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-from response_cache_asgi.loops import RunSoon, run_soon
+from response_cache.eventloop import CallSoon, call_soon
 
 __all__ = ("on_stop_signal",)
 
@@ -23,7 +23,7 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def on_stop_signal(
-    then: Callable[[], object], is_wanted: bool = True, *, soon: RunSoon | None = None
+    then: Callable[[], object], is_wanted: bool = True, *, soon: CallSoon | None = None
 ) -> Iterator[None]:
     """While the context lasts, run *then* in this event loop at a signal that a server handles.
 
@@ -32,7 +32,7 @@ def on_stop_signal(
     *soon* gets it run elsewhere than in this event loop.
     """
     servers = _handled() if is_wanted else {}
-    soon = soon or run_soon()
+    soon = soon or call_soon()
     lasts = True
 
     def run() -> None:

@@ -1,0 +1,150 @@
+"""The same four answers from asyncio and from trio."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+import weakref
+from contextvars import ContextVar
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+
+from response_cache.eventloop import call_soon, clock, current_loop, start_detached
+from response_cache.testing.virtual_time import virtual_backend
+from tests.deadlines import PATIENCE
+
+VARIABLE: ContextVar[str] = ContextVar("variable", default="unset")
+
+
+async def test_a_loop_is_the_same_object_each_time_and_can_be_a_weak_key() -> None:
+    loop = current_loop()
+    await anyio.lowlevel.checkpoint()
+    assert current_loop() is loop
+    assert weakref.WeakKeyDictionary({loop: 1})[loop] == 1
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_two_loops_are_told_apart(backend: str) -> None:
+    async def here() -> object:
+        return current_loop()
+
+    first, second = anyio.run(here, backend=backend), anyio.run(here, backend=backend)
+    assert first is not second
+
+
+async def test_the_clock_is_that_of_the_loop() -> None:
+    now = clock()
+    assert now() == pytest.approx(anyio.current_time(), abs=PATIENCE)
+    before = anyio.current_time()
+    assert before <= now() <= anyio.current_time()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_plain_asyncio_loop_is_read_without_asking_it(anyio_backend: str) -> None:
+    assert clock() is time.monotonic
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_virtual_clock_is_followed(backend: str) -> None:
+    async def pass_an_hour() -> float:
+        now = clock()
+        before = now()
+        await anyio.sleep(3600)
+        return now() - before
+
+    name, options = virtual_backend(backend)
+    passed = anyio.run(pass_an_hour, backend=name, backend_options=options)
+    assert passed == pytest.approx(3600, abs=1)
+
+
+async def test_a_thread_has_something_called_in_the_loop() -> None:
+    soon, called, threads = call_soon(), anyio.Event(), []
+
+    def in_the_loop() -> None:
+        threads.append(threading.current_thread())
+        called.set()
+
+    await anyio.to_thread.run_sync(soon, in_the_loop)
+    with anyio.fail_after(PATIENCE):
+        await called.wait()
+    assert threads == [threading.current_thread()]
+
+
+async def test_a_signal_handler_has_something_called_in_the_loop() -> None:
+    soon, called = call_soon(), anyio.Event()
+    before = signal.signal(signal.SIGUSR1, lambda *_: soon(called.set))
+    try:
+        signal.raise_signal(signal.SIGUSR1)
+        with anyio.fail_after(PATIENCE):
+            await called.wait()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_loop_that_has_ended_calls_nothing_and_says_so(backend: str) -> None:
+    async def here() -> Any:
+        return call_soon()
+
+    soon = anyio.run(here, backend=backend)
+    with pytest.raises(RuntimeError):
+        soon(lambda: None)
+
+
+async def test_a_detached_task_outlives_its_starter_and_sees_none_of_its_context() -> None:
+    seen, may_end, has_ended = [], anyio.Event(), anyio.Event()
+
+    async def run() -> None:
+        seen.append(VARIABLE.get())
+        await may_end.wait()
+        has_ended.set()
+
+    tasks = []
+
+    async def starter() -> None:
+        VARIABLE.set("the starter's")
+        tasks.append(start_detached(run))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(starter)
+    await anyio.wait_all_tasks_blocked()
+    assert (seen, has_ended.is_set()) == (["unset"], False)
+    may_end.set()
+    with anyio.fail_after(PATIENCE):
+        await has_ended.wait()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_detached_task_is_cancelled_when_the_loop_ends(backend: str) -> None:
+    ends = []
+
+    async def run() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ends.append("cancelled")
+
+    async def start() -> None:
+        tasks.append(start_detached(run))
+        await anyio.wait_all_tasks_blocked()
+
+    tasks: list[object] = []
+    anyio.run(start, backend=backend)
+    assert ends == ["cancelled"]
+
+
+def test_outside_of_a_loop_there_is_none() -> None:
+    for ask in (current_loop, clock, call_soon):
+        with pytest.raises(RuntimeError):
+            ask()
+
+
+async def test_asyncio_is_recognised_beside_an_imported_trio(anyio_backend: str) -> None:
+    is_asyncio = isinstance(current_loop(), asyncio.AbstractEventLoop)
+    assert is_asyncio == (anyio_backend == "asyncio")
