@@ -27,7 +27,7 @@ from response_cache_server import BuiltInUpstream, Settings, build_app
 from response_cache_wsgi import ResponseCacheMiddleware as WSGIMiddleware
 from tests.adapters.browser import Blocked, Page, shown
 from tests.adapters.servers import serving
-from tests.adapters.wsgi_driver import request as wsgi_request
+from tests.adapters.wsgi.driver import request as wsgi_request
 from tests.deadlines import PATIENCE
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
 from response_cache_litellm.proxy.front import Door
 from response_cache_litellm.proxy.runs import current_run
-from tests.adapters.asgi_driver import TOLD, create, ended, living, read_body, request, retrieve
+from tests.adapters.asgi.driver import TOLD, create, ended, living, read_body, request, retrieve
 
 BACKGROUND = {"model": "m", "input": "hi", "background": True}
 CALL_ID = b"x-litellm-call-id"

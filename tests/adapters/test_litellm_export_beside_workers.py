@@ -13,7 +13,7 @@ from response_cache.stores.redis.store import RedisStore
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_litellm import export as module
 from response_cache_litellm.export import Exported, export
-from tests.adapters.asgi_driver import TOLD, create, ended, request
+from tests.adapters.asgi.driver import TOLD, create, ended, request
 from tests.stores.servers import Server, ask, running_server, until
 
 pytestmark = pytest.mark.slow

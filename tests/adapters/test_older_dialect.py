@@ -19,9 +19,10 @@ from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import Receive, Scope, Send
 from response_cache_wsgi import ResponseCacheMiddleware as WSGIMiddleware
 from tests import deadlines
-from tests.adapters import asgi_driver, wsgi_driver
-from tests.adapters.asgi_driver import TOLD, ended, sse, story
+from tests.adapters.asgi import driver as asgi_driver
+from tests.adapters.asgi.driver import TOLD, ended, sse, story
 from tests.adapters.servers import program, serving
+from tests.adapters.wsgi import driver as wsgi_driver
 from tests.interpreters import interpreter_of
 from tests.stores.servers import Server, running_server
 

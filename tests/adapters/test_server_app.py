@@ -14,7 +14,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.responses import ResponseCreatedEvent
 
 from response_cache_server import Settings, Sidecar, build_app
-from tests.adapters.asgi_driver import sse, story
+from tests.adapters.asgi.driver import sse, story
 from tests.adapters.servers import DEADLINE, serving
 from tests.adapters.test_server_pool import ANSWERS, Upstream
 from tests.ports import free_port

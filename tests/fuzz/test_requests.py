@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import Receive, Scope, Send
-from tests.adapters.asgi_driver import (
+from tests.adapters.asgi.driver import (
     EVENT_STREAM,
     Call,
     calling,

@@ -37,7 +37,7 @@ def server() -> Iterator[httpx.Client]:
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--port", str(port), "--log-level", "critical"]
     process = subprocess.Popen(
-        [*command, "tests.adapters.watched_app:app"], env={**os.environ, "STORE": "memory://"}
+        [*command, "tests.adapters.asgi.watched_app:app"], env={**os.environ, "STORE": "memory://"}
     )
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
         try:

@@ -6,7 +6,7 @@ import anyio
 
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import Receive, Scope, Send
-from tests.adapters.asgi_driver import EVENT_STREAM, piece, sse, start, story
+from tests.adapters.asgi.driver import EVENT_STREAM, piece, sse, start, story
 
 DRAIN_TIMEOUT = 1.0
 

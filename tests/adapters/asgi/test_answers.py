@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
-from tests.adapters.asgi_driver import (
+from tests.adapters.asgi.driver import (
     ADDRESS,
     EVENT_STREAM,
     JSON,

@@ -12,7 +12,7 @@ import pytest
 
 from response_cache import UpstreamStopped
 from response_cache_wsgi.threads.handover import COST, LIMIT, LONG, ToLoop, ToThread
-from tests.adapters.wsgi_driver import PATIENCE
+from tests.adapters.wsgi.driver import PATIENCE
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
-from tests.adapters.asgi_driver import TOLD, Call, calling, eventually, hosting, request
+from tests.adapters.asgi.driver import TOLD, Call, calling, eventually, hosting, request
 
 pytestmark = pytest.mark.slow
 

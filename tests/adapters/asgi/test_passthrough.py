@@ -10,7 +10,7 @@ import pytest
 
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import Message, Receive, Scope, Send
-from tests.adapters.asgi_driver import (
+from tests.adapters.asgi.driver import (
     EVENT_STREAM,
     TOLD,
     calling,

@@ -25,7 +25,7 @@ from response_cache.testing.virtual_time import virtual_backend
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.signals import on_stop_signal
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
-from tests.adapters.asgi_driver import (
+from tests.adapters.asgi.driver import (
     EVENT_STREAM,
     TOLD,
     Call,
@@ -40,7 +40,7 @@ from tests.adapters.asgi_driver import (
     start,
     story,
 )
-from tests.adapters.endless_app import DRAIN_TIMEOUT
+from tests.adapters.asgi.endless_app import DRAIN_TIMEOUT
 from tests.deadlines import PATIENCE, allowed
 from tests.ports import free_port
 
@@ -377,7 +377,7 @@ async def test_a_signal_drains(servers_handler: list[int], has_lifespan: bool) -
 
 # Real servers.
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SERVERS: dict[str, Callable[[int], list[str]]] = {
     "uvicorn": lambda port: ["uvicorn", "--port", str(port), "--log-level", "warning"],
     "uvicorn-without-lifespan": lambda port: [
@@ -392,7 +392,7 @@ SERVERS: dict[str, Callable[[int], list[str]]] = {
 @contextmanager
 def serving(server: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     port = free_port()
-    command = [sys.executable, "-m", *SERVERS[server](port), "tests.adapters.endless_app:app"]
+    command = [sys.executable, "-m", *SERVERS[server](port), "tests.adapters.asgi.endless_app:app"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
     try:
         yield process, f"http://127.0.0.1:{port}"

@@ -26,7 +26,7 @@ from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = Path(__file__).resolve().parents[3]
 EXAMPLES: Final = ROOT / "docs" / "examples"
 WORDS: Final = "one two three four"
 ENDS: Final = ("response.completed", "response.failed")
@@ -127,9 +127,9 @@ def check_cancel(url: str) -> None:
         assert client.responses.retrieve(id).status == "cancelled"
 
 
-ENDLESS: Final = "tests.adapters.wsgi_endless:application"
-PRELOAD: Final = ("--preload", "--config", "python:tests.adapters.wsgi_endless")
-FLASK_ENDLESS: Final = "tests.adapters.wsgi_endless:flask_app"
+ENDLESS: Final = "tests.adapters.wsgi.endless_app:application"
+PRELOAD: Final = ("--preload", "--config", "python:tests.adapters.wsgi.endless_app")
+FLASK_ENDLESS: Final = "tests.adapters.wsgi.endless_app:flask_app"
 STOPPED: Final = [
     pytest.param((*GTHREAD, ENDLESS), 0, id="gthread"),
     pytest.param((*GTHREAD, *PRELOAD, ENDLESS), 0, id="gthread-preload"),

@@ -25,7 +25,7 @@ from response_cache.testing.http_suite.lifetimes import TOO_OLD
 from response_cache.testing.http_suite.site import HttpSuite, Site, error_of, given, not_found, ok
 from response_cache.testing.upstream import Call
 from response_cache_wsgi import ResponseCacheMiddleware
-from tests.adapters.wsgi_driver import PATIENCE, request, served_in_threads
+from tests.adapters.wsgi.driver import PATIENCE, request, served_in_threads
 
 pytestmark = pytest.mark.slow
 

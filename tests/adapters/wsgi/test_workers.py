@@ -12,7 +12,7 @@ import pytest
 from openai import OpenAI
 from openai.types.responses import Response, ResponseStreamEvent
 
-from tests.adapters.test_wsgi_servers import GTHREAD, LONG, WORDS, fresh, served, until
+from tests.adapters.wsgi.test_servers import GTHREAD, LONG, WORDS, fresh, served, until
 
 pytestmark = pytest.mark.slow
 

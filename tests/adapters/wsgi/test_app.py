@@ -24,7 +24,7 @@ from response_cache import Body, Owner, Request, error_reply
 from response_cache.errors import StreamBroken, Unavailable
 from response_cache_wsgi import ResponseCacheMiddleware
 from response_cache_wsgi.threads.handover import LIMIT
-from tests.adapters.wsgi_driver import PATIENCE, environ_of, request
+from tests.adapters.wsgi.driver import PATIENCE, environ_of, request
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from response_cache.errors import Misconfigured
 from response_cache_asgi import ResponseCacheMiddleware
-from tests.adapters.asgi_driver import TOLD, living, request
+from tests.adapters.asgi.driver import TOLD, living, request
 
 BACKGROUND: Final = {"model": "m", "input": "hi", "background": True}
 ID: Final = f"resp_rc{0:048}"

@@ -13,8 +13,8 @@ import pytest
 
 from benchmarks.sample import frames
 from response_cache_wsgi import ResponseCacheMiddleware
-from tests.adapters.test_wsgi_app import BACKGROUND, STREAM, create, final, until
-from tests.adapters.wsgi_driver import environ_of, request
+from tests.adapters.wsgi.driver import environ_of, request
+from tests.adapters.wsgi.test_app import BACKGROUND, STREAM, create, final, until
 
 pytestmark = pytest.mark.slow
 

@@ -18,17 +18,17 @@ from response_cache.errors import StoreUnavailable, Unavailable
 from response_cache.stores.memory import MemoryStore
 from response_cache_wsgi.host import Host
 from response_cache_wsgi.threads.portal import Portal
-from tests.adapters.wsgi_driver import PATIENCE
+from tests.adapters.wsgi.driver import PATIENCE
 
 pytestmark = pytest.mark.slow
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = Path(__file__).resolve().parents[3]
 
 PROLOGUE: Final = """
 import json, logging, os, signal, sys, threading, time, warnings
 from response_cache.stores.memory import MemoryStore
 from response_cache_wsgi import ResponseCacheMiddleware
-from tests.adapters.wsgi_driver import request
+from tests.adapters.wsgi.driver import request
 
 blocked = threading.Event()
 

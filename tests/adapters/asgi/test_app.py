@@ -16,7 +16,7 @@ from fastapi.responses import StreamingResponse
 from response_cache import Claim
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
-from tests.adapters.asgi_driver import (
+from tests.adapters.asgi.driver import (
     EVENT_STREAM,
     PATIENCE,
     TOLD,

@@ -16,7 +16,7 @@ import pytest
 
 from response_cache.errors import Unavailable
 from response_cache_wsgi.threads.portal import Portal
-from tests.adapters.wsgi_driver import PATIENCE
+from tests.adapters.wsgi.driver import PATIENCE
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME", default="nobody")
 

@@ -26,7 +26,7 @@ from response_cache.errors import StoreUnavailable
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import Receive, Scope, Send
-from tests.adapters.asgi_driver import (
+from tests.adapters.asgi.driver import (
     TOLD,
     create,
     ended,

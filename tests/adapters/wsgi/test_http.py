@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.adapters.http_in_real_time import HttpInRealTime, Served
-from tests.adapters.wsgi_driver import served_in_threads
+from tests.adapters.wsgi.driver import served_in_threads
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ import time
 
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import Receive, Scope, Send
-from tests.adapters.asgi_driver import EVENT_STREAM, piece, read_body, sse, start, story
+from tests.adapters.asgi.driver import EVENT_STREAM, piece, read_body, sse, start, story
 
 TICK = 0.01
 
