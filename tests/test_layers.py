@@ -50,6 +50,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         "content_coding",
         "ids",
         "requests",
+        "responses",
         "input_items",
         "missing_indexes",
         "whole_answers",

@@ -1,4 +1,4 @@
-"""What we read of a create request, and what is made from it.
+"""What we read of a create request, and the body that its upstream is sent.
 
 The wrapped app judges a request; we read only what decides our own part, and refuse only what we
 could not keep or echo. Everything else goes through as it came, unknown fields included. A field
@@ -10,23 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping
-from copy import deepcopy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from response_cache.errors import InvalidRequest
 from response_cache.protocol import jsontext as codec
 from response_cache.protocol.jsontext import JsonObject
-from response_cache.protocol.lifecycle import Status
 
 __all__ = (
     "CreateRequest",
     "create_request",
     "json_object",
+    "object_or_text",
     "parse_create",
-    "queued_response",
-    "require_short_echo",
     "upstream_body",
     "with_previous_response_id",
 )
@@ -127,7 +124,7 @@ def create_request(
         background=body.get("background") is True,
         stream=body.get("stream") is True,
         store=body.get("store") is not False,
-        metadata=_object(body.get("metadata"), {}),
+        metadata=object_or_text(body.get("metadata"), {}),
         previous_response_id=previous if isinstance(previous, str) else None,
     )
 
@@ -145,6 +142,19 @@ def json_object(data: bytes) -> JsonObject:
     if not isinstance(body, dict):
         raise InvalidRequest("The body of the request must be a JSON object.")
     return body
+
+
+def object_or_text(given: Any, default: JsonObject) -> JsonObject:
+    """*given* where it is an object or the JSON text of one (some hosts take text, too).
+
+    Else *default*.
+    """
+    if isinstance(given, str) and len(given) <= _LONGEST_TEXT:
+        try:
+            given = codec.load(given.encode("utf-8", "surrogatepass"))
+        except ValueError:
+            return default
+    return given if isinstance(given, dict) else default
 
 
 def _check_shape(name: str, value: object, shape: _Shape) -> None:
@@ -166,133 +176,6 @@ def _check_metadata(metadata: Mapping[str, object]) -> None:
 
 def _invalid_metadata(rule: str) -> InvalidRequest:
     return InvalidRequest(f"Invalid 'metadata': {rule}.", param="metadata")
-
-
-# --- The queued response -----------------------------------------------------------------------
-
-
-def _fixed(_given: Any, default: Any) -> Any:
-    return default
-
-
-def _echoed(given: Any, default: Any) -> Any:
-    return default if given is None else given
-
-
-def _merged(given: Any, default: JsonObject) -> JsonObject:
-    if not isinstance(given, dict):
-        return default
-    return default | {key: value for key, value in given.items() if value is not None}
-
-
-def _object(given: Any, default: JsonObject) -> JsonObject:
-    """An object as it came, also one that came as JSON text: some hosts take that, too."""
-    if isinstance(given, str) and len(given) <= _LONGEST_TEXT:
-        try:
-            given = codec.load(given.encode("utf-8", "surrogatepass"))
-        except ValueError:
-            return default
-    return given if isinstance(given, dict) else default
-
-
-def _tools(given: Any, default: list[Any]) -> list[Any]:
-    return [_tool(tool) for tool in given] if isinstance(given, list) else default
-
-
-def _tool(given: Any) -> Any:
-    match given:
-        case {"type": "function"}:
-            # Clients that validate require these keys; null claims nothing about the function.
-            return {"description": None, "parameters": None, "strict": None} | given
-        case {"type": "mcp"}:
-            # Credentials of the tool's server: OpenAI never shows them again either.
-            return {key: given[key] for key in given if key != "authorization"} | {"headers": None}
-        case _:
-            return given
-
-
-class _Row(NamedTuple):
-    operation: Callable[[Any, Any], Any]
-    default: Any
-
-
-# Real servers send every one of these fields from the start, in this order. The penalties cannot
-# be set through this API.
-# fmt: off
-_QUEUED: Final[Mapping[str, _Row]] = {
-    "status":                 _Row(_fixed,  Status.QUEUED.value),
-    "background":             _Row(_fixed,  True),
-    "completed_at":           _Row(_fixed,  None),
-    "error":                  _Row(_fixed,  None),
-    "frequency_penalty":      _Row(_fixed,  0.0),
-    "incomplete_details":     _Row(_fixed,  None),
-    "instructions":           _Row(_echoed, None),
-    "max_output_tokens":      _Row(_echoed, None),
-    "max_tool_calls":         _Row(_echoed, None),
-    "model":                  _Row(_echoed, ""),
-    "output":                 _Row(_fixed,  []),
-    "parallel_tool_calls":    _Row(_echoed, True),
-    "presence_penalty":       _Row(_fixed,  0.0),
-    "previous_response_id":   _Row(_echoed, None),
-    "prompt_cache_key":       _Row(_echoed, None),
-    "prompt_cache_retention": _Row(_echoed, None),
-    "reasoning":              _Row(_merged, {"effort": None, "summary": None}),
-    "safety_identifier":      _Row(_echoed, None),
-    "service_tier":           _Row(_echoed, "auto"),
-    "store":                  _Row(_echoed, True),
-    "temperature":            _Row(_echoed, 1.0),
-    "text":                   _Row(_merged, {"format": {"type": "text"}, "verbosity": "medium"}),
-    "tool_choice":            _Row(_echoed, "auto"),
-    "tools":                  _Row(_tools,  []),
-    "top_logprobs":           _Row(_echoed, 0),
-    "top_p":                  _Row(_echoed, 1.0),
-    "truncation":             _Row(_echoed, "disabled"),
-    "usage":                  _Row(_fixed,  None),
-    "user":                   _Row(_echoed, None),
-    "metadata":               _Row(_object, {}),
-}
-# fmt: on
-
-_ONLY_WHEN_GIVEN: Final = ("prompt", "prompt_cache_options", "image")
-
-
-def queued_response(request: CreateRequest, *, id: str, created_at: int) -> JsonObject:
-    """The Response as it stands right after the create: every field, the request echoed.
-
-    A new dict with new defaults; echoed values belong to the request and are not to be changed.
-    """
-    body = request.body
-    response: JsonObject = {"id": id, "object": "response", "created_at": created_at}
-    for name, row in _QUEUED.items():
-        default = row.default
-        if isinstance(default, (dict, list)):
-            default = deepcopy(default)
-        response[name] = row.operation(body.get(name), default)
-    for name in _ONLY_WHEN_GIVEN:
-        if body.get(name) is not None:
-            response[name] = body[name]
-    return response | _conversation(body.get("conversation"))
-
-
-def _conversation(given: Any) -> JsonObject:
-    named = given.get("id") if isinstance(given, dict) else given
-    return {"conversation": {"id": named}} if isinstance(named, str) else {}
-
-
-def require_short_echo(response: JsonObject, size: int, *, most: int) -> None:
-    """See to it that a queued *response*, *size* bytes as JSON, is not longer than *most*.
-
-    Each poll of a running response and several of its events bring all that it repeats.
-
-    Raises:
-        InvalidRequest: it is longer; ``param`` names the field that takes most of it.
-    """
-    if size > most:
-        longest = max(response, key=lambda name: len(codec.dump(response[name])))
-        raise InvalidRequest(
-            f"Invalid '{longest}': a response repeats at most {most} bytes of its request.",
-            param=longest,
-        )
 
 
 # --- What the upstream is sent -----------------------------------------------------------------

@@ -18,13 +18,8 @@ from response_cache.protocol.content_coding import Inflate
 from response_cache.protocol.headers import Headers
 from response_cache.protocol.jsontext import load
 from response_cache.protocol.lifecycle import Status, Trigger
-from response_cache.recording.recorder import (
-    BROKEN_OFF,
-    TERMINAL_MARKER,
-    UPSTREAM_DEPTH,
-    Failure,
-    Recorder,
-)
+from response_cache.protocol.responses import BROKEN_OFF, Failure
+from response_cache.recording.recorder import TERMINAL_MARKER, UPSTREAM_DEPTH, Recorder
 from response_cache.recording.timers import Timers
 
 __all__ = ("Answer", "Refusal", "Upstream", "UpstreamStopped")

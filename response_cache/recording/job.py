@@ -21,8 +21,9 @@ import anyio.lowlevel
 from response_cache.errors import StoreUnavailable
 from response_cache.options import Options
 from response_cache.protocol.lifecycle import Trigger
+from response_cache.protocol.responses import BROKEN_OFF, Failure
 from response_cache.recording.answer import Answer, Refusal, Upstream
-from response_cache.recording.recorder import BROKEN_OFF, Failure, Recorder
+from response_cache.recording.recorder import Recorder
 from response_cache.recording.writer import Outcome, Writer
 from response_cache.store import NO_EVENTS, Claim, Store
 

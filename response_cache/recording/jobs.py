@@ -17,7 +17,8 @@ from response_cache.offload import Offload
 from response_cache.options import Options
 from response_cache.protocol.dialects import DIALECTS
 from response_cache.protocol.jsontext import dump
-from response_cache.protocol.requests import CreateRequest, queued_response, require_short_echo
+from response_cache.protocol.requests import CreateRequest
+from response_cache.protocol.responses import queued_response, require_short_echo
 from response_cache.recording.answer import Upstream
 from response_cache.recording.job import SHUTTING_DOWN, Job
 from response_cache.recording.recorder import Recorder

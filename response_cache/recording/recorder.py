@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from response_cache.fold.reducer import Fold
@@ -37,25 +36,15 @@ from response_cache.protocol.jsontext import MAX_DEPTH, JsonObject, dump, load, 
 from response_cache.protocol.lifecycle import TERMINAL as TERMINAL_STATUSES
 from response_cache.protocol.lifecycle import Status, Trigger, next_status
 from response_cache.protocol.missing_indexes import complete_address
+from response_cache.protocol.responses import OUR_FIELDS, Failure, in_status
 from response_cache.protocol.sse import DONE, Decoder, frame, payload
 from response_cache.protocol.whole_answers import events_of
 from response_cache.recording.delta_template import DeltaTemplate
 from response_cache.store import RecordView
 
-__all__ = ("UPSTREAM_DEPTH", "Failure", "Recorder", "settle")
+__all__ = ("UPSTREAM_DEPTH", "Recorder")
 
 logger = logging.getLogger("response_cache.recorder")
-
-OURS: Final = (
-    "id",
-    "object",
-    "created_at",
-    "background",
-    "store",
-    "metadata",
-    "previous_response_id",
-)
-"""Fields that the upstream's word never replaces: they are the caller's request or our own."""
 
 UPSTREAM_DEPTH: Final = MAX_DEPTH - 16
 """Levels of nesting taken from an upstream: what an event brings stands deeper in the response."""
@@ -65,48 +54,6 @@ RELEARN_EVERY: Final = 8  # deltas of one text that were not like those before
 
 TERMINAL_MARKER: Final = b'"response"'
 """It is in every event that ends a response, and hardly ever in others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a response failed: ``error`` of the Response object (protocol 2)."""
-
-    message: str
-    code: str = "server_error"
-
-
-BROKEN_OFF: Final = Failure("The upstream ended its answer without saying how it ended.")
-
-
-def settle(
-    response: JsonObject, status: Status, *, now: float, failure: Failure | None = None
-) -> JsonObject:
-    """*response* in *status*, with the fields that hold in that status only (protocol 3).
-
-    A failed response gets *failure* as its error unless it already has one.
-    """
-    settled = {
-        **response,
-        "status": status.value,
-        "completed_at": None,
-        "error": None,
-        "incomplete_details": None,
-    }
-    match status:
-        case Status.COMPLETED:
-            at = response.get("completed_at")
-            settled["completed_at"] = at if isinstance(at, int | float) else int(now)
-        case Status.FAILED:
-            error = response.get("error")
-            failure = failure or BROKEN_OFF
-            settled["error"] = (
-                error
-                if isinstance(error, dict) and error
-                else {"code": failure.code, "message": failure.message}
-            )
-        case Status.INCOMPLETE:
-            settled["incomplete_details"] = response.get("incomplete_details")
-    return settled
 
 
 class Recorder:
@@ -135,7 +82,7 @@ class Recorder:
         self._dialect = dialect
         self._now = now
         self._max_events = max_events
-        self._ours: JsonObject = {name: response[name] for name in OURS if name in response}
+        self._ours: JsonObject = {name: response[name] for name in OUR_FIELDS if name in response}
         self._fold = Fold(response)
         self._error: Failure | None = None
         self._move(Status(response["status"]))
@@ -346,7 +293,7 @@ class Recorder:
         response = self._adopted(upstream or {})
         output = (upstream or {}).get("output")
         response["output"] = output if isinstance(output, list) else []
-        settled = settle(response, self.status, now=self._now())
+        settled = in_status(response, self.status, now=self._now())
         self._emit({**(extras or {}), "type": IN_PROGRESS, "response": settled})
 
     def end(self, trigger: Trigger, failure: Failure | None = None) -> None:
@@ -413,7 +360,7 @@ class Recorder:
         self, trigger: Trigger, response: JsonObject, extras: JsonObject, failure: Failure | None
     ) -> None:
         self._move(next_status(self.status, trigger))
-        settled = settle(response, self.status, now=self._now(), failure=failure)
+        settled = in_status(response, self.status, now=self._now(), failure=failure)
         self._emit({**extras, "type": terminal_type(self.status), "response": settled})
 
     def _pass_on(self, type: str, event: JsonObject, data: bytes) -> None:

@@ -28,7 +28,8 @@ from response_cache.options import Options
 from response_cache.protocol.dialects import DIALECTS
 from response_cache.protocol.jsontext import load
 from response_cache.protocol.lifecycle import Trigger
-from response_cache.recording.recorder import Failure, Recorder
+from response_cache.protocol.responses import Failure
+from response_cache.recording.recorder import Recorder
 from response_cache.store import Claim, RecordView, Store
 
 __all__ = ("LOST_WORKER", "end_as", "lifetimes")

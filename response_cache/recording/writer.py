@@ -44,8 +44,9 @@ from response_cache.errors import (
 from response_cache.eventloop import clock
 from response_cache.options import Options
 from response_cache.protocol.lifecycle import Status
+from response_cache.protocol.responses import Failure
 from response_cache.recording.flush_schedule import FlushSchedule
-from response_cache.recording.recorder import Failure, Recorder
+from response_cache.recording.recorder import Recorder
 from response_cache.recording.recovery import ResendBuffer
 from response_cache.recording.timers import Timers
 from response_cache.store import NO_EVENTS, Claim, Store

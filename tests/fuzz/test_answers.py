@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from response_cache.fold.reducer import fold
 from response_cache.protocol.events import LIFECYCLE, TERMINAL
 from response_cache.protocol.lifecycle import Trigger
+from response_cache.protocol.responses import Failure
 from response_cache.protocol.sse import Decoder
 from response_cache.recording.answer import Answer, Refusal
-from response_cache.recording.recorder import Failure, Recorder
+from response_cache.recording.recorder import Recorder
 from response_cache.recording.timers import Timers
 from tests.fuzz.damage import cuts, damaged_streams, json_values
 

@@ -1,4 +1,4 @@
-"""What is read of a create request, and what is made from it."""
+"""What is read of a create request, and the body that its upstream is sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.responses import Response
 
 from response_cache.errors import InvalidRequest
 from response_cache.protocol import jsontext as codec
@@ -16,11 +15,10 @@ from response_cache.protocol.requests import (
     CreateRequest,
     create_request,
     parse_create,
-    queued_response,
     upstream_body,
     with_previous_response_id,
 )
-from tests.data import table
+from response_cache.protocol.responses import queued_response
 
 SECRET = "xyzzy-never-repeat-me"
 
@@ -40,15 +38,6 @@ def create(**body: Any) -> CreateRequest:
     return parse_create(json.dumps(body).encode())
 
 
-def queued(**body: Any) -> dict[str, Any]:
-    return queued_response(create(**body), id="resp_1", created_at=1_700_000_000)
-
-
-def recorded() -> dict[str, Any]:
-    queued_object: dict[str, Any] = table("response")["queued"]
-    return queued_object
-
-
 def refused(data: bytes) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as caught:
         parse_create(data)
@@ -56,7 +45,7 @@ def refused(data: bytes) -> InvalidRequest:
     return caught.value
 
 
-# --- Reader -----------------------------------------------------------------------------------
+# --- Reading -----------------------------------------------------------------------------------
 
 
 def test_the_fields_that_decide_our_part_are_read() -> None:
@@ -268,146 +257,6 @@ def test_the_fingerprint_is_the_same_in_each_release() -> None:
     assert request.fingerprint == (
         "d0a3e51109e4dd322f5492890ab788d0fa55e44e48cdc16620c6f9ad523fda29"
     )
-
-
-# --- The queued response -----------------------------------------------------------------------
-
-
-def test_the_queued_response_has_the_recorded_fields_in_the_recorded_order() -> None:
-    expected = recorded() | {"id": "resp_1", "model": "m"}
-    response = queued(background=True, model="m", input="hi")
-    assert response == expected
-    assert list(response) == list(expected)
-
-
-def test_the_queued_response_has_every_field_that_the_reference_wants_with_its_default() -> None:
-    fields = table("response")["fields"]
-    response = queued(background=True)
-    # `moderation` is newer than the recordings of a queued object, and never null in some of them.
-    wanted = {name for name, is_wanted in fields.items() if is_wanted} - {"moderation"}
-    assert set(response) == wanted
-
-
-def test_what_the_request_says_is_echoed() -> None:
-    echoed = {
-        "instructions": "be brief",
-        "max_output_tokens": 100,
-        "max_tool_calls": 3,
-        "model": "m",
-        "parallel_tool_calls": False,
-        "previous_response_id": "resp_0",
-        "prompt_cache_key": "k",
-        "prompt_cache_retention": "24h",
-        "safety_identifier": "s",
-        "service_tier": "flex",
-        "store": False,
-        "temperature": 0.25,
-        "tool_choice": {"type": "function", "name": "f"},
-        "tools": [{"type": "web_search"}],
-        "top_logprobs": 2,
-        "top_p": 0.5,
-        "truncation": "auto",
-        "user": "u",
-        "metadata": {"a": "b"},
-        "prompt": {"id": "pmpt_1"},
-        "prompt_cache_options": {"mode": "explicit"},
-        "image": {"detail": "low"},
-    }
-    response = queued(background=True, input="hi", **echoed)
-    assert {name: response[name] for name in echoed} == echoed
-
-
-@given(st.sets(st.sampled_from(["temperature", "tools", "text", "reasoning", "metadata", "model"])))
-def test_a_field_that_is_null_is_answered_with_its_default(names: set[str]) -> None:
-    assert queued(**dict.fromkeys(names)) == queued()
-
-
-def test_what_the_client_cannot_set_is_not_echoed() -> None:
-    given = {"status": "completed", "output": [1], "usage": {}, "id": "x", "error": {}, "object": 1}
-    penalties = {"frequency_penalty": 2, "presence_penalty": 2, "created_at": 1}
-    assert queued(**given, **penalties) == queued()
-
-
-def test_reasoning_and_text_are_merged_over_their_defaults() -> None:
-    response = queued(
-        reasoning={"effort": "low", "mode": "x"},
-        text={"format": None, "verbosity": "high"},
-    )
-    assert response["reasoning"] == {"effort": "low", "summary": None, "mode": "x"}
-    assert response["text"] == {"format": {"type": "text"}, "verbosity": "high"}
-
-
-@pytest.mark.parametrize("name", ["reasoning", "text", "tools"])
-@pytest.mark.parametrize("garbage", ["x", 1, True])
-def test_garbage_where_an_object_belongs_is_answered_with_the_default(
-    name: str, garbage: object
-) -> None:
-    assert queued(**{name: garbage}) == queued()
-
-
-@pytest.mark.parametrize("given", ["conv_1", {"id": "conv_1"}, {"id": "conv_1", "more": 1}])
-def test_a_conversation_is_shown_by_its_id(given: object) -> None:
-    assert queued(conversation=given)["conversation"] == {"id": "conv_1"}
-
-
-@pytest.mark.parametrize("given", [None, {}, {"id": None}, 7, []])
-def test_without_a_named_conversation_there_is_none(given: object) -> None:
-    assert "conversation" not in queued(conversation=given)
-
-
-def test_credentials_of_a_tool_server_are_not_shown_again() -> None:
-    tool = {
-        "type": "mcp",
-        "server_label": "s",
-        "server_url": "https://mcp.example/sse",
-        "authorization": SECRET,
-        "headers": {"X-Key": SECRET},
-    }
-    response = queued(tools=[tool])
-    assert SECRET not in json.dumps(response)
-    assert response["tools"][0]["server_label"] == "s"
-    assert tool["authorization"] == SECRET
-
-
-def test_defaults_are_never_shared_between_two_responses() -> None:
-    first = queued()
-    first["output"].append("item")
-    first["text"]["format"]["type"] = "changed"
-    first["metadata"]["k"] = "v"
-    assert queued()["output"] == []
-    assert queued()["text"]["format"] == {"type": "text"}
-    assert queued()["metadata"] == {}
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"model": "m", "input": "hi"},
-        {"model": "m", "tools": [{"type": "function", "name": "f"}], "tool_choice": "required"},
-        {"model": "m", "instructions": [{"role": "user", "content": "hi", "type": "message"}]},
-        {"model": "m", "conversation": "conv_1", "reasoning": {"effort": "high"}, "store": False},
-        {"model": "m", "text": {"format": {"type": "json_object"}}, "metadata": {"a": "b"}},
-        {
-            "model": "m",
-            "tools": [{"type": "mcp", "server_label": "s", "headers": {}}],
-            "prompt": {"id": "pmpt_1"},
-        },
-    ],
-)
-def test_the_official_client_accepts_the_queued_response(body: dict[str, Any]) -> None:
-    response = queued(background=True, **body)
-    assert Response.model_validate(response).status == "queued"
-    built = Response.construct(**response)
-    assert built.id == "resp_1"
-    assert built.output_text == ""
-
-
-@given(json_objects)
-def test_a_queued_response_can_be_made_of_whatever_was_accepted(body: dict[str, Any]) -> None:
-    names = ["text", "tools", "reasoning", "conversation", "prompt", "instructions", "tool_choice"]
-    request = create(**dict(zip(names, body.values(), strict=False)))
-    response = queued_response(request, id="resp_1", created_at=1)
-    assert codec.load(codec.dump(response)) == response
 
 
 # --- What the upstream is sent -----------------------------------------------------------------

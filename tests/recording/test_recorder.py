@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from response_cache.fold.reducer import fold
 from response_cache.protocol.jsontext import dump, load
 from response_cache.protocol.lifecycle import Status, Trigger
+from response_cache.protocol.responses import Failure
 from response_cache.protocol.sse import payload
-from response_cache.recording.recorder import UPSTREAM_DEPTH, Failure, Recorder, settle
+from response_cache.recording.recorder import UPSTREAM_DEPTH, Recorder
 from response_cache.store import RecordView
 from response_cache.testing.strategies import valid_streams
 
@@ -266,17 +267,6 @@ def test_a_cancelled_response_has_no_error_and_keeps_its_output_as_it_stood() ->
         None,
     )
     assert response["output"][0]["status"] == "in_progress"
-
-
-@pytest.mark.parametrize("status", Status)
-def test_fields_that_hold_in_one_status_only_are_null_in_the_others(status: Status) -> None:
-    full = {"completed_at": 5, "error": {"code": "c"}, "incomplete_details": {"reason": "r"}}
-    settled = settle(dict(full), status, now=NOW)
-    assert settled["completed_at"] == (5 if status is Status.COMPLETED else None)
-    assert settled["error"] == ({"code": "c"} if status is Status.FAILED else None)
-    assert settled["incomplete_details"] == (
-        {"reason": "r"} if status is Status.INCOMPLETE else None
-    )
 
 
 def test_a_completion_without_a_time_gets_ours() -> None:
