@@ -25,7 +25,7 @@ from response_cache.cache import body_of
 from response_cache.fold.reducer import Fold
 from response_cache.protocol.jsontext import JsonObject
 from response_cache.protocol.sse import payload
-from response_cache.recording.answer import SHORTEST_TERMINAL_EVENT
+from response_cache.recording.intake import SHORTEST_TERMINAL_EVENT
 from response_cache.store import RecordView
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware

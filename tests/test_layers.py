@@ -94,6 +94,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         "recovery",
         "delta_template",
         "recorder",
+        "intake",
         "writer",
         "answer",
         "job",

@@ -19,19 +19,16 @@ from response_cache.protocol.headers import Headers
 from response_cache.protocol.jsontext import load
 from response_cache.protocol.lifecycle import Status, Trigger
 from response_cache.protocol.responses import BROKEN_OFF, Failure
-from response_cache.recording.recorder import TERMINAL_MARKER, UPSTREAM_DEPTH, Recorder
+from response_cache.recording.intake import (
+    MAX_BACKLOG_BYTES,
+    SHORTEST_TERMINAL_EVENT,
+    TERMINAL_MARKER,
+    UPSTREAM_DEPTH,
+    Intake,
+)
 from response_cache.recording.timers import Timers
 
 __all__ = ("Answer", "Refusal", "Upstream", "UpstreamStopped")
-
-MAX_BACKLOG_BYTES: Final = 16 * 2**10
-"""Bytes after which all is read that was put aside, and a look whether to wait, if only to let
-others run."""
-
-SHORTEST_TERMINAL_EVENT: Final = 512
-"""Bytes that are too few for an event that ends a response, because it brings all of the Response:
-the shortest of 140 that were recorded from real servers has 930. A shorter one is seen when the
-stream ends, or else with the next batch."""
 
 
 class UpstreamStopped(OSError):
@@ -72,7 +69,7 @@ class Answer:
 
     def __init__(
         self,
-        recorder: Recorder,
+        intake: Intake,
         *,
         changed: Callable[[float], None],
         wait_for_capacity: Callable[[], Awaitable[None]],
@@ -88,7 +85,7 @@ class Answer:
         request is accepted, *refuse* with a whole refusal: it returns whether the client can still
         be told. *timers* are of those whom a chunk may wake early, which *changed* does.
         """
-        self._recorder = recorder
+        self._intake = intake
         self._changed = changed
         self._wait_for_capacity = wait_for_capacity
         self._admit = admit
@@ -101,7 +98,7 @@ class Answer:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._plain_until = -1  # bytes up to which chunks that end nothing are only put aside
-        self._backlog = recorder.backlog
+        self._backlog = intake.backlog
         self._yield_at = MAX_BACKLOG_BYTES
         self._body: _Body | None = None
         self._inflate: Inflate | None = None
@@ -115,7 +112,7 @@ class Answer:
     @property
     def id(self) -> str:
         """The id of the response that this answers."""
-        return self._recorder.id
+        return self._intake.so_far.id
 
     @property
     def heard_at(self) -> float:
@@ -166,8 +163,8 @@ class Answer:
         It is stored with the next events, so what comes after the terminal one is too late: it is
         dropped. A later value of the same name replaces the earlier.
         """
-        if not self._recorder.is_over:
-            self._recorder.note(name, value)
+        if not self._intake.so_far.is_over:
+            self._intake.so_far.note(name, value)
 
     async def relay(self, chunks: AsyncIterable[bytes]) -> None:
         """Write each of *chunks* as it comes, which costs less than to call ``write`` for each.
@@ -212,7 +209,7 @@ class Answer:
 
     def finish(self) -> None:
         """The body has ended; a response that it left open has failed. May be called twice."""
-        if self.has_ended or self._recorder.is_over:
+        if self.has_ended or self._intake.so_far.is_over:
             return
         self.has_ended = True
         if isinstance(self._body, _Error):
@@ -225,7 +222,7 @@ class Answer:
 
     def fail(self, failure: Failure) -> None:
         """The answer broke off."""
-        self._recorder.end(Trigger.FAIL, failure)
+        self._intake.parse_backlog().end(Trigger.FAIL, failure)
         self._changed(self._time())
 
     async def _write(self, chunk: bytes) -> None:
@@ -233,8 +230,8 @@ class Answer:
         if self._is_stopped:
             self.require_wanted()
         self._heard_at = now = self._time()
-        body, recorder = self._body, self._recorder
-        if recorder.is_over or body is None:
+        body, intake = self._body, self._intake
+        if intake.so_far.is_over or body is None:
             await anyio.lowlevel.checkpoint()  # whoever is about to stop it must get to it
             return
         self._bytes += len(chunk)
@@ -244,10 +241,10 @@ class Answer:
             self._take(chunk, body)
         self._changed(now)
         self._plain_until = -1
-        if body is recorder and self._inflate is None and recorder.status is Status.IN_PROGRESS:
+        if body is intake and self._inflate is None and intake.so_far.status is Status.IN_PROGRESS:
             stride = min(MAX_BACKLOG_BYTES, self._buffer_bytes)
             self._plain_until = min(self._bytes + stride, self._max_bytes)
-        if recorder.pending_bytes > self._buffer_bytes:
+        if intake.pending_bytes > self._buffer_bytes:
             await self._hold()
         elif self._bytes >= self._yield_at:
             self._yield_at = self._bytes + MAX_BACKLOG_BYTES
@@ -278,12 +275,12 @@ class Answer:
     def _body_for(self, content_type: bytes) -> _Body:
         kind = content_type.partition(b";")[0].strip().lower()
         if self.is_refusal:
-            return _Error(self._recorder, self.status or 0, self._inflate)
+            return _Error(self._intake, self.status or 0, self._inflate)
         if kind == b"text/event-stream":
-            return self._recorder
+            return self._intake
         if kind == b"application/json" or kind.endswith(b"+json"):
-            return _Document(self._recorder)
-        return _Unnamed(self._recorder)
+            return _Document(self._intake)
+        return _Unnamed(self._intake)
 
     def _header(self, name: bytes) -> bytes:
         for key, value in self._headers:
@@ -295,10 +292,10 @@ class Answer:
 class _Document:
     """A Response object: recorded as the events that it would have been streamed as."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
         self._pieces: list[bytes] = []
-        recorder.start()
+        intake.parse_backlog().start()
 
     def feed(self, chunk: bytes) -> None:
         self._pieces.append(chunk)
@@ -307,12 +304,12 @@ class _Document:
         try:
             response = load(b"".join(self._pieces), max_depth=UPSTREAM_DEPTH)
         except ValueError:
-            self._recorder.end(Trigger.FAIL, NO_RESPONSE)
+            self._intake.parse_backlog().end(Trigger.FAIL, NO_RESPONSE)
             return
         if not isinstance(response, dict) or not isinstance(response.get("output"), list):
-            self._recorder.end(Trigger.FAIL, _failure_in(response) or NO_RESPONSE)
+            self._intake.parse_backlog().end(Trigger.FAIL, _failure_in(response) or NO_RESPONSE)
             return
-        self._recorder.answer(response)
+        self._intake.parse_backlog().answer(response)
 
 
 class _Unnamed:
@@ -320,8 +317,8 @@ class _Unnamed:
 
     _EVENT_STREAM = (b"data", b"event", b"id:", b"retry", b":")
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
         self._first = b""
         self._body: _Body | None = None
 
@@ -332,7 +329,7 @@ class _Unnamed:
             if len(start) < 5:
                 return
             is_stream = start.startswith(self._EVENT_STREAM)
-            self._body = self._recorder if is_stream else _Document(self._recorder)
+            self._body = self._intake if is_stream else _Document(self._intake)
             chunk, self._first = self._first, b""
         self._body.feed(chunk)
 
@@ -344,8 +341,8 @@ class _Unnamed:
 class _Error:
     """An HTTP error: a refusal before admission, the response's failure after it."""
 
-    def __init__(self, recorder: Recorder, status: int, inflate: Inflate | None) -> None:
-        self._recorder = recorder
+    def __init__(self, intake: Intake, status: int, inflate: Inflate | None) -> None:
+        self._intake = intake
         self._status = status
         self._inflate = inflate
         self._pieces: list[bytes] = []
@@ -358,7 +355,7 @@ class _Error:
         self._pieces.append(chunk)
 
     def finish(self) -> None:
-        self._recorder.end(Trigger.FAIL, self._failure())
+        self._intake.parse_backlog().end(Trigger.FAIL, self._failure())
 
     def _failure(self) -> Failure:
         code = "rate_limit_exceeded" if self._status == 429 else "server_error"

@@ -23,7 +23,7 @@ from response_cache.options import Options
 from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.responses import BROKEN_OFF, Failure
 from response_cache.recording.answer import Answer, Refusal, Upstream
-from response_cache.recording.recorder import Recorder
+from response_cache.recording.intake import Intake
 from response_cache.recording.writer import Outcome, Writer
 from response_cache.store import NO_EVENTS, Claim, Store
 
@@ -47,7 +47,7 @@ class Job:
     def __init__(
         self,
         store: Store,
-        recorder: Recorder,
+        intake: Intake,
         writer: Writer,
         upstream: Upstream,
         body: bytes,
@@ -63,7 +63,7 @@ class Job:
         *notes_admission* others can see in the store that the response was admitted.
         """
         self._store = store
-        self._recorder = recorder
+        self._intake = intake
         self._upstream = upstream
         self._body = body
         self._options = options
@@ -82,7 +82,7 @@ class Job:
         self.refusal: Refusal | None = None
         self.is_admitted = False
         self.answer = Answer(
-            recorder,
+            intake,
             changed=writer.wake,
             wait_for_capacity=writer.wait_for_capacity,
             admit=self.admit,
@@ -104,7 +104,7 @@ class Job:
         self.is_admitted = True
         self.decided.set()
         if self._notes_admission:
-            self._recorder.note("admitted", True)
+            self._intake.so_far.note("admitted", True)
             self.writer.write_notes()
 
     def hurry(self) -> None:
@@ -113,7 +113,7 @@ class Job:
 
     def fail(self, failure: Failure) -> None:
         """End the response for a reason of ours."""
-        self._recorder.end(Trigger.FAIL, failure)
+        self._intake.parse_backlog().end(Trigger.FAIL, failure)
         self.writer.wake()
 
     async def run(self) -> None:
@@ -126,7 +126,7 @@ class Job:
                 self._over()
                 await self._let_end()
         except Exception:
-            self._recorder.end(Trigger.FAIL, INTERNAL)
+            self._intake.parse_backlog().end(Trigger.FAIL, INTERNAL)
             raise
         finally:
             try:
@@ -213,7 +213,7 @@ class Job:
         await self._admit_in_time()
         claim = self.writer.claim
         with self._guarding:
-            while not self._recorder.is_over:
+            while not self._intake.so_far.is_over:
                 with anyio.move_on_after(self._time_left()):
                     try:
                         await self._until_claimed(claim)
@@ -247,7 +247,7 @@ class Job:
         return max(0.0, min(silent_until, self._started_at + options.max_duration) - now)
 
     def _check_limits(self) -> None:
-        if self._started_at is None or self._recorder.is_over:
+        if self._started_at is None or self._intake.so_far.is_over:
             return
         options, now = self._options, anyio.current_time()
         if now - self._started_at >= options.max_duration:
@@ -262,7 +262,7 @@ class Job:
 
     async def _let_end(self) -> None:
         """Let an upstream that ended by itself run on; stop any other."""
-        ended_by_itself = self._recorder.ended_by_upstream or self.answer.has_ended
+        ended_by_itself = self._intake.so_far.ended_by_upstream or self.answer.has_ended
         may_run_on = self.writer.outcome is not Outcome.TAKEN and (ended_by_itself or self.refusal)
         if may_run_on and not self._ended.is_set():
             with anyio.move_on_after(self._options.after_end_timeout):
@@ -285,7 +285,7 @@ class Job:
     async def _close_in_haste(self) -> None:
         """The process is ending under us: say so in the log, within a bounded time."""
         with anyio.move_on_after(SHUTDOWN_ALLOWANCE, shield=True):
-            self._recorder.end(Trigger.FAIL, SHUTTING_DOWN)
+            self._intake.parse_backlog().end(Trigger.FAIL, SHUTTING_DOWN)
             await self.writer.run()
 
     def _report(self, error: Exception) -> None:

@@ -20,6 +20,7 @@ from response_cache.protocol.jsontext import dump
 from response_cache.protocol.requests import CreateRequest
 from response_cache.protocol.responses import queued_response, require_short_echo
 from response_cache.recording.answer import Upstream
+from response_cache.recording.intake import Intake
 from response_cache.recording.job import SHUTTING_DOWN, Job
 from response_cache.recording.recorder import Recorder
 from response_cache.recording.takeover import lifetimes
@@ -93,11 +94,12 @@ class Jobs:
             creation, recorder = await self._offload.run(
                 len(raw), lambda: self._creation(id, request, raw, owner_id, is_keyed=is_keyed)
             )
-            writer = Writer(self._store, creation, recorder, self._options, self._timers)
+            intake = Intake(recorder)
+            writer = Writer(self._store, creation, intake, self._options, self._timers)
             await writer.create()
         job = Job(
             self._store,
-            recorder,
+            intake,
             writer,
             upstream,
             body,

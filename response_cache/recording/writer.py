@@ -46,6 +46,7 @@ from response_cache.options import Options
 from response_cache.protocol.lifecycle import Status
 from response_cache.protocol.responses import Failure
 from response_cache.recording.flush_schedule import FlushSchedule
+from response_cache.recording.intake import Intake
 from response_cache.recording.recorder import Recorder
 from response_cache.recording.recovery import ResendBuffer
 from response_cache.recording.timers import Timers
@@ -126,7 +127,7 @@ class Writer:
         self,
         store: Store,
         creation: Creation,
-        recorder: Recorder,
+        intake: Intake,
         options: Options,
         timers: Timers | None = None,
     ) -> None:
@@ -134,7 +135,7 @@ class Writer:
         self._store = store
         self._time = clock()
         self.creation = creation
-        self._recorder = recorder
+        self._intake = intake
         self._options = options
         interval = (
             store.flush_interval if options.flush_interval is None else options.flush_interval
@@ -178,7 +179,7 @@ class Writer:
 
         *now* is the time, for whoever has just looked at the clock.
         """
-        if self._recorder.is_over:
+        if self._intake.so_far.is_over:
             self._timer.wake()
             return
         if now is None:
@@ -219,7 +220,7 @@ class Writer:
 
     async def wait_for_capacity(self) -> None:
         """Wait while more than ``buffer_bytes`` wait for the store (back-pressure)."""
-        while self._recorder.pending_bytes > self._options.buffer_bytes and self.outcome is None:
+        while self._intake.pending_bytes > self._options.buffer_bytes and self.outcome is None:
             self.wake()
             self._has_capacity = self._has_capacity or anyio.Event()
             await self._has_capacity.wait()
@@ -314,12 +315,13 @@ class Writer:
         After a batch of events that is the pace of the next one at once: it need not be looked at
         again when its first event comes.
         """
-        recorder, schedule = self._recorder, self._schedule
-        while not (recorder.is_over or self._must_confirm or self._withdrawn or self._is_lost):
+        intake, schedule = self._intake, self._schedule
+        so_far = intake.so_far
+        while not (so_far.is_over or self._must_confirm or self._withdrawn or self._is_lost):
             now = self._time()
             due = self._acknowledged_at + self._options.lease / RENEWALS
             earliest = math.inf
-            has_pending = recorder.has_pending
+            has_pending = intake.has_pending
             if has_pending or self._expects_more:
                 due, earliest = min(due, schedule.due), schedule.earliest
                 self._is_scheduled = True
@@ -339,7 +341,7 @@ class Writer:
 
     def _next_batch(self) -> _Batch:
         """Everything that is pending, with a snapshot where one is due."""
-        recorder = self._recorder
+        recorder = self._intake.parse_backlog()
         events = recorder.take()
         count = len(events)
         self._log_bytes += events.size
@@ -352,7 +354,7 @@ class Writer:
             next(self._tokens),
             recorder.status,
             notes,
-            self._due_snapshot(),
+            self._due_snapshot(recorder),
             close=recorder.is_over,
         )
         self._must_confirm = False
@@ -361,9 +363,8 @@ class Writer:
             self._closing = batch
         return batch
 
-    def _due_snapshot(self) -> bytes | None:
+    def _due_snapshot(self, recorder: Recorder) -> bytes | None:
         """At each change of status, and each time the log has doubled: linear in all."""
-        recorder = self._recorder
         is_due = self._log_bytes >= self._snapshot_at or recorder.status != self._snapshot_status
         if not (recorder.is_over or (is_due and recorder.can_snapshot)):
             return None
@@ -428,7 +429,7 @@ class Writer:
 
     def _with_the_end(self, batch: _Batch) -> _Batch:
         """*batch*, which took no effect, and all that came after it if that is the end."""
-        if self._closing is not None or not self._recorder.is_over:
+        if self._closing is not None or not self._intake.so_far.is_over:
             return batch
         end = self._next_batch()
         self._closing = replace(
@@ -462,12 +463,13 @@ class Writer:
 
     def _give_up(self, tail: int) -> _Batch:
         """The end of a response whose log has a hole that cannot be filled."""
-        event, snapshot = self._recorder.end_at(tail, LOST)
+        recorder = self._intake.parse_backlog()
+        event, snapshot = recorder.end_at(tail, LOST)
         self._closing = _Batch(
             tail,
             (event,),
             next(self._tokens),
-            self._recorder.status,
+            recorder.status,
             self._notes,
             snapshot,
             close=True,

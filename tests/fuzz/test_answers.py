@@ -18,6 +18,7 @@ from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.responses import Failure
 from response_cache.protocol.sse import Decoder
 from response_cache.recording.answer import Answer, Refusal
+from response_cache.recording.intake import Intake
 from response_cache.recording.recorder import Recorder
 from response_cache.recording.timers import Timers
 from tests.fuzz.damage import cuts, damaged_streams, json_values
@@ -42,9 +43,10 @@ class Listener:
         queued = json.loads(json.dumps(QUEUED))
         self.recorder = Recorder.begin(queued, now=lambda: 0.0, max_events=MAX_EVENTS)
         self.log = [*self.recorder.take()]
+        self.intake = Intake(self.recorder)
         self.refusal: Refusal | None = None
         self.answer = Answer(
-            self.recorder,
+            self.intake,
             changed=lambda now: None,
             wait_for_capacity=self._make_room,
             admit=lambda: None,
@@ -62,11 +64,11 @@ class Listener:
             await self.answer.write(piece)
             self.check_snapshot()
         self.answer.finish()
-        self.log += self.recorder.take()
+        self.log += self.intake.parse_backlog().take()
 
     def check_snapshot(self) -> None:
         """A poll at this moment is the fold of the log at this moment."""
-        self.log += self.recorder.take()
+        self.log += self.intake.parse_backlog().take()
         if self.recorder.can_snapshot:
             assert strict(self.recorder.snapshot()) == fold({}, [*map(event_in, self.log)])
 
@@ -75,14 +77,14 @@ class Listener:
         if self.refusal is not None:
             assert self.refusal.body == body
             self.recorder.end(Trigger.FAIL, Failure("refused"))
-            self.log += self.recorder.take()
+            self.log += self.intake.parse_backlog().take()
         assert self.recorder.is_over
         events = check_log(self.log)
         assert strict(self.recorder.snapshot()) == fold({}, events)
         assert events[-1]["response"]["status"] == self.recorder.status
 
     async def _make_room(self) -> None:
-        self.log += self.recorder.take()
+        self.log += self.intake.parse_backlog().take()
 
     def _refuse(self, refusal: Refusal) -> bool:
         self.refusal = refusal

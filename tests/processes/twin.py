@@ -22,6 +22,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from response_cache.options import Options
 from response_cache.protocol.jsontext import dump
+from response_cache.recording.intake import Intake
 from response_cache.recording.recorder import Recorder
 from response_cache.recording.writer import Creation, Outcome, Writer
 from response_cache.stores import store_from_url
@@ -77,10 +78,11 @@ async def _live() -> None:
     await store.open()
     try:
         recorder = _queued(id)
-        writer = Writer(store, _creation(id, recorder), recorder, Options(flush_interval=0.0))
+        creation, intake = _creation(id, recorder), Intake(recorder)
+        writer = Writer(store, creation, intake, Options(flush_interval=0.0))
         await writer.create()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_obey, recorder, writer)
+            tasks.start_soon(_obey, intake, writer)
             _say((await writer.run()).name)
             tasks.cancel_scope.cancel()
     finally:
@@ -106,19 +108,19 @@ def _creation(id: str, recorder: Recorder) -> Creation:
     )
 
 
-async def _obey(recorder: Recorder, writer: Writer) -> None:
+async def _obey(intake: Intake, writer: Writer) -> None:
     while order := await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
         match order.strip():
             case "say":
                 for _ in range(WORDS):
-                    recorder.record(dump({"type": "twin.word", "by": os.getpid()}))
+                    intake.record(dump({"type": "twin.word", "by": os.getpid()}))
                     writer.wake()
                     await anyio.sleep(MOMENT)
             case "sure":
                 await writer.confirm()
                 _say("sure")
             case "complete":
-                recorder.record(TOLD)
+                intake.record(TOLD)
                 writer.wake()
 
 

@@ -17,12 +17,11 @@ from hypothesis import strategies as st
 
 from response_cache.protocol.jsontext import load
 from response_cache.protocol.sse import payload
-from response_cache.recording.answer import (
+from response_cache.recording.answer import Answer, Refusal, UpstreamStopped
+from response_cache.recording.intake import (
     MAX_BACKLOG_BYTES,
     SHORTEST_TERMINAL_EVENT,
-    Answer,
-    Refusal,
-    UpstreamStopped,
+    Intake,
 )
 from response_cache.recording.recorder import Recorder
 from response_cache.recording.timers import Timers
@@ -50,6 +49,7 @@ class Listening:
         queued = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
         self.recorder = Recorder.begin(queued, now=lambda: 0.0, max_events=1000)
         self.recorder.take()
+        self.intake = Intake(self.recorder)
         self.refusal: Refusal | None = None
         self.admissions = 0
         self.changes = 0
@@ -57,7 +57,7 @@ class Listening:
         self.may_go_on = anyio.Event()
         self._told = told
         self.answer = Answer(
-            self.recorder,
+            self.intake,
             changed=self._changed,
             timers=self.timers,
             wait_for_capacity=self._wait_for_capacity,
@@ -91,12 +91,12 @@ class Listening:
 
     @property
     def types(self) -> list[str]:
-        events = [load(payload(event)) for event in self.recorder.pending]
+        events = [load(payload(event)) for event in self.intake.parse_backlog().pending]
         return [event["type"].removeprefix("response.") for event in events]
 
     @property
     def failure(self) -> str:
-        response = load(payload(self.recorder.pending[-1]))["response"]
+        response = load(payload(self.intake.parse_backlog().pending[-1]))["response"]
         assert response["status"] == "failed"
         return str(response["error"]["message"])
 
@@ -246,7 +246,7 @@ async def test_a_refusal_that_comes_too_late_is_the_failure(
     status: int, body: bytes, message: str, code: str
 ) -> None:
     listening = await Listening(told=False).hear([body], JSON, status=status)
-    response = load(payload(listening.recorder.pending[-1]))["response"]
+    response = load(payload(listening.intake.parse_backlog().pending[-1]))["response"]
     assert response["error"] == {"code": code, "message": message}
 
 
@@ -311,7 +311,7 @@ async def test_to_relay_a_stream_is_to_write_each_of_its_chunks() -> None:
     other.answer.start(200, [SSE])
     await relayed(other, chunks)
     other.answer.finish()
-    assert [*other.recorder.pending] == [*written.recorder.pending]
+    assert [*other.intake.parse_backlog().pending] == [*written.intake.parse_backlog().pending]
     assert other.changes == written.changes
     assert other.types[-1] == "completed"
 
@@ -338,17 +338,17 @@ async def test_the_writer_is_told_of_the_first_chunk_of_a_batch_and_of_the_end()
     answer.start(200, [SSE])
     await answer.write(WORD)
     for _ in range(2):
-        listening.recorder.take()
+        listening.intake.parse_backlog().take()
         listening.changes = 0
         for _ in range(5):
             await answer.write(WORD)
         assert listening.changes == 1
-    listening.recorder.take()
+    listening.intake.parse_backlog().take()
     padding = b"," * SHORTEST_TERMINAL_EVENT
     for _ in range(2):
         nothing = b'data: {"type":"keepalive","response":null}\n: %b\n\n' % padding
         await answer.write(nothing)
-        assert not listening.recorder.has_pending
+        assert not listening.intake.has_pending
     listening.changes = 0
     await answer.write(WORD)
     assert listening.changes == 1
@@ -371,7 +371,7 @@ async def test_an_end_shorter_than_real_ones_is_seen_with_its_batch_or_at_the_st
     if is_stream_over:
         listening.answer.finish()
     else:
-        listening.recorder.take()
+        listening.intake.parse_backlog().take()
     assert listening.recorder.ended_by_upstream
 
 

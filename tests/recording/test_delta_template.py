@@ -14,6 +14,7 @@ from response_cache.log.batches import pack, repacked
 from response_cache.protocol.jsontext import load
 from response_cache.protocol.sse import Decoder, frame, payload
 from response_cache.recording.delta_template import WINDOW, DeltaTemplate
+from response_cache.recording.intake import Intake
 from response_cache.recording.recorder import Recorder
 
 TYPE = "response.output_text.delta"
@@ -45,45 +46,46 @@ SHAPES = {
 }
 
 
-def opened() -> Recorder:
+def opened() -> Intake:
     queued: dict[str, Any] = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
-    recorder = Recorder.begin(queued, now=lambda: 0.0, max_events=10_000)
+    intake = Intake(Recorder.begin(queued, now=lambda: 0.0, max_events=10_000))
     for event in OPENING:
-        recorder.record(json.dumps(event).encode())
-    recorder.take()
-    return recorder
+        intake.record(json.dumps(event).encode())
+    intake.parse_backlog().take()
+    return intake
 
 
-def read_one_by_one(stream: bytes) -> Recorder:
+def read_one_by_one(stream: bytes) -> Intake:
     """What becomes of *stream* when every event in it is parsed."""
-    recorder, decoder = opened(), Decoder()
+    intake, decoder = opened(), Decoder()
     for event in decoder.feed(stream):
-        recorder.record(event.data, event.event)
-    return recorder
+        intake.record(event.data, event.event)
+    return intake
 
 
-def read_at_once(stream: bytes, cuts: int = 1) -> Recorder:
+def read_at_once(stream: bytes, cuts: int = 1) -> Intake:
     """The same from chunks that are read together."""
-    recorder, size = opened(), max(1, ceil(len(stream) / cuts))
+    intake, size = opened(), max(1, ceil(len(stream) / cuts))
     for start in range(0, len(stream), size):
-        recorder.feed(stream[start : start + size])
-    return recorder
+        intake.feed(stream[start : start + size])
+    return intake
 
 
 def assert_alike(stream: bytes, cuts: int = 1) -> Recorder:
     """Both ways lead to the same log and response; gives back the one that was quicker."""
-    slow, quick = read_one_by_one(stream), read_at_once(stream, cuts)
+    one_by_one, at_once = read_one_by_one(stream), read_at_once(stream, cuts)
+    slow, quick = one_by_one.parse_backlog(), at_once.parse_backlog()
     assert [load(payload(event)) for event in quick.pending] == [
         load(payload(event)) for event in slow.pending
     ]
     assert load(quick.snapshot()) == load(slow.snapshot())
-    assert (quick.tail, quick.malformed_events, quick.status) == (
+    assert (quick.tail, at_once.malformed_events, quick.status) == (
         slow.tail,
-        slow.malformed_events,
+        one_by_one.malformed_events,
         slow.status,
     )
     kept = repacked([pack(quick.pending)], 10_000)
-    assert quick.pending_bytes == sum(batch.size for batch in kept)
+    assert at_once.pending_bytes == sum(batch.size for batch in kept)
     return quick
 
 
@@ -164,13 +166,13 @@ def test_both_ways_of_reading_make_the_same_log(found: list[bytes], cuts: int) -
 def test_every_shape_of_a_delta_is_recorded_byte_for_byte(shape: Any, text: bytes) -> None:
     stream = b"".join(shape(number, text) for number in range(40, 60))
     quick = assert_alike(stream)
-    assert list(quick.pending) == list(read_one_by_one(stream).pending)
+    assert list(quick.pending) == list(read_one_by_one(stream).parse_backlog().pending)
 
 
 def learnt(shape: Any = padded) -> tuple[DeltaTemplate, bytes]:
     """A likeness, and a stream of twenty deltas that it should recognise."""
     stream = [shape(number, b" word") for number in range(7, 27)]
-    ours = read_one_by_one(b"".join(stream)).pending
+    ours = read_one_by_one(b"".join(stream)).parse_backlog().pending
     template = DeltaTemplate.of(stream[0], ours[0], 5)
     assert template is not None
     return template, b"".join(stream)
@@ -184,7 +186,7 @@ def test_a_whole_stretch_is_recognised_at_once(shape: Any) -> None:
     text, run, end = match
     assert text == " word" * 20
     assert end == 6 + len(stream)
-    assert [*run] == [*read_one_by_one(stream).pending]
+    assert [*run] == [*read_one_by_one(stream).parse_backlog().pending]
 
 
 def test_a_stretch_ends_with_what_is_not_like_it_or_not_whole() -> None:
@@ -212,7 +214,7 @@ def test_a_stretch_has_a_bound() -> None:
 
 
 def test_a_frame_that_could_be_taken_for_another_teaches_nothing() -> None:
-    ours = read_one_by_one(padded(7, b" word")).pending[0]
+    ours = read_one_by_one(padded(7, b" word")).parse_backlog().pending[0]
     for wrong in (
         padded(7, b"\\n"),
         padded(7, b" word").replace(b'"msg_1"', b'"msg_1","x":{"delta":"y"}'),
@@ -224,57 +226,58 @@ def test_a_frame_that_could_be_taken_for_another_teaches_nothing() -> None:
     assert DeltaTemplate.of(padded(7, b" word"), ours, 6) is None
 
 
-class Counting(Recorder):
-    """Counts the events that it had to read."""
+class Counting(Intake):
+    """Counts the events that it had to parse."""
 
-    events_read = 0
+    events_parsed = 0
 
     @classmethod
     def opened(cls) -> Counting:
         """One that has read the beginning of a text."""
         queued: dict[str, Any] = {"id": "resp_rc1", "status": "queued", "metadata": {}}
-        recorder = cls.begin({**queued, "output": []}, now=lambda: 0.0, max_events=10_000)
-        assert isinstance(recorder, Counting)
+        begun = Recorder.begin({**queued, "output": []}, now=lambda: 0.0, max_events=10_000)
+        intake = cls(begun)
         for event in OPENING:
-            recorder.record(json.dumps(event).encode())
-        return recorder
+            intake.record(json.dumps(event).encode())
+        return intake
 
     def record(self, data: bytes, name: str = "") -> None:
-        self.events_read += 1
+        self.events_parsed += 1
         super().record(data, name)
 
 
 def test_a_recorder_reads_only_the_first_deltas_of_a_text() -> None:
-    recorder = Counting.opened()
+    intake = Counting.opened()
     for number in range(500):
-        recorder.feed(padded(number, b"\\n" if number % 7 else b" word"))
-    assert recorder.tail == 3 + len(OPENING) + 500
-    assert recorder.events_read < len(OPENING) + 10
+        intake.feed(padded(number, b"\\n" if number % 7 else b" word"))
+    assert intake.parse_backlog().tail == 3 + len(OPENING) + 500
+    assert intake.events_parsed < len(OPENING) + 10
 
 
 def test_a_snapshot_amid_a_text_makes_no_difference() -> None:
-    recorder, text = Counting.opened(), ""
+    intake, text = Counting.opened(), ""
     for number in range(100):
-        recorder.feed(padded(number, b" word"))
+        intake.feed(padded(number, b" word"))
         text += " word"
-        response = load(recorder.snapshot())
+        response = load(intake.parse_backlog().snapshot())
         assert response["output"][0]["content"][0]["text"] == text
-    assert recorder.events_read < len(OPENING) + 10
+    assert intake.events_parsed < len(OPENING) + 10
 
 
 def test_deltas_that_are_no_text_cost_no_more_than_themselves() -> None:
-    recorder = Counting.opened()
-    recorder.feed(b"".join(padded(n, b" word" if n % 50 else b"\xff") for n in range(5000)))
-    assert recorder.tail == 3 + len(OPENING) + 4900
-    assert recorder.malformed_events == 100
-    assert recorder.events_read < len(OPENING) + 10 + 2 * 100
+    intake = Counting.opened()
+    intake.feed(b"".join(padded(n, b" word" if n % 50 else b"\xff") for n in range(5000)))
+    assert intake.parse_backlog().tail == 3 + len(OPENING) + 4900
+    assert intake.malformed_events == 100
+    assert intake.events_parsed < len(OPENING) + 10 + 2 * 100
 
 
 def test_a_recorder_keeps_to_its_bound_of_events() -> None:
     queued: dict[str, Any] = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
     recorder = Recorder.begin(queued, now=lambda: 0.0, max_events=50)
+    intake = Intake(recorder)
     for event in OPENING:
-        recorder.record(json.dumps(event).encode())
-    recorder.feed(b"".join(padded(number, b" word") for number in range(500)))
+        intake.record(json.dumps(event).encode())
+    intake.feed(b"".join(padded(number, b" word") for number in range(500)))
     assert recorder.tail == 50
     assert recorder.is_over

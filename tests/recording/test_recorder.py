@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import Any
 
 import pytest
@@ -15,7 +14,8 @@ from response_cache.protocol.jsontext import dump, load
 from response_cache.protocol.lifecycle import Status, Trigger
 from response_cache.protocol.responses import Failure
 from response_cache.protocol.sse import payload
-from response_cache.recording.recorder import UPSTREAM_DEPTH, Recorder
+from response_cache.recording.intake import UPSTREAM_DEPTH, Intake
+from response_cache.recording.recorder import Recorder
 from response_cache.store import RecordView
 from response_cache.testing.strategies import valid_streams
 
@@ -53,6 +53,7 @@ class Recording:
     def __init__(self, *, max_events: int = 1000) -> None:
         queued = json.loads(json.dumps(QUEUED))
         self.recorder = Recorder.begin(queued, now=lambda: NOW, max_events=max_events)
+        self.intake = Intake(self.recorder)
 
     @property
     def log(self) -> list[dict[str, Any]]:
@@ -69,7 +70,7 @@ class Recording:
 
     def feed(self, *events: dict[str, Any]) -> Recording:
         for event in events:
-            self.recorder.record(json.dumps(event).encode())
+            self.intake.record(json.dumps(event).encode())
         return self
 
 
@@ -158,7 +159,7 @@ def test_response_ids_in_events_become_ours() -> None:
 
 def test_bytes_that_need_no_change_but_the_number_stay_as_they_came() -> None:
     recording = Recording()
-    recording.recorder.record(b'{"type":"acme:x","n":1.0e2,"sequence_number":0,"t":"\\u00e9"}')
+    recording.intake.record(b'{"type":"acme:x","n":1.0e2,"sequence_number":0,"t":"\\u00e9"}')
     assert payload(recording.recorder.pending[-1]) == (
         b'{"type":"acme:x","n":1.0e2,"sequence_number":3,"t":"\\u00e9"}'
     )
@@ -166,7 +167,7 @@ def test_bytes_that_need_no_change_but_the_number_stay_as_they_came() -> None:
 
 def test_the_type_may_come_from_the_event_line() -> None:
     recording = Recording()
-    recording.recorder.record(b'{"output_index":0,"item":{}}', "response.output_item.added")
+    recording.intake.record(b'{"output_index":0,"item":{}}', "response.output_item.added")
     assert recording.log[-1]["type"] == "response.output_item.added"
 
 
@@ -305,27 +306,6 @@ def test_a_whole_answer_of_too_many_events_fails_too() -> None:
     assert recording.response["status"] == "failed"
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b'"x"', b"null", b"{}", b'{"type":7}', b"\xff", b'{"type":null}']
-)
-def test_what_is_no_event_is_counted_and_left_out(
-    data: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    recording = Recording()
-    with caplog.at_level(logging.WARNING):
-        for _ in range(3):
-            recording.recorder.record(data)
-    assert recording.recorder.malformed_events == 3
-    assert recording.types == ["created", "queued"]
-    assert len(caplog.records) == 1
-
-
-def test_the_done_marker_is_not_an_event() -> None:
-    recording = Recording()
-    recording.recorder.record(b"[DONE]")
-    assert (recording.recorder.malformed_events, recording.recorder.tail) == (0, 2)
-
-
 def test_an_event_nested_as_deep_as_allowed_can_be_read_back_wherever_it_is_put() -> None:
     def nested(levels: int) -> Any:
         return json.loads("[" * levels + "]" * levels)
@@ -336,14 +316,12 @@ def test_an_event_nested_as_deep_as_allowed_can_be_read_back_wherever_it_is_put(
     recording.feed(
         {"type": "response.output_text.annotation.added", **at, "annotation": annotation}
     )
-    assert recording.recorder.malformed_events == 0
+    assert recording.intake.malformed_events == 0
     recording.recorder.end(Trigger.FAIL)
     part = recording.response["output"][0]["content"][0]
     assert part["annotations"] == [annotation]
     assert load(recording.recorder.snapshot())["output"][0]["content"][0] == part
-    assert (
-        Recording().feed({"type": "x", "y": nested(UPSTREAM_DEPTH)}).recorder.malformed_events == 1
-    )
+    assert Recording().feed({"type": "x", "y": nested(UPSTREAM_DEPTH)}).intake.malformed_events == 1
 
 
 # Dialects.
@@ -443,7 +421,8 @@ def view_of(recorder: Recorder, *, through: int, snapshot: bytes) -> RecordView:
 
 
 def test_what_is_taken_is_no_longer_pending() -> None:
-    recorder = Recording().feed(*OPENING).recorder
-    assert recorder.pending_bytes == sum(map(len, recorder.pending))
+    recording = Recording().feed(*OPENING)
+    intake, recorder = recording.intake, recording.recorder
+    assert intake.pending_bytes == sum(map(len, recorder.pending))
     assert len(recorder.take()) == 7
-    assert ([*recorder.pending], recorder.pending_bytes) == ([], 0)
+    assert ([*recorder.pending], intake.pending_bytes) == ([], 0)

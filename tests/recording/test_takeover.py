@@ -14,6 +14,7 @@ from response_cache.options import Options
 from response_cache.protocol.jsontext import dump, load
 from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.sse import payload
+from response_cache.recording.intake import Intake
 from response_cache.recording.recorder import Recorder
 from response_cache.recording.takeover import end_as, lifetimes
 from response_cache.store import Claim, RecordView, Taken
@@ -40,6 +41,7 @@ class Running:
         queued = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
         self._snapshot = dump(queued)
         self.recorder = Recorder.begin(queued, now=lambda: 0.0, max_events=100)
+        self.intake = Intake(self.recorder)
 
     async def begin(self) -> Claim:
         claim = await self.shared.truth.create(
@@ -53,7 +55,7 @@ class Running:
             lease=LEASE,
             ttl=1000.0,
         )
-        self.recorder.record(b'{"type":"acme:word"}')
+        self.intake.record(b'{"type":"acme:word"}')
         return await self.append(claim, batch="word")
 
     async def append(self, claim: Claim, *, batch: str, close: bool = False) -> Claim:
@@ -71,7 +73,7 @@ class Running:
         )
 
     async def complete(self, claim: Claim) -> Claim:
-        self.recorder.record(b'{"type":"response.completed","response":{}}')
+        self.intake.record(b'{"type":"response.completed","response":{}}')
         return await self.append(claim, batch="end", close=True)
 
     async def close(self, trigger: Trigger = Trigger.CANCEL, **options: Any) -> RecordView:

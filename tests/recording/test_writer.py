@@ -19,6 +19,7 @@ from response_cache.options import Options
 from response_cache.protocol.jsontext import dump, load
 from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.sse import payload
+from response_cache.recording.intake import Intake
 from response_cache.recording.recorder import Recorder
 from response_cache.recording.takeover import end_as
 from response_cache.recording.timers import Timers
@@ -59,6 +60,7 @@ class Bench:
         queued = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
         snapshot = dump(queued)
         self.recorder = Recorder.begin(queued, now=lambda: 0.0, max_events=100_000)
+        self.intake = Intake(self.recorder)
         creation = Creation(
             id="resp_rc1",
             incarnation="first",
@@ -70,7 +72,7 @@ class Bench:
             ttl=1000.0,
             stream_ttl=500.0,
         )
-        self.writer = Writer(self.connection, creation, self.recorder, self.options, timers)
+        self.writer = Writer(self.connection, creation, self.intake, self.options, timers)
 
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[TaskGroup]:
@@ -86,11 +88,11 @@ class Bench:
 
     def say(self, *words: str) -> None:
         for word in words:
-            self.recorder.record(json.dumps({"type": "acme:word", "word": word}).encode())
+            self.intake.record(json.dumps({"type": "acme:word", "word": word}).encode())
         self.writer.wake()
 
     def complete(self) -> None:
-        self.recorder.record(b'{"type":"response.completed","response":{"id":"up"}}')
+        self.intake.record(b'{"type":"response.completed","response":{"id":"up"}}')
         self.writer.wake()
 
     async def view(self) -> RecordView:
@@ -243,7 +245,7 @@ async def test_snapshots_cost_a_linear_total() -> None:
 
 
 async def quiet_once(bench: Bench) -> None:
-    while bench.recorder.pending:
+    while bench.intake.has_pending:
         await anyio.lowlevel.checkpoint()
     await quiet()
 
@@ -319,7 +321,7 @@ class Wiretap(Connection):
 async def test_a_retry_is_the_same_batch_and_never_merged_with_newer_events() -> None:
     bench = Bench()
     tapped = Wiretap(bench.store)
-    bench.writer = Writer(tapped, bench.writer.creation, bench.recorder, bench.options)
+    bench.writer = Writer(tapped, bench.writer.creation, bench.intake, bench.options)
     async with bench.writing():
         bench.store.plan("append", Fault.BEFORE, Fault.AFTER, Fault.BEFORE)
         bench.say("a")
@@ -691,7 +693,7 @@ async def test_an_id_that_is_not_free_is_said() -> None:
     bench, other = Bench(), Bench()
     other.connection = Connection(bench.store)
     object.__setattr__(other.writer.creation, "incarnation", "second")
-    other.writer = Writer(other.connection, other.writer.creation, other.recorder, other.options)
+    other.writer = Writer(other.connection, other.writer.creation, other.intake, other.options)
     await bench.writer.create()
     with pytest.raises(AlreadyExists):
         await other.writer.create()
