@@ -15,8 +15,8 @@ from openai.types.responses import ResponseCreatedEvent
 
 from response_cache_server import Settings, Sidecar, build_app
 from tests.adapters.asgi.driver import sse, story
+from tests.adapters.server.proxy.test_pool import ANSWERS, Upstream
 from tests.adapters.servers import DEADLINE, serving
-from tests.adapters.test_server_pool import ANSWERS, Upstream
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow

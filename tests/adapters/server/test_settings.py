@@ -15,7 +15,7 @@ from response_cache_server.builtin.scenario import Order
 from response_cache_server.settings import BadSettings, Settings, load_settings
 from response_cache_server.variables import PREFIX
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "sidecar.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "sidecar.md"
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import anyio
 import httpx
 import pytest
 
-from tests.adapters.http1_driver import Client, Server, chunked, post
+from tests.adapters.server.http1.driver import Client, Server, chunked, post
 from tests.adapters.servers import DEADLINE, eventually, program
 from tests.ports import free_port
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from response_cache_server.asgi import Receive, Scope, Send
-from tests.adapters.http1_driver import (
+from tests.adapters.server.http1.driver import (
     GET,
     answer,
     chunked,

@@ -16,8 +16,8 @@ from response_cache_server.app import build_app
 from response_cache_server.asgi import Message
 from response_cache_server.proxy.app import ProxyApp
 from response_cache_server.settings import BadSettings, load_settings
+from tests.adapters.server.proxy.test_app import echo
 from tests.adapters.servers import DEADLINE, eventually, program, run_program, serving
-from tests.adapters.test_server_proxy import echo
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from response_cache_server.http1 import Limits
 from response_cache_server.http1.limits import LINGER_BYTES
 from response_cache_server.http1.reader import Head, Reader
 from response_cache_server.http1.refusal import Refusal
-from tests.adapters.http1_driver import (
+from tests.adapters.server.http1.driver import (
     GET,
     LOOPS,
     Client,

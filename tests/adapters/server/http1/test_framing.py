@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from response_cache_server.asgi import App, Message, Receive, Scope, Send
-from tests.adapters.http1_driver import (
+from tests.adapters.server.http1.driver import (
     GET,
     LOOPS,
     answer,

@@ -17,7 +17,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 CLIENT = ("httpcore", "httpx")
 
 
@@ -41,7 +41,7 @@ def test_no_surplus_reaches_anybody_with_the_oldest_client_either(tmp_path: Path
     for version, package in zip(seen.stdout.split(), CLIENT, strict=True):
         assert f"{version}.".startswith(f"{oldest(package)}.")
     check = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    chosen = ["tests/adapters/test_server_pool.py", "tests/adapters/test_server_proxy.py"]
+    chosen = ["tests/adapters/server/proxy/test_pool.py", "tests/adapters/server/proxy/test_app.py"]
     chosen += ["-k", "(uvloop and not 0.05) or 504 or 502 or as_it_was_sent"]
     ran = subprocess.run([*check, *chosen], cwd=ROOT, env=env, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout
