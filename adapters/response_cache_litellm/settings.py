@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from response_cache import Options, store_from_url
 from response_cache.options import DialectName, complaints
-from response_cache_litellm.log import log_level
-from response_cache_litellm.proxy.leaving import STOP_GRACE
-from response_cache_litellm.redis_url import redis_url
+from response_cache_litellm.proxy.disconnect import STOP_GRACE
+from response_cache_litellm.proxy.log import log_level
+from response_cache_litellm.proxy.store_url import redis_url
 from response_cache_server.settings import Settings
 from response_cache_server.variables import require_known, variable
 

@@ -18,8 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from response_cache import Options
 from response_cache.options import complaints
 from response_cache.redaction import redacted
-from response_cache_server.proxy.peers import BELIEVED, Believed
-from response_cache_server.proxy.target import parse_base_url
+from response_cache_server.proxy.trusted_proxies import BELIEVED, Believed
+from response_cache_server.target import parse_base_url
 from response_cache_server.variables import PREFIX, require_known, variable
 
 __all__ = ("LITELLM", "BadSettings", "LogLevel", "Settings", "load_settings")

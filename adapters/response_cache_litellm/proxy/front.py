@@ -21,9 +21,9 @@ from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.exchange import path_below_root
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
 from response_cache_asgi.upstream import EXTENSION
-from response_cache_litellm.proxy.leaving import Leaving
-from response_cache_litellm.proxy.runs import Run, current_run
-from response_cache_litellm.usage import usage_in
+from response_cache_litellm.proxy.background_run import Run, current_run
+from response_cache_litellm.proxy.disconnect import Leaving
+from response_cache_litellm.proxy.usage import usage_in
 
 __all__ = ("CALL_ID", "Door", "Visit", "current_visit")
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from litellm.integrations.custom_logger import CustomLogger
 
-from response_cache_litellm.proxy.runs import Run, current_run
+from response_cache_litellm.proxy.background_run import Run, current_run
 
 __all__ = ("HOOKS", "Hooks")
 

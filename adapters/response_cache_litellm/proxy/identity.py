@@ -22,7 +22,7 @@ from response_cache.protocol.jsontext import dump
 from response_cache.protocol.requests import json_object
 from response_cache_asgi.types import Message, Scope
 from response_cache_litellm.proxy.front import current_visit
-from response_cache_litellm.proxy.polling import Policy
+from response_cache_litellm.proxy.policy import Policy
 
 __all__ = ("Identity",)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from litellm.proxy import proxy_server
 
-from response_cache_litellm.proxy.polling import Policy, providers_of, read_policy
+from response_cache_litellm.proxy.policy import Policy, providers_of, read_policy
 
 __all__ = ("current_policy", "current_providers")
 

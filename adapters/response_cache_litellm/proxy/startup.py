@@ -11,8 +11,8 @@ from response_cache import store_from_url
 from response_cache.redaction import redacted
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp
-from response_cache_litellm.log import set_up_log
 from response_cache_litellm.proxy.front import Door
+from response_cache_litellm.proxy.log import set_up_log
 from response_cache_litellm.proxy.reply_headers import create_paths, dressed
 from response_cache_litellm.settings import check, options_from, store_url
 

@@ -37,7 +37,7 @@ from response_cache_server.asgi import (
 )
 from response_cache_server.builtin.events import MODEL, Event, answer, events, is_delta
 from response_cache_server.builtin.scenario import Order, read_order
-from response_cache_server.proxy.target import BadPath, resource_path
+from response_cache_server.target import BadPath, resource_path
 
 __all__ = ("BuiltInUpstream",)
 

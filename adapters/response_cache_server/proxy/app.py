@@ -31,9 +31,9 @@ from response_cache_server.asgi import (
     until_disconnect,
 )
 from response_cache_server.proxy.headers import Fields, end_to_end, forwarded, via, without_claims
-from response_cache_server.proxy.peers import BELIEVED, Believed
-from response_cache_server.proxy.target import BadPath, parse_base_url, target_url
 from response_cache_server.proxy.transport import transport_to
+from response_cache_server.proxy.trusted_proxies import BELIEVED, Believed
+from response_cache_server.target import BadPath, parse_base_url, target_url
 
 __all__ = ("ProxyApp", "UpstreamBroken")
 

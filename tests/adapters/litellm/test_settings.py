@@ -15,12 +15,12 @@ from starlette.middleware import Middleware
 
 from response_cache import Options, store_from_url
 from response_cache.errors import StoreUnavailable
-from response_cache_litellm.log import set_up_log
 from response_cache_litellm.proxy.command import prepare
+from response_cache_litellm.proxy.log import set_up_log
 from response_cache_litellm.proxy.reply_headers import create_paths
-from response_cache_litellm.redis_url import redis_url
+from response_cache_litellm.proxy.store_url import redis_url
+from response_cache_litellm.proxy.usage import usage_in
 from response_cache_litellm.settings import check, options_from, store_url, try_store
-from response_cache_litellm.usage import usage_in
 from tests.adapters.servers import run_program
 
 NODES = [{"host": "10.0.0.1", "port": 7000}, {"host": "10.0.0.2", "port": "7001"}]

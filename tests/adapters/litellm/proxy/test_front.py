@@ -12,8 +12,8 @@ from response_cache.errors import StoreUnavailable
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
+from response_cache_litellm.proxy.background_run import current_run
 from response_cache_litellm.proxy.front import Door
-from response_cache_litellm.proxy.runs import current_run
 from tests.adapters.asgi.driver import TOLD, create, ended, living, read_body, request, retrieve
 
 BACKGROUND = {"model": "m", "input": "hi", "background": True}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from response_cache_server.proxy.peers import BELIEVED, Believed
+from response_cache_server.proxy.trusted_proxies import BELIEVED, Believed
 
 # fmt: off
 CASES = (
