@@ -1,124 +1,90 @@
-"""What the cache is told: by variables, then by the proxy's settings, then by defaults.
+"""Settings of the cache in LiteLLM's proxy: variables, then the proxy's settings, then defaults.
 
-``RESPONSE_CACHE_STORE`` names the store; every other option has its name in capitals behind
-``RESPONSE_CACHE_``, lists are written with commas. They reach each worker with its environment.
+The variables are those of the sidecar, read and checked by its ``Settings``, so a wrong one is the
+same error here and there. They reach each worker with its environment.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 
 from response_cache import Options, store_from_url
-from response_cache.options import DialectName, complaints
+from response_cache.options import complaints
 from response_cache_litellm.proxy.disconnect import STOP_GRACE
-from response_cache_litellm.proxy.log import log_level
-from response_cache_litellm.proxy.store_url import redis_url
-from response_cache_server.settings import Settings
-from response_cache_server.variables import require_known, variable
+from response_cache_server.settings import BadSettings, Settings, read_settings
+from response_cache_server.variables import variable
 
-__all__ = ("KEY_PREFIXES", "STORE", "check", "options_from", "store_url", "try_store")
+__all__ = ("STORE", "ProxySettings", "load_proxy_settings", "try_store")
 
-logger = logging.getLogger("response_cache.litellm")
-
-STORE: Final = "RESPONSE_CACHE_STORE"
-KEY_PREFIXES: Final[Mapping[DialectName, str]] = {
-    "openai": "response_cache:",
-    "litellm": "litellm:polling:response:",
+STORE: Final = variable("store")
+DEFAULTS: Final[dict[str, Any]] = {
+    "admission_wait": 5.0,  # for a proxy that neither calls its hooks nor answers
+    "stop_grace": STOP_GRACE,
+    "cors_origins": (),  # the proxy's own CORS is around the cache
+    "check_requests": False,  # the proxy checks its own requests
 }
-"""By dialect: how our keys in the proxy's Redis begin, after its own namespace."""
-CORS: Final = "RESPONSE_CACHE_CORS_ORIGINS"
-NOBODY: Final[
-    tuple[str, ...]
-] = ()  # that is let in by us: the proxy's own CORS is around the cache
-ADMISSION_WAIT: Final = 5.0  # for a proxy that neither calls its hooks nor answers
+"""Options whose defaults are others than those of the sidecar."""
 
 
-def check(environ: Mapping[str, str]) -> None:
-    """Find out at the start what would else be found out at the first request.
+class ProxySettings(Settings):
+    """The variables. The properties below are None where no variable says anything."""
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _is_the_proxys(cls, value: object) -> object:
+        if value is not None:  # the default, which is validated as well
+            raise ValueError("the proxy's own CORS counts here: LITELLM_CORS_ORIGINS")
+        return value
+
+    @property
+    def named_store(self) -> str | None:
+        """URL of the store."""
+        return str(self.store) if "store" in self.model_fields_set else None
+
+    @property
+    def named_log_level(self) -> str | None:
+        """The lowest level of our own lines in the log."""
+        return self.log_level if "log_level" in self.model_fields_set else None
+
+    def options_over(self, **of_proxy: Any) -> Options:
+        """The options: variables, then *of_proxy* (settings of the proxy), then ``DEFAULTS``.
+
+        Raises:
+            ValueError: one of *of_proxy* is wrong; the message is one line.
+        """
+        names = self.model_fields_set & set(Options.model_fields)
+        given = {**DEFAULTS, **of_proxy, **{name: getattr(self, name) for name in names}}
+        try:
+            return Options(**given)
+        except ValidationError as error:
+            raise BadSettings("; ".join(complaints(error))) from None
+
+
+def load_proxy_settings() -> ProxySettings:
+    """The settings, with everything checked that would fail at the first request.
 
     Raises:
-        ValueError: a variable has a value that cannot be, or is unknown. The message is one line.
+        BadSettings: a variable is wrong or unknown. The message is one line.
         ImportError: the store's driver is not installed.
     """
-    require_known(environ, Settings.model_fields)  # of any command of ours
-    options_from(environ)
-    log_level(environ)
-    if environ.get(STORE):
+    settings = read_settings(ProxySettings, {})
+    if settings.named_store is not None:
         try:
-            store_from_url(environ[STORE])
+            store_from_url(settings.named_store)
         except ValueError as error:
-            raise ValueError(f"{STORE}: {error}") from None
+            raise BadSettings(f"{STORE}: {error}") from None
+    return settings
 
 
-async def try_store(environ: Mapping[str, str]) -> None:
-    """Open the named store, if one is named, and close it again.
+async def try_store(settings: ProxySettings) -> None:
+    """Open the named store, if a variable names one, and close it again.
 
     Raises:
         StoreUnavailable: it cannot be opened; the message says why.
     """
-    if environ.get(STORE):
-        store = store_from_url(environ[STORE])
+    if settings.named_store is not None:
+        store = store_from_url(settings.named_store)
         await store.open()
         await store.aclose()
-
-
-def options_from(environ: Mapping[str, str], **defaults: Any) -> Options:
-    """The options, with *defaults* where *environ* says nothing.
-
-    Raises:
-        ValueError: with the variable that is wrong, and why.
-    """
-    ours = {
-        "admission_wait": ADMISSION_WAIT,
-        "stop_grace": STOP_GRACE,
-        "cors_origins": NOBODY,
-        "check_requests": False,  # the proxy judges its own requests
-    }
-    given = {**ours, **defaults, **_variables(environ)}
-    try:
-        return Options(**given)
-    except ValidationError as error:
-        raise ValueError("; ".join(complaints(error, variable))) from None
-
-
-def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if environ.get(CORS):
-        raise ValueError(f"{CORS}: the proxy's own CORS counts here: LITELLM_CORS_ORIGINS")
-    for name in Options.model_fields:
-        value = environ.get(variable(name))
-        if value:
-            found[name] = [part.strip() for part in value.split(",")] if name == "paths" else value
-    return found
-
-
-def store_url(
-    environ: Mapping[str, str],
-    redis: Mapping[str, Any] | None,
-    namespace: str | None = None,
-    *,
-    dialect: DialectName = "openai",
-) -> str:
-    """Where responses are kept: as told, else in the proxy's *redis*, else in memory.
-
-    In LiteLLM's *dialect* its keys are LiteLLM's own.
-
-    Raises:
-        ValueError: the proxy's Redis cannot be named by a URL.
-    """
-    if environ.get(STORE):
-        return environ[STORE]
-    if redis is not None:
-        prefix = KEY_PREFIXES[dialect]
-        prefix = f"{namespace}:{prefix}" if namespace else prefix
-        return redis_url(redis, environ, key_prefix=prefix)
-    logger.warning(
-        "the proxy has no Redis: background responses are kept in the memory of each worker, and a "
-        "restart loses them. Configure one, or set %s",
-        STORE,
-    )
-    return "memory://"

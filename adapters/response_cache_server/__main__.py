@@ -1,4 +1,7 @@
-"""``response-cache`` and ``python -m response_cache_server``, which say what they lack."""
+"""Entry of ``response-cache`` and ``python -m response_cache_server``.
+
+Names the missing package where the extra ``server`` is not installed.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +10,27 @@ from typing import Final
 
 __all__ = ("main",)
 
-OF_THE_EXTRA: Final = frozenset(
+PACKAGES_OF_THE_EXTRA: Final = frozenset(
     (
         *("aiohappyeyeballs", "httpcore", "httptools", "httpx", "pydantic_settings"),
         *("rich", "typer", "uvicorn"),
     )
 )
-"""What the extra ``server`` brings, by the names that are imported."""
+"""Import names of the packages that the extra ``server`` installs."""
 
 
 def main() -> None:
     """Run the command that the arguments name.
 
     Raises:
-        SystemExit: with the exit code; 2 and one line on the standard error without the extra.
+        SystemExit: with the exit code. Without the extra: code 2 and one line on standard error.
     """
     try:
         from response_cache_server.cli import main as run
 
         run()
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in OF_THE_EXTRA:
+        if (error.name or "").partition(".")[0] not in PACKAGES_OF_THE_EXTRA:
             raise
         sys.exit(_complain(f"{error.name} is not installed: pip install 'response-cache[server]'"))
 

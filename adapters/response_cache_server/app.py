@@ -1,4 +1,4 @@
-"""The app of the sidecar: health, then the cache, then the upstream."""
+"""The app of the sidecar: the health check, then the cache, then the upstream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEALTH_PATH: Final = "/healthz"
 
 
 class Sidecar:
-    """An ASGI app that answers for its health and leaves the rest to the cache."""
+    """An ASGI app: answers the health check and passes every other request to the cache."""
 
     def __init__(self, cache: ResponseCacheMiddleware) -> None:
         self._cache = cache
@@ -37,15 +37,15 @@ class Sidecar:
                 raise
 
     async def drain(self) -> None:
-        """Report unhealthy from now on, take no new background work, end what runs.
+        """Report unhealthy, refuse new background work, and bring running responses to an end.
 
-        Running responses get ``drain_timeout`` to end by themselves, and readers are served as
-        long; streams that have no proper end then are broken off.
+        Running responses get ``drain_timeout`` seconds to end by themselves. Their readers are
+        served until then; a stream that has not ended by then is broken off.
         """
         await self._cache.drain()
 
     def cut(self, requests: Iterable[asyncio.Task[None]]) -> None:
-        """Leave *requests*, the server's open ones, where they are: their connections break."""
+        """Cancel *requests*, the open ones of the server. Their connections are broken."""
         self._is_cut = True
         for request in tuple(requests):
             request.cancel()
@@ -60,12 +60,12 @@ class Sidecar:
 def build_app(settings: Settings, *, drain_on_signals: bool = True) -> Sidecar:
     """The whole app as *settings* say.
 
-    With *drain_on_signals* it drains when the process is told to stop, under any server; without,
-    somebody must call ``drain``.
+    With *drain_on_signals* the app drains when the process gets a stop signal, under any server.
+    Without it, the caller must call ``drain``.
 
     Raises:
-        ValueError: the store's URL is not one that is known.
-        ImportError: its driver is not installed.
+        ValueError: the scheme of the store's URL is unknown.
+        ImportError: the driver of the store is not installed.
     """
     cache = ResponseCacheMiddleware(
         _upstream(settings),

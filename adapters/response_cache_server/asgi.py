@@ -1,4 +1,4 @@
-"""The words of ASGI 3, and the few answers that every app here gives."""
+"""Types of ASGI 3, and the replies and helpers that every app of this package uses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 def error_body(
     message: str, *, type: str, param: str | None = None, code: str | None = None
 ) -> dict[str, Any]:
-    """An error as the API words it: always the four keys (protocol 2)."""
+    """The error object of the API, always with its four keys (see docs/protocol.md)."""
     return {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
@@ -56,7 +56,7 @@ async def send_error(
     param: str | None = None,
     headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
-    """Answer with an error; its type and code follow from the status."""
+    """Answer with an error of the API. Type and code follow from *status*."""
     kind, code = _error_kind(status)
     body = error_body(message, type=kind, param=param, code=code)
     await send_json(send, status, body, headers=headers)
@@ -71,7 +71,7 @@ def _error_kind(status: int) -> tuple[str, str | None]:
 
 
 async def refuse_websocket(receive: Receive, send: Send) -> None:
-    """Refuse a handshake: background mode has no WebSocket form (protocol 1)."""
+    """Refuse a WebSocket handshake: background responses are served by HTTP alone."""
     await receive()
     await send({"type": "websocket.close", "code": 1000, "reason": ""})
 
@@ -79,7 +79,7 @@ async def refuse_websocket(receive: Receive, send: Send) -> None:
 async def run_lifespan(
     receive: Receive, send: Send, *, shutdown: Callable[[], Awaitable[None]] | None = None
 ) -> None:
-    """Take part in the server's start and stop; *shutdown* releases what the app owns."""
+    """Answer the lifespan events of the server. *shutdown* releases what the app owns."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -92,13 +92,13 @@ async def run_lifespan(
 
 
 async def until_disconnect(receive: Receive) -> None:
-    """Return when the client has gone; what it still sends is dropped."""
+    """Return when the client has disconnected. Bytes that it still sends are dropped."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def race(work: Callable[[], Awaitable[None]], end: Callable[[], Awaitable[None]]) -> None:
-    """Do *work* until it is done, or cancel it when *end* returns first."""
+    """Run *work* to its end, or cancel it when *end* returns first."""
     try:
         async with anyio.create_task_group() as group:
 
@@ -110,7 +110,7 @@ async def race(work: Callable[[], Awaitable[None]], end: Callable[[], Awaitable[
             await work()
             group.cancel_scope.cancel()
     except BaseExceptionGroup as failures:
-        # A task group wraps also a lone exception; callers shall see what was raised.
+        # A task group wraps a single exception, too. The caller gets the exception itself.
         if len(failures.exceptions) == 1:
             raise failures.exceptions[0] from None
         raise

@@ -1,7 +1,7 @@
 """The command line: ``response-cache serve``, ``litellm``, ``export-litellm`` and ``demo``.
 
-A flag that is given overrides its variable in the environment. What is wrong with a setting is said
-in one line on the standard error; the exit code is then 2, and 1 when the address is taken.
+A flag overrides its environment variable. A wrong setting is reported in one line on standard error
+with exit code 2. An address that is taken gives exit code 1.
 """
 
 from __future__ import annotations
@@ -40,13 +40,16 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     pass
 
 
-# Flags are text here, so that a value is judged in one place, whether flag or variable.
+# Flags are text, so that ``Settings`` validates flags and variables alike.
 @app.command()
 def serve(
     upstream: Annotated[
@@ -82,7 +85,7 @@ def serve(
 
     Every option has a variable, too: see docs/sidecar.md.
     """
-    # Late, like the other one: `--help` and `--version` need no server.
+    # Imported late: `--help` and `--version` need no server.
     from response_cache_server.server import CannotListen
     from response_cache_server.server import serve as run
 

@@ -1,10 +1,13 @@
-"""Runs the sidecar in this process, and ends it without losing what it records.
+"""Runs the sidecar in this process, and stops it without losing what it records.
 
-Servers wait for open connections before they tell an app to stop, and the reader of a background
-response keeps its connection open for as long as the response runs. So the first SIGTERM or SIGINT
-drains the app while the server still serves: running responses get ``drain_timeout``, then readers
-are ended, and only then the server shuts down; requests that are open still are cut at the same
-deadline. A second signal ends the process at once, as if it had crashed.
+A server waits for open connections before it sends the app its shutdown event, and the reader of a
+background response keeps its connection open while the response runs. So the sidecar drains first:
+
+1. The first SIGTERM or SIGINT drains the app while the server still serves. Running responses get
+   ``drain_timeout``; then their readers get their end.
+2. Then the server shuts down. Requests that are still open at the same deadline are cut.
+
+A second signal ends the process at once, as a crash would.
 """
 
 from __future__ import annotations
@@ -32,22 +35,25 @@ from response_cache_server.settings import BadSettings, Settings
 
 __all__ = ("CannotListen", "SidecarServer", "listen", "serve")
 
-KEEP_ALIVE: Final = 75  # seconds; longer than the 60 for which load balancers keep connections
-LEAVE: Final = 0.25  # seconds for ended readers to take their last bytes
-SPARE: Final = 0.5  # seconds past the drain time-out for the whole rest of the shutdown
+KEEP_ALIVE_TIMEOUT: Final = 75
+"""Seconds. Longer than the 60 s for which load balancers keep idle connections."""
+LAST_BYTES_GRACE: Final = 0.25
+"""Seconds past the drain time-out in which clients may read what was written to them."""
+SHUTDOWN_GRACE: Final = 0.5
+"""Seconds past the drain time-out for the whole shutdown of the server."""
 
 
 class CannotListen(Exception):
-    """The address is taken, not allowed or not known here."""
+    """The address is in use, not permitted, or not of this machine."""
 
 
 def serve(settings: Settings) -> None:
-    """Listen, say where, and serve until a signal ends it.
+    """Listen, print the address, and serve until a signal ends it.
 
     Raises:
-        BadSettings: the store's URL is not known, or its driver is not installed.
-        CannotListen: the address is taken or not ours.
-        SystemExit: the app could not start; the log says why.
+        BadSettings: the scheme of the store's URL is unknown, or its driver is not installed.
+        CannotListen: see ``listen``.
+        SystemExit: the app could not start; the log names the cause.
     """
     try:
         sidecar = build_app(settings, drain_on_signals=False)
@@ -56,7 +62,7 @@ def serve(settings: Settings) -> None:
     listener = listen(settings.host, settings.port)
     config = uvicorn.Config(
         sidecar,
-        # uvicorn calls it, and does nothing else with it.
+        # Typed as a class, but uvicorn only calls it.
         http=cast("type[asyncio.Protocol]", partial(Connection, limits=_limits(settings))),
         lifespan="on",
         ws="none",
@@ -64,7 +70,7 @@ def serve(settings: Settings) -> None:
         log_level=settings.log_level,
         access_log=settings.log_level == "debug",
         server_header=False,
-        proxy_headers=False,  # the proxy behind adds the peer to the chain; it must be the peer
+        proxy_headers=False,  # ProxyApp adds the peer to X-Forwarded-For: it needs the real one
     )
     server = SidecarServer(
         config,
@@ -81,13 +87,13 @@ def _limits(settings: Settings) -> Limits:
         max_head_fields=settings.max_head_fields,
         head_timeout=settings.head_timeout,
         body_timeout=settings.body_timeout,
-        keep_alive=KEEP_ALIVE,
+        keep_alive=KEEP_ALIVE_TIMEOUT,
         max_connections=settings.max_connections,
     )
 
 
 class SidecarServer(uvicorn.Server):
-    """A server that drains *sidecar* on the first signal; *started* is called once it serves."""
+    """A server that drains *sidecar* on the first signal. *started* is called once it serves."""
 
     def __init__(
         self,
@@ -108,28 +114,28 @@ class SidecarServer(uvicorn.Server):
         self._on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.should_exit:  # whoever asks twice is not asked to wait: what runs is as if crashed
+        if self.should_exit:  # the second signal: end at once, as a crash would
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
-        # The signal is not kept to be raised again at the end: a drained stop is a success.
+        # uvicorn would raise the signal again at the end, but a drained stop is a success.
         self.should_exit = True
 
     async def main_loop(self) -> None:
         await super().main_loop()
         self._deadline = anyio.current_time() + self._drain_timeout
-        with anyio.move_on_after(self._drain_timeout + LEAVE):
+        with anyio.move_on_after(self._drain_timeout + LAST_BYTES_GRACE):
             await race(self._sidecar.drain, self._keep_ticking)
 
     async def _keep_ticking(self) -> None:
         while True:
             await anyio.sleep(1)
-            await self.on_tick(0)  # keeps the Date of answers right
+            await self.on_tick(0)  # renews the Date header of answers
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         left = max(self._deadline - anyio.current_time(), 0)
         # Typed as whole seconds, and handed as it is to a function that takes any.
-        self.config.timeout_graceful_shutdown = left + LEAVE  # type: ignore[assignment]
-        with anyio.move_on_after(left + SPARE):
+        self.config.timeout_graceful_shutdown = left + LAST_BYTES_GRACE  # type: ignore[assignment]
+        with anyio.move_on_after(left + SHUTDOWN_GRACE):
             async with anyio.create_task_group() as group:
                 group.start_soon(self._cut_after, left)
                 await super().shutdown(sockets)
@@ -141,10 +147,10 @@ class SidecarServer(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket whose connections send what they have at once.
+    """A listening socket. Its connections send each write at once (``TCP_NODELAY``).
 
     Raises:
-        CannotListen: the address is taken or not ours.
+        CannotListen: the address is in use, not permitted, or not of this machine.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(
@@ -154,8 +160,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = str(error.strerror).partition(" (while")[0]  # create_server adds the address
         raise CannotListen(f"cannot listen on {host}:{port}: {reason}") from error
-    # Inherited by connections. Without uvloop nobody else sets it, and then the body of an answer
-    # waits until its head was acknowledged, which takes 40 ms.
+    # Connections inherit it. asyncio alone does not set it here, and then the body of an answer
+    # would wait 40 ms for the acknowledgement of its head (Nagle's algorithm, delayed ACK).
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
@@ -181,7 +187,7 @@ def _base_url(listener: socket.socket) -> str:
 
 
 class _WithoutKeys(logging.Filter):
-    """Takes the keys out of the addresses that clients ask for, which uvicorn logs whole."""
+    """Removes keys from the request targets in uvicorn's access log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):

@@ -1,7 +1,8 @@
-"""Where a request goes: the base URL, and the address below it that a path stands for.
+"""The target of a request: the base URL, and the resource below it that the path names.
 
-What is sent up is what came: an escape in a model's name stays an escape. Only the check reads
-further than that, since nobody knows how often, and by which rules, the servers behind decode.
+The path is sent up as it came: an escape in a model's name stays an escape. The check against paths
+that lead out of the base URL decodes further, because servers behind may decode again, by other
+rules.
 """
 
 from __future__ import annotations
@@ -17,26 +18,26 @@ from response_cache_server.asgi import Scope
 
 __all__ = ("BadPath", "parse_base_url", "resource_path", "target_url")
 
-# What clients write before the resource; the base URL has its own.
+# Prefixes that clients write before the resource. The base URL has its own prefix.
 DEPLOYMENT: Final = re.compile(rb"/openai/deployments/[^/]+(?=/|\Z)")
 PREFIX: Final = re.compile(rb"/openai/v1(?=/|\Z)|/v1(?=/|\Z)|/openai(?=/|\Z)")
 
-# Sent as they came. What else careless clients send raw (UTF-8, #) cannot stand in a request line.
+# Characters that are sent as they came. Others (raw UTF-8, #) cannot stand in a request line.
 VISIBLE: Final = "".join(map(chr, range(0x21, 0x7F))).replace("#", "")
 
-HARMLESS: Final = re.compile(rb"[A-Za-z0-9/_-]*")  # most paths: nothing to decode, and no dots
-DECODINGS: Final = 8
-"""How often a path may be encoded. A server decodes once, a careless chain of them a few times."""
+PLAIN: Final = re.compile(rb"[A-Za-z0-9/_-]*")  # most paths: nothing to decode, no dots
+MAX_DECODINGS: Final = 8
+"""How often a path may be encoded. One server decodes once; a chain of servers a few times."""
 
 OVERLONG: Final = re.compile(rb"(?:[\xc0\xc1]|\xe0[\x80\x81]|\xf0\x80[\x80\x81])[\x80-\xbf]")
-"""ASCII in more bytes than it needs, which lenient decoders take (RFC 3629, section 10)."""
+"""ASCII in more bytes than needed, which lenient decoders accept (RFC 3629, section 10)."""
 WIDE: Final = re.compile(rb"%u([0-9A-Fa-f]{4})")  # the escapes of IIS and JavaScript
-SLASHES: Final = re.compile(r"[/\\\u2044\u2215\u2216\u29f5\u29f8]")  # and what resembles them
-UNREAL: Final = re.compile(r"[\x00-\x1f\x7f]")  # what decoders cut at, or leave out
+SLASHES: Final = re.compile(r"[/\\\u2044\u2215\u2216\u29f5\u29f8]")  # and look-alikes
+CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")  # decoders cut at them or drop them
 
 
 class BadPath(ValueError):
-    """The path could lead out of the base URL, or is none."""
+    """The path could lead out of the base URL, or is not an absolute path."""
 
 
 def parse_base_url(text: str) -> httpx.URL:
@@ -48,7 +49,7 @@ def parse_base_url(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
-        # Its own message has what stands in the place of the port: perhaps half of a password.
+        # Its own message repeats the text in the place of the port: perhaps half of a password.
         raise ValueError("the base URL is not valid; escape what is special in it") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("the base URL must look like https://api.example.com/v1")
@@ -58,15 +59,15 @@ def parse_base_url(text: str) -> httpx.URL:
 
 
 def target_url(base: httpx.URL, scope: Scope) -> httpx.URL:
-    """The address below *base* that the request is for, its query kept as it came.
+    """The URL below *base* that the request is for. The query stays as it came.
 
-    ``/v1/x``, ``/openai/v1/x``, ``/openai/x`` and ``/x`` all stand for ``{base}/x``. So does
-    ``/openai/deployments/{name}/x``, but where *base* ends with ``/openai`` it is Azure's own and
-    stands for ``{base}/deployments/{name}/x``.
+    ``/v1/x``, ``/openai/v1/x``, ``/openai/x`` and ``/x`` all mean ``{base}/x``. So does
+    ``/openai/deployments/{name}/x``; but where *base* ends with ``/openai``, it is Azure's own path
+    and means ``{base}/deployments/{name}/x``.
 
     Raises:
-        BadPath: it is no absolute path, could be read as one with a segment ``.`` or ``..``, or is
-            too long for a URL.
+        BadPath: the path is not absolute, some server could read a segment ``.`` or ``..`` in it,
+            or it is too long for a URL.
     """
     above = base.raw_path.partition(b"?")[0].rstrip(b"/")
     path = resource_path(scope, with_deployment=above.endswith(b"/openai"))
@@ -79,12 +80,12 @@ def target_url(base: httpx.URL, scope: Scope) -> httpx.URL:
 
 
 def resource_path(scope: Scope, *, with_deployment: bool = False) -> bytes:
-    """The path without the mount point and without the prefix that clients write, still encoded.
+    """The path without the mount point and without the prefix of clients, still encoded.
 
-    *with_deployment* keeps ``/deployments/{name}``, which otherwise is a part of the prefix.
+    *with_deployment* keeps ``/deployments/{name}``, which is part of the prefix otherwise.
 
     Raises:
-        BadPath: as ``target_url`` does.
+        BadPath: see ``target_url``.
     """
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
     _require_below(raw)
@@ -99,15 +100,15 @@ def resource_path(scope: Scope, *, with_deployment: bool = False) -> bytes:
 def _require_below(raw: bytes) -> None:
     """Refuse a path that any server might read as one that leads upwards.
 
-    Servers split at ``/`` or ``\\``, before or after they decode, and cut parameters off (``;``,
-    RFC 3986, section 3.3) before they look at the dots.
+    Servers split at ``/`` or ``\\``, before or after decoding, and some remove parameters (``;``,
+    RFC 3986, section 3.3) before they look for dot segments.
     """
     if not raw.startswith(b"/"):
         raise BadPath("The path must begin with '/'.")
-    if HARMLESS.fullmatch(raw):
+    if PLAIN.fullmatch(raw):
         return
     text = _decoded(raw)
-    if UNREAL.search(text):
+    if CONTROLS.search(text):
         raise BadPath("The path must not contain control characters.")
     for segment in SLASHES.split(text):
         if re.split("[;?#]", segment, maxsplit=1)[0].rstrip(" ") in (".", ".."):
@@ -115,11 +116,11 @@ def _require_below(raw: bytes) -> None:
 
 
 def _decoded(raw: bytes) -> str:
-    """*raw* as the most lenient server would read it; the cost grows with its length alone."""
-    for _ in range(DECODINGS):
+    """*raw* as the most lenient server would read it. The cost is linear in its length."""
+    for _ in range(MAX_DECODINGS):
         once = OVERLONG.sub(_short, WIDE.sub(_wide, unquote_to_bytes(raw)))
         if once == raw:
-            # Compatible forms of the dot and the slashes, which "best fit" mappings turn into them.
+            # Compatibility forms of dot and slash, which "best fit" mappings turn into ASCII.
             return unicodedata.normalize("NFKC", raw.decode("utf-8", "replace"))
         raw = once
     raise BadPath("The path is encoded too often.")

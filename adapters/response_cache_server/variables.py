@@ -1,6 +1,6 @@
-"""Which variables of the environment are ours: a name that nobody reads is a mistake.
+"""Environment variables with our prefix: a name that is no setting is an error.
 
-Not so the service links that Kubernetes sets beside services whose names begin with
+Exempt are the service links that Kubernetes sets for a service whose name begins with
 ``response-cache`` (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
 """
 
@@ -15,7 +15,7 @@ from response_cache.options import did_you_mean
 __all__ = ("PREFIX", "require_known", "variable")
 
 PREFIX: Final = "RESPONSE_CACHE_"
-OF_TESTS: Final = frozenset((f"{PREFIX}LITELLM_ALONE",))
+VARIABLES_OF_TESTS: Final = frozenset((f"{PREFIX}LITELLM_ALONE",))
 SERVICE_LINK: Final = re.compile(
     rf"{PREFIX}(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT|PORT_\d+_\w+)"
 )
@@ -27,15 +27,15 @@ def variable(setting: str) -> str:
 
 
 def require_known(environ: Mapping[str, str], settings: Iterable[str]) -> None:
-    """See that each of our variables that is set belongs to one of *settings*.
+    """Check that each variable with our prefix belongs to one of *settings*.
 
-    Empty ones count as absent.
+    An empty variable counts as absent.
 
     Raises:
-        ValueError: one does not; the message is one line and repeats no value.
+        ValueError: a variable is unknown. The message is one line and repeats no value.
     """
     settings = tuple(settings)
-    known = OF_TESTS.union(map(variable, settings))
+    known = VARIABLES_OF_TESTS.union(map(variable, settings))
     unknown = [
         f"{name}: unknown variable{did_you_mean(_setting(name), settings, variable)}"
         for name, value in environ.items()

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from response_cache_server.builtin.events import answer
-from response_cache_server.builtin.scenario import Order
+from response_cache_server.builtin.scenario import Scenario
 from tests.adapters.servers import DEADLINE, program
 from tests.litellm.proxies import with_us
 
@@ -29,7 +29,7 @@ LATE = 0.05
 
 def told(text: str) -> bytes:
     """An answer with *text*."""
-    response = answer({"model": "m"}, Order(words=1, pace=0), now=time.time)
+    response = answer({"model": "m"}, Scenario(words=1, pace=0), now=time.time)
     response["output"][0]["content"][0]["text"] = text
     body = json.dumps(response).encode()
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"

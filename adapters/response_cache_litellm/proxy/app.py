@@ -25,7 +25,7 @@ def proxy_app() -> ASGIApp:
 
 
 def _callback() -> Any:
-    """The callback, and the door with it where there is a proxy, not only LiteLLM's SDK."""
+    """The callback, and the front with it where there is a proxy, not only LiteLLM's SDK."""
     if "litellm.proxy.proxy_server" in sys.modules:
         install()
     return HOOKS

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from response_cache import Answer
 
-__all__ = ("Run", "current_run")
+__all__ = ("BackgroundRun", "current_background_run")
 
 
 @dataclass(slots=True, eq=False)
-class Run:
+class BackgroundRun:
     """One request to the proxy on behalf of a background response."""
 
     answer: Answer
@@ -42,5 +42,7 @@ class Run:
         self.answer.admitted()
 
 
-current_run: Final[ContextVar[Run | None]] = ContextVar("response_cache_run", default=None)
+current_background_run: Final[ContextVar[BackgroundRun | None]] = ContextVar(
+    "response_cache_run", default=None
+)
 """The run that the present code belongs to; None for any other request."""

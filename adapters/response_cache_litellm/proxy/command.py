@@ -12,7 +12,7 @@ import anyio
 from response_cache.errors import StoreUnavailable
 from response_cache_asgi.host import why_not_open
 from response_cache_litellm.proxy.startup import HOOK
-from response_cache_litellm.settings import STORE, check, try_store
+from response_cache_litellm.settings import STORE, load_proxy_settings, try_store
 
 __all__ = ("CannotRun", "prepare", "run")
 
@@ -36,8 +36,7 @@ def run(arguments: Sequence[str], *, store: str | None = None) -> None:
     if store:
         os.environ[STORE] = store
     try:
-        check(os.environ)
-        anyio.run(try_store, os.environ)
+        anyio.run(try_store, load_proxy_settings())
     except (ValueError, ImportError) as error:
         raise CannotRun(str(error)) from error
     except StoreUnavailable as error:

@@ -15,13 +15,15 @@ import anyio
 from response_cache import Answer
 from response_cache_asgi.types import Message, Receive, Send
 
-__all__ = ("STOP_GRACE", "Leaving")
+__all__ = ("STOP_GRACE", "DelayedDisconnect")
 
-PATIENCE: Final = 0.3  # seconds for the proxy's first byte; a provider that is silent has none
-STOP_GRACE: Final = 1.0  # seconds before the run is cancelled, which has the same effect; longer
+FIRST_BYTE_GRACE: Final = 0.3
+"""Seconds for the proxy's first byte. Where the provider is silent, there is none."""
+STOP_GRACE: Final = 1.0
+"""Seconds until a run that was told to stop is cancelled; longer than ``FIRST_BYTE_GRACE``."""
 
 
-class Leaving:
+class DelayedDisconnect:
     """The two ends of a run, for the proxy to hold."""
 
     def __init__(self, answer: Answer, receive: Receive, send: Send) -> None:
@@ -34,7 +36,7 @@ class Leaving:
         """The next message; a disconnect not before the answer's first byte, if that comes soon."""
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            with anyio.move_on_after(PATIENCE):
+            with anyio.move_on_after(FIRST_BYTE_GRACE):
                 await self._has_begun.wait()
         return message
 

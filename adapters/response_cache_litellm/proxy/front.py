@@ -21,11 +21,11 @@ from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.exchange import path_below_root
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
 from response_cache_asgi.upstream import EXTENSION
-from response_cache_litellm.proxy.background_run import Run, current_run
-from response_cache_litellm.proxy.disconnect import Leaving
+from response_cache_litellm.proxy.background_run import BackgroundRun, current_background_run
+from response_cache_litellm.proxy.disconnect import DelayedDisconnect
 from response_cache_litellm.proxy.usage import usage_in
 
-__all__ = ("CALL_ID", "Door", "Visit", "current_visit")
+__all__ = ("CALL_ID", "OuterRequest", "ProxyFront", "current_outer_request")
 
 logger = logging.getLogger("response_cache.litellm")
 
@@ -34,17 +34,17 @@ _OF_A_RUN: Final = frozenset((CALL_ID, b"accept"))
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """A request at the door, as the server gave it."""
+class OuterRequest:
+    """A request at the front, as the server gave it."""
 
     scope: Scope
     send: Send
 
 
-current_visit: Final[ContextVar[Visit]] = ContextVar("response_cache_visit")
+current_outer_request: Final[ContextVar[OuterRequest]] = ContextVar("response_cache_outer_request")
 
 
-class Door:
+class ProxyFront:
     """An ASGI app in front of *proxy*, the stack of the proxy's middleware."""
 
     def __init__(
@@ -52,22 +52,22 @@ class Door:
         proxy: ASGIApp,
         *,
         make_cache: Callable[[ASGIApp], ResponseCacheMiddleware],
-        dress: Callable[[ASGIApp], ASGIApp],
+        with_reply_headers: Callable[[ASGIApp], ASGIApp],
         paths: tuple[str, ...],
         dialect: DialectName = "openai",
     ) -> None:
         """*make_cache* is called when the proxy has started: it has its settings then.
 
-        *dress* puts around the cache what gives the proxy's own replies their headers. *paths* are
-        those on which a POST creates a response, and *dialect* tells how ids look.
+        *with_reply_headers* wraps the cache, to give its replies the proxy's headers.
+        A POST to one of *paths* creates a response. *dialect* gives the form of ids.
         """
         self._proxy = proxy
         self._make_cache = make_cache
-        self._dress = dress
+        self._with_reply_headers = with_reply_headers
         self._paths = paths
         self._ids = DIALECTS[dialect].ids
         self._cache: ResponseCacheMiddleware | None = None
-        self._dressed: ASGIApp | None = None
+        self._inner: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what is about background responses; leave the rest to the proxy."""
@@ -76,11 +76,11 @@ class Door:
             return
         inside = self._inside()
         if scope["type"] == "http" and self._is_ours(scope):
-            visit = current_visit.set(Visit(scope, send))
+            outer = current_outer_request.set(OuterRequest(scope, send))
             try:
                 await inside(scope, receive, send)
             finally:
-                current_visit.reset(visit)
+                current_outer_request.reset(outer)
         else:
             await self._proxy(scope, receive, send)
 
@@ -91,34 +91,34 @@ class Door:
 
     def _inside(self) -> ASGIApp:
         """The cache, made now if need be; the proxy alone where it cannot be made."""
-        if self._dressed is None:
+        if self._inner is None:
             try:
                 self._cache = self._make_cache(self._behind)
             except (ValueError, ImportError) as error:
                 logger.error("background responses are off: %s", error)  # noqa: TRY400 - one line
-                self._dressed = self._proxy
+                self._inner = self._proxy
             else:
-                self._dressed = self._dress(self._cache)
-        return self._dressed
+                self._inner = self._with_reply_headers(self._cache)
+        return self._inner
 
     async def _behind(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The proxy as the cache sees it."""
         extension = (scope.get("extensions") or {}).get(EXTENSION)
         if extension is None:  # passed on: the proxy dresses its reply itself
-            await self._proxy(scope, receive, current_visit.get().send)
+            await self._proxy(scope, receive, current_outer_request.get().send)
         else:
-            await self._run(Run(extension["answer"]), scope, receive, send)
+            await self._run(BackgroundRun(extension["answer"]), scope, receive, send)
 
-    async def _run(self, run: Run, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _run(self, run: BackgroundRun, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_on(message: Message) -> None:
             run.note_usage(usage_in(message.get("body", b"")))
             await send(message)
 
         headers = [pair for pair in scope["headers"] if pair[0].lower() not in _OF_A_RUN]
         headers += [(b"accept", b"text/event-stream"), (CALL_ID, run.answer.id.encode())]
-        current_run.set(run)  # for the rest of this task, which is the run's
-        leaving = Leaving(run.answer, receive, send_on)
-        await self._proxy({**scope, "headers": headers}, leaving.receive, leaving.send)
+        current_background_run.set(run)  # for the rest of this task, which is the run's
+        delayed = DelayedDisconnect(run.answer, receive, send_on)
+        await self._proxy({**scope, "headers": headers}, delayed.receive, delayed.send)
 
     def _started(self, send: Send) -> Send:
         """*send* of a lifespan: the cache is made and opened as soon as the proxy has started.

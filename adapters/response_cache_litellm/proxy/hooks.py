@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from litellm.integrations.custom_logger import CustomLogger
 
-from response_cache_litellm.proxy.background_run import Run, current_run
+from response_cache_litellm.proxy.background_run import BackgroundRun, current_background_run
 
 __all__ = ("HOOKS", "Hooks")
 
@@ -31,7 +31,7 @@ class Hooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not there when ty
         self, kwargs: dict[str, object], call_type: object
     ) -> None:
         """All checks have passed, and a deployment is chosen."""
-        run = current_run.get()
+        run = current_background_run.get()
         if run is not None:
             run.admitted(**_about_deployment(kwargs))
 
@@ -39,7 +39,7 @@ class Hooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not there when ty
         self, kwargs: Mapping[str, Any], response_obj: object, start_time: object, end_time: object
     ) -> None:
         """LiteLLM knows what the run cost, also when it was cancelled. Comes after the end."""
-        run = current_run.get()
+        run = current_background_run.get()
         if run is not None and not run.is_billed:
             run.is_billed = True
             _log_cost(run, kwargs)
@@ -55,7 +55,7 @@ def _about_deployment(kwargs: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in named.items() if isinstance(value, str)}
 
 
-def _log_cost(run: Run, kwargs: Mapping[str, Any]) -> None:
+def _log_cost(run: BackgroundRun, kwargs: Mapping[str, Any]) -> None:
     cost = kwargs.get("response_cost")
     if isinstance(cost, int | float):
         run.answer.note("cost", cost)

@@ -21,7 +21,7 @@ from response_cache.protocol.ids import digest
 from response_cache.protocol.jsontext import dump
 from response_cache.protocol.requests import json_object
 from response_cache_asgi.types import Message, Scope
-from response_cache_litellm.proxy.front import current_visit
+from response_cache_litellm.proxy.front import current_outer_request
 from response_cache_litellm.proxy.policy import Policy
 
 __all__ = ("Identity",)
@@ -73,7 +73,7 @@ class Identity:
         """
         is_create = request.path.rstrip("/").endswith("/responses")
         try:
-            auth = await _authenticated(current_visit.get().scope, request)
+            auth = await _authenticated(current_outer_request.get().scope, request)
         except ProxyException as error:
             return PassThrough() if is_create else _refusal(_status(error.code), str(error.message))
         except HTTPException as error:

@@ -7,42 +7,23 @@ warning would be seen of ours, neither where responses are kept nor what one cos
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Final
 
-__all__ = ("LOG_LEVEL", "log_level", "set_up_log")
+__all__ = ("set_up_log",)
 
-LOG_LEVEL: Final = "RESPONSE_CACHE_LOG_LEVEL"
-LEVELS: Final = ("critical", "error", "warning", "info", "debug")
 OURS: Final = logging.getLogger("response_cache")
 FORMAT: Final = "%(levelname)s: %(name)s: %(message)s"
 
 
-def log_level(environ: Mapping[str, str]) -> int | None:
-    """The level that a variable asks for; None where there is none.
+def set_up_log(level: str | None) -> None:
+    """Make our lines visible, from *level* on. Handlers and level of the root logger stay.
 
-    Raises:
-        ValueError: it is none of the five words. The message is one line.
+    Without a *level* it is ``info`` where no handler is set up, else the host's own.
     """
-    word = environ.get(LOG_LEVEL)
-    if not word:
-        return None
-    if word not in LEVELS:
-        raise ValueError(f"{LOG_LEVEL}: must be one of {', '.join(LEVELS)}")
-    return int(getattr(logging, word.upper()))
-
-
-def set_up_log(environ: Mapping[str, str]) -> None:
-    """Have our lines seen. Whoever has set up the root's handlers keeps them, and the level, too.
-
-    Raises:
-        ValueError: see ``log_level``.
-    """
-    level = log_level(environ)
     if level is None and not OURS.hasHandlers():
-        level = logging.INFO
+        level = "info"
     if level is not None:
-        OURS.setLevel(level)
+        OURS.setLevel(level.upper())
     if not any(isinstance(handler, _Fallback) for handler in OURS.handlers):
         OURS.addHandler(_Fallback())
 

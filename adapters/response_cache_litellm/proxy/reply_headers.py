@@ -14,17 +14,17 @@ from starlette.middleware import Middleware
 from response_cache import Options
 from response_cache_asgi.types import ASGIApp
 
-__all__ = ("create_paths", "dressed")
+__all__ = ("create_paths", "with_reply_headers")
 
 ROOT_PATHS: Final = "PerRequestRootPathMiddleware"
-TAKEN: Final = frozenset(("CORSMiddleware", "SecurityHeadersMiddleware", ROOT_PATHS))
+HEADER_MIDDLEWARE: Final = frozenset(("CORSMiddleware", "SecurityHeadersMiddleware", ROOT_PATHS))
 """Middleware of the proxy that only adds headers or tells the root path; it counts nothing."""
 
 
-def dressed(app: ASGIApp, middleware: list[Middleware]) -> ASGIApp:
+def with_reply_headers(app: ASGIApp, middleware: list[Middleware]) -> ASGIApp:
     """*app* behind those of *middleware* (outermost first) that dress replies."""
     for entry in reversed(middleware):
-        if _name(entry) in TAKEN:
+        if _name(entry) in HEADER_MIDDLEWARE:
             app = entry.cls(app, *entry.args, **entry.kwargs)
     return app
 

@@ -1,4 +1,4 @@
-"""Installs the door and the callbacks in a worker of the proxy. Doing it again changes nothing."""
+"""Installs the front and the callbacks in a worker of the proxy. Doing it again changes nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from response_cache import store_from_url
 from response_cache.redaction import redacted
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp
-from response_cache_litellm.proxy.front import Door
+from response_cache_litellm.proxy.front import ProxyFront
 from response_cache_litellm.proxy.log import set_up_log
-from response_cache_litellm.proxy.reply_headers import create_paths, dressed
-from response_cache_litellm.settings import check, options_from, store_url
+from response_cache_litellm.proxy.reply_headers import create_paths, with_reply_headers
+from response_cache_litellm.proxy.store_url import store_url
+from response_cache_litellm.settings import load_proxy_settings
 
 __all__ = ("HOOK", "install")
 
@@ -30,8 +31,7 @@ def install() -> None:
     Raises:
         ValueError: a variable of ours has a value that cannot be.
     """
-    check(os.environ)
-    set_up_log(os.environ)
+    set_up_log(load_proxy_settings().named_log_level)
     import litellm
     from litellm.proxy import proxy_server
 
@@ -51,19 +51,19 @@ def _stand_before(app: Any) -> None:
     """
     build = app.build_middleware_stack
     if app.middleware_stack is None:
-        app.build_middleware_stack = lambda: _door(app, build())
+        app.build_middleware_stack = lambda: _front(app, build())
     else:
-        app.middleware_stack = _door(app, app.middleware_stack)
+        app.middleware_stack = _front(app, app.middleware_stack)
 
 
-def _door(app: Any, stack: ASGIApp) -> Door:
+def _front(app: Any, stack: ASGIApp) -> ProxyFront:
     paths = create_paths(app.user_middleware)
-    return Door(
+    return ProxyFront(
         stack,
         make_cache=partial(_make_cache, paths=paths),
-        dress=partial(dressed, middleware=app.user_middleware),
+        with_reply_headers=partial(with_reply_headers, middleware=app.user_middleware),
         paths=paths,
-        dialect=options_from(os.environ).dialect,
+        dialect=load_proxy_settings().dialect,
     )
 
 
@@ -75,11 +75,13 @@ def _make_cache(app: ASGIApp, *, paths: tuple[str, ...]) -> ResponseCacheMiddlew
     from response_cache_litellm.proxy.settings import current_policy, current_providers
 
     redis = proxy_server.redis_usage_cache
-    options = options_from(os.environ, paths=paths, ttl=proxy_server.polling_cache_ttl)
+    settings = load_proxy_settings()  # anew: the proxy's configuration may set variables
+    options = settings.options_over(paths=paths, ttl=proxy_server.polling_cache_ttl)
     store = store_url(
-        os.environ,
+        settings.named_store,
         None if redis is None else redis.redis_kwargs,
-        None if redis is None else redis.namespace,
+        os.environ,
+        namespace=None if redis is None else redis.namespace,
         dialect=options.dialect,
     )
     secret = options.secret.get_secret_value()

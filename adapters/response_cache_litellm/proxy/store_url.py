@@ -1,4 +1,4 @@
-"""The Redis that the proxy is configured with, as the URL of a store.
+"""Where the proxy's responses are kept: the named store, else the proxy's Redis as a URL.
 
 LiteLLM takes parameters and, for what they leave out, variables called ``REDIS_...``. What a URL
 cannot say is refused: a store that connects in another way than the proxy would be a riddle.
@@ -7,11 +7,22 @@ cannot say is refused: a store that connects in another way than the proxy would
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-__all__ = ("redis_url",)
+from response_cache.options import DialectName
+
+__all__ = ("KEY_PREFIXES", "redis_url", "store_url")
+
+logger = logging.getLogger("response_cache.litellm")
+
+KEY_PREFIXES: Final[Mapping[DialectName, str]] = {
+    "openai": "response_cache:",
+    "litellm": "litellm:polling:response:",
+}
+"""By dialect: how our keys in the proxy's Redis begin, after its own namespace."""
 
 # fmt: off
 _VARIABLES: Final[Mapping[str, str]] = {
@@ -47,6 +58,34 @@ _UNSAYABLE: Final = (
 )
 _CERTIFICATES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _FALSE: Final = frozenset(("", "0", "false", "no", "none"))
+
+
+def store_url(
+    named: str | None,
+    redis: Mapping[str, Any] | None,
+    environ: Mapping[str, str],
+    *,
+    namespace: str | None = None,
+    dialect: DialectName = "openai",
+) -> str:
+    """The URL of the store: *named*, else the proxy's *redis* (see ``redis_url``), else memory.
+
+    With dialect ``litellm`` the keys are LiteLLM's own.
+
+    Raises:
+        ValueError: the proxy's Redis has no form as a URL.
+    """
+    if named is not None:
+        return named
+    if redis is not None:
+        prefix = KEY_PREFIXES[dialect]
+        prefix = f"{namespace}:{prefix}" if namespace else prefix
+        return redis_url(redis, environ, key_prefix=prefix)
+    logger.warning(
+        "the proxy has no Redis: background responses are kept in the memory of each worker, and a "
+        "restart loses them. Configure one, or set RESPONSE_CACHE_STORE"
+    )
+    return "memory://"
 
 
 def redis_url(given: Mapping[str, Any], environ: Mapping[str, str], *, key_prefix: str = "") -> str:

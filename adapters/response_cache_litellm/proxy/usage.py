@@ -10,12 +10,12 @@ from response_cache.protocol.sse import Decoder
 
 __all__ = ("usage_in",)
 
-_ENDS: Final = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"')
+_TERMINAL_EVENTS: Final = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"')
 
 
 def usage_in(chunk: bytes) -> Mapping[str, Any] | None:
     """The usage in *chunk* if it holds the event that ends a response; LiteLLM sends it whole."""
-    if not any(end in chunk for end in _ENDS):
+    if not any(end in chunk for end in _TERMINAL_EVENTS):
         return None
     decoder = Decoder()
     for event in (*decoder.feed(chunk), *decoder.finish()):

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from pydantic_core import to_json
 
-from response_cache_server.builtin.scenario import Order, Output
+from response_cache_server.builtin.scenario import Output, Scenario
 from response_cache_server.builtin.words import words
 
 __all__ = ("MODEL", "Event", "answer", "events", "is_delta")
@@ -72,17 +72,19 @@ def is_delta(event: Event) -> bool:
 
 
 def events(
-    request: Mapping[str, Any], order: Order, *, now: Callable[[], float]
+    request: Mapping[str, Any], scenario: Scenario, *, now: Callable[[], float]
 ) -> Iterator[Event]:
     """What is sent for *request*, event after event; *now* is asked when it begins and ends."""
-    for number, event in enumerate(_Answer(request, order, now).events()):
+    for number, event in enumerate(_Answer(request, scenario, now).events()):
         yield {**event, "sequence_number": number}
 
 
-def answer(request: Mapping[str, Any], order: Order, *, now: Callable[[], float]) -> dict[str, Any]:
+def answer(
+    request: Mapping[str, Any], scenario: Scenario, *, now: Callable[[], float]
+) -> dict[str, Any]:
     """The Response object as it stands at the end."""
     last: dict[str, Any] = {}
-    for event in events(request, order, now=now):
+    for event in events(request, scenario, now=now):
         last = event.get("response", last)
     return last
 
@@ -90,12 +92,14 @@ def answer(request: Mapping[str, Any], order: Order, *, now: Callable[[], float]
 class _Answer:
     """A Response while it grows. Events of its lifecycle carry copies of it."""
 
-    def __init__(self, request: Mapping[str, Any], order: Order, now: Callable[[], float]) -> None:
+    def __init__(
+        self, request: Mapping[str, Any], scenario: Scenario, now: Callable[[], float]
+    ) -> None:
         self._request = request
-        self._order = order
+        self._scenario = scenario
         self._now = now
         self._seed = hashlib.sha256(to_json(request)).hexdigest()
-        self._told: dict[Output, int] = dict.fromkeys(order.output, 0)  # words so far
+        self._told: dict[Output, int] = dict.fromkeys(scenario.output, 0)  # words so far
         self._response: dict[str, Any] = {
             "id": f"resp_{self._seed[:48]}",
             "object": "response",
@@ -113,23 +117,23 @@ class _Answer:
     def events(self) -> Iterator[Event]:
         yield self._lifecycle("response.created")
         yield self._lifecycle("response.in_progress")
-        breaks = self._order.end in ("failed", "error", "cut")
+        breaks = self._scenario.end in ("failed", "error", "cut")
         yield from self._half(self._items()) if breaks else self._items()
-        if self._order.end == "cut":
+        if self._scenario.end == "cut":
             return
-        if self._order.end == "error":
+        if self._scenario.end == "error":
             error = {"type": "server_error", **TERMINAL["failed"][1]["error"], "param": None}
             yield {"type": "error", "error": error}
-        yield self._terminal("failed" if self._order.end == "error" else self._order.end)
+        yield self._terminal("failed" if self._scenario.end == "error" else self._scenario.end)
 
     def _items(self) -> Iterator[Event]:
-        for index, output in enumerate(self._order.output):
+        for index, output in enumerate(self._scenario.output):
             item = yield from WRITERS[output](self, index)
             self._response["output"].append(item)
             yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
     def _half(self, events: Iterable[Event]) -> Iterator[Event]:
-        left = self._order.words * len(self._order.output) // 2
+        left = self._scenario.words * len(self._scenario.output) // 2
         for event in events:
             if is_delta(event):
                 if left == 0:
@@ -205,14 +209,14 @@ class _Answer:
 
     def _tell(self, output: Output, index: int, event: Event) -> Generator[Event, None, str]:
         told = []
-        for word in words(f"{self._seed}/{index}", self._order.words):
+        for word in words(f"{self._seed}/{index}", self._scenario.words):
             self._told[output] += 1
             told.append(word)
             yield {**event, "delta": word}
         return "".join(told)
 
     def _item_status(self) -> str:
-        return "incomplete" if self._order.end == "incomplete" else "completed"
+        return "incomplete" if self._scenario.end == "incomplete" else "completed"
 
     def _id(self, prefix: str, index: int) -> str:
         digest = hashlib.sha256(f"{self._seed}/{prefix}/{index}".encode())

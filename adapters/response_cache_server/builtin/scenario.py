@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from response_cache.errors import InvalidRequest
 
-__all__ = ("End", "Order", "Output", "read_order")
+__all__ = ("End", "Output", "Scenario", "read_scenario")
 
 Output: TypeAlias = Literal["text", "reasoning", "function_call"]
 End: TypeAlias = Literal["completed", "incomplete", "failed", "error", "cut"]
@@ -33,7 +33,7 @@ def _items(value: object) -> object:
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 
 
-class Order(BaseModel):
+class Scenario(BaseModel):
     """The behaviour of one answer."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -46,7 +46,7 @@ class Order(BaseModel):
     status: int | None = Field(default=None, ge=400, le=599)
 
 
-def read_order(request: Mapping[str, Any], default: Order) -> Order:
+def read_scenario(request: Mapping[str, Any], default: Scenario) -> Scenario:
     """What the metadata of *request* says, and *default* where it says nothing.
 
     Raises:
@@ -59,7 +59,7 @@ def read_order(request: Mapping[str, Any], default: Order) -> Order:
         if not isinstance(value, str):
             raise InvalidRequest("Metadata values must be strings.", param=f"metadata.{name}")
     try:
-        return Order.model_validate(default.model_dump() | metadata)
+        return Scenario.model_validate(default.model_dump() | metadata)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         raise InvalidRequest(

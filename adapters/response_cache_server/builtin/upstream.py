@@ -2,7 +2,7 @@
 
 It answers ``POST /v1/responses`` with words of a made-up language, always the same ones for the
 same request, as JSON or as a stream of events. The request's metadata says how the answer behaves;
-see ``upstream_order``. It keeps nothing, so a GET of any response is a 404.
+see ``scenario``. It keeps nothing, so a GET of any response is a 404.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from response_cache_server.asgi import (
     until_disconnect,
 )
 from response_cache_server.builtin.events import MODEL, Event, answer, events, is_delta
-from response_cache_server.builtin.scenario import Order, read_order
+from response_cache_server.builtin.scenario import Scenario, read_scenario
 from response_cache_server.target import BadPath, resource_path
 
 __all__ = ("BuiltInUpstream",)
@@ -63,7 +63,7 @@ class BuiltInUpstream:
         sleep: Sleep = anyio.sleep,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._default = Order(words=words, pace=pace)
+        self._default = Scenario(words=words, pace=pace)
         self._sleep = sleep
         self._now = now
         self._offload = Offload()
@@ -83,7 +83,7 @@ class BuiltInUpstream:
         try:
             if _is_create(scope):
                 request = await self._offload.run(len(body), lambda: _parse(body))
-                order = read_order(request, self._default)
+                scenario = read_scenario(request, self._default)
             else:
                 await send_json(send, 200, _look_up(scope))
                 return
@@ -96,34 +96,34 @@ class BuiltInUpstream:
                 send, error.status_code, error.message, param=error.param, headers=allow
             )
             return
-        await race(lambda: self._answer(request, order, send), lambda: until_disconnect(receive))
+        await race(lambda: self._answer(request, scenario, send), lambda: until_disconnect(receive))
 
-    async def _answer(self, request: Mapping[str, Any], order: Order, send: Send) -> None:
-        await self._sleep(order.delay)
-        if order.status is not None:
-            headers = [(b"retry-after", b"1")] if order.status in (429, 503) else []
-            message = f"The request asked for status {order.status}."
-            await send_error(send, order.status, message, headers=headers)
+    async def _answer(self, request: Mapping[str, Any], scenario: Scenario, send: Send) -> None:
+        await self._sleep(scenario.delay)
+        if scenario.status is not None:
+            headers = [(b"retry-after", b"1")] if scenario.status in (429, 503) else []
+            message = f"The request asked for status {scenario.status}."
+            await send_error(send, scenario.status, message, headers=headers)
         elif request.get("stream") is True:
-            await self._stream(request, order, send)
+            await self._stream(request, scenario, send)
         else:
-            await self._whole(request, order, send)
+            await self._whole(request, scenario, send)
 
-    async def _stream(self, request: Mapping[str, Any], order: Order, send: Send) -> None:
+    async def _stream(self, request: Mapping[str, Any], scenario: Scenario, send: Send) -> None:
         content_type = (b"content-type", b"text/event-stream; charset=utf-8")
         fields = [content_type, (b"cache-control", b"no-cache")]
         await send({"type": "http.response.start", "status": 200, "headers": fields})
-        for event in events(request, order, now=self._now):
+        for event in events(request, scenario, now=self._now):
             if is_delta(event):
-                await self._sleep(order.pace)
+                await self._sleep(scenario.pace)
             await send({"type": "http.response.body", "body": _frame(event), "more_body": True})
-        if order.end != "cut":
+        if scenario.end != "cut":
             await send({"type": "http.response.body", "body": b""})
 
-    async def _whole(self, request: Mapping[str, Any], order: Order, send: Send) -> None:
-        await self._sleep(order.pace * order.words * len(order.output))
-        body = answer(request, order, now=self._now)
-        if order.end != "cut":
+    async def _whole(self, request: Mapping[str, Any], scenario: Scenario, send: Send) -> None:
+        await self._sleep(scenario.pace * scenario.words * len(scenario.output))
+        body = answer(request, scenario, now=self._now)
+        if scenario.end != "cut":
             await send_json(send, 200, body)
             return
         content = to_json(body)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 __all__ = ("Display",)
 
-TAIL: Final = 160  # characters of the story that are shown
+TAIL_LENGTH: Final = 160  # characters of the story that are shown
 
 
 class Display:
@@ -55,6 +55,6 @@ class Display:
 
     def _picture(self, state: str, story: str, words: int) -> Group:
         head = Text(f"{self._title}: {state}, {words} of {self._total} words", style="bold")
-        tail = story if len(story) <= TAIL else "..." + story[-TAIL:]
+        tail = story if len(story) <= TAIL_LENGTH else "..." + story[-TAIL_LENGTH:]
         bar = ProgressBar(total=self._total, completed=words, width=50)
         return Group(head, bar, Text(tail, style="dim"))

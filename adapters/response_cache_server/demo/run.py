@@ -22,7 +22,7 @@ from response_cache_server.demo.server import DemoServerFailed, running_sidecar
 
 __all__ = ("Unexpected", "run_demo")
 
-POLL: Final = 0.2  # seconds between two polls
+POLL_INTERVAL: Final = 0.2  # seconds between two polls
 DROP_AFTER: Final = 20  # events after which the stream is dropped
 PENDING: Final = ("queued", "in_progress")
 
@@ -74,7 +74,7 @@ async def _watch(client: Client, summary: _Summary, console: Console) -> str:
     response, polls = created, 0
     with Display(console, "polling", total=50) as display:
         while response["status"] in PENDING:
-            await anyio.sleep(POLL)
+            await anyio.sleep(POLL_INTERVAL)
             response = await client.retrieve(created["id"])
             polls += 1
             display.show(response["status"], response_text(response))
@@ -113,7 +113,7 @@ async def _cancel(client: Client, summary: _Summary, console: Console) -> None:
     created = await client.create("A very long one", words="10000", pace="0.02")
     while not response_text(response := await client.retrieve(created["id"])):
         _expect(response["status"] in PENDING, f"it ended {response['status']} too early")
-        await anyio.sleep(POLL)
+        await anyio.sleep(POLL_INTERVAL)
     cancelled = await client.cancel(created["id"])
     _expect(cancelled["status"] == "cancelled", f"cancel answered {cancelled['status']}")
     words = len(response_text(cancelled).split())

@@ -30,7 +30,7 @@ from response_cache_server.asgi import App, Scope
 from response_cache_server.http1.deadline import Deadline
 from response_cache_server.http1.exchange import Exchange
 from response_cache_server.http1.framing import End, Headers
-from response_cache_server.http1.limits import MAX_WAITING, SLICE, Limits
+from response_cache_server.http1.limits import MAX_PIPELINED, SLICE_BYTES, Limits
 from response_cache_server.http1.reader import Head, Reader
 from response_cache_server.http1.refusal import SERVER_FAULT, Refusal
 from response_cache_server.http1.wire import Wire
@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._wire.is_lingering:
             self._wire.drop(len(data))
-        elif len(data) <= SLICE and not self._unread:
+        elif len(data) <= SLICE_BYTES and not self._unread:
             self._read(data)
             if self._incoming is not None:
                 self._mind_reading()
@@ -182,8 +182,8 @@ class Connection(asyncio.Protocol):
     # Requests in.
 
     def _read_on(self) -> None:
-        while self._unread and len(self._waiting) < MAX_WAITING:
-            piece, self._unread = self._unread[:SLICE], self._unread[SLICE:]
+        while self._unread and len(self._waiting) < MAX_PIPELINED:
+            piece, self._unread = self._unread[:SLICE_BYTES], self._unread[SLICE_BYTES:]
             self._read(piece)
         self._mind_reading()
 

@@ -14,7 +14,7 @@ from typing import Final
 
 __all__ = ("Deadline",)
 
-EARLY: Final = 0.002  # seconds by which timers of event loops may ring too early
+TIMER_TOLERANCE: Final = 0.002  # seconds by which timers of event loops may ring too early
 
 
 class Deadline:
@@ -57,7 +57,7 @@ class Deadline:
         self._timer, self._rings_at = None, inf
         if self._at == inf:
             return
-        if self._loop.time() < self._at - EARLY:
+        if self._loop.time() < self._at - TIMER_TOLERANCE:
             self._arm()
         elif self._then is not None:
             self._at = inf

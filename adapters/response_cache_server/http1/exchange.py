@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from response_cache_server.asgi import App, Message, Scope
 from response_cache_server.http1.framing import End, Framing, Headers, frame
-from response_cache_server.http1.limits import HIGH_WATER
+from response_cache_server.http1.limits import HIGH_WATER_BYTES
 
 __all__ = ("Carrier", "Exchange")
 
@@ -105,7 +105,7 @@ class Exchange:
     @property
     def is_too_full(self) -> bool:
         """Whether more of the body waits for the app than should."""
-        return self.buffered > HIGH_WATER
+        return self.buffered > HIGH_WATER_BYTES
 
     # What the connection reads.
 

@@ -39,11 +39,13 @@ STATUS_LINES: Final = {
 }
 BODILESS: Final = (204, 304)
 LAST_CHUNK: Final = b"0\r\n\r\n"
-OURS: Final = frozenset((b"connection", b"content-length", b"keep-alive", b"transfer-encoding"))
+FRAMING_FIELDS: Final = frozenset(
+    (b"connection", b"content-length", b"keep-alive", b"transfer-encoding")
+)
 
 # What a name and a value may consist of (RFC 9110, 5.1 and 5.5): tokens, and all but controls.
-OF_NAMES: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
-OF_VALUES: Final = b"\t" + bytes(code for code in range(0x20, 0x100) if code != 0x7F)
+NAME_BYTES: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+VALUE_BYTES: Final = b"\t" + bytes(code for code in range(0x20, 0x100) if code != 0x7F)
 
 
 class Framing:
@@ -91,7 +93,7 @@ def frame(
     length = None
     for name, value in headers:
         name = name.lower()
-        if name not in OURS:
+        if name not in FRAMING_FIELDS:
             names.append(name)
             values.append(value)
             lines += (name, b": ", value, b"\r\n")
@@ -117,7 +119,11 @@ def frame(
 
 def _check(names: list[bytes], values: list[bytes]) -> None:
     of_names, of_values = b"".join(names), b"".join(values)
-    if b"" in names or of_names.translate(None, OF_NAMES) or of_values.translate(None, OF_VALUES):
+    if (
+        b"" in names
+        or of_names.translate(None, NAME_BYTES)
+        or of_values.translate(None, VALUE_BYTES)
+    ):
         raise RuntimeError("A header field of the answer is not valid.")
 
 

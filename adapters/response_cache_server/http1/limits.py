@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import Final
 
 __all__ = (
-    "HIGH_WATER",
+    "HIGH_WATER_BYTES",
     "LINGER_BYTES",
     "LINGER_TIMEOUT",
-    "MAX_WAITING",
-    "SLICE",
+    "MAX_PIPELINED",
+    "SLICE_BYTES",
     "Limits",
 )
 
-HIGH_WATER: Final = 64 * 1024
+HIGH_WATER_BYTES: Final = 64 * 1024
 """Bytes of a body that wait for the app; above it nothing more is read from the connection."""
-MAX_WAITING: Final = 16
+MAX_PIPELINED: Final = 16
 """Pipelined requests that wait for their turn; above it nothing more is parsed."""
-SLICE: Final = 16 * 1024
+SLICE_BYTES: Final = 16 * 1024
 """Bytes that are parsed at a time, so that one piece does not bring thousands of requests."""
 LINGER_TIMEOUT: Final = 2.0
 """Seconds that a client which was refused gets to stop sending and to read why."""

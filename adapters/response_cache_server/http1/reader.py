@@ -14,13 +14,13 @@ from typing import Final, NamedTuple, Protocol
 
 import httptools
 
-from response_cache_server.http1.limits import SLICE, Limits
+from response_cache_server.http1.limits import SLICE_BYTES, Limits
 from response_cache_server.http1.refusal import Refusal
 from response_cache_server.http1.rules import Fields, check_offer, check_request
 
 __all__ = ("Head", "Reader", "Requests")
 
-FRAME: Final = 16
+CHUNK_OVERHEAD_BYTES: Final = 16
 """Bytes around a chunk that nobody counts; beside them, twice the length of the chunk."""
 
 
@@ -60,14 +60,14 @@ class Reader:
         self._target = b""
         self._fields: Fields = []
         self._overhead = 0  # bytes that came since the last piece of a body, and are none
-        self._near = limits.max_head_bytes - SLICE
+        self._near = limits.max_head_bytes - SLICE_BYTES
         self._is_last = False
         self._refusal: Refusal | None = None  # that a function below raised inside of the parser
         self.is_in_head = False
         self.is_over = False  # no further request is read
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Read *data*, at most ``SLICE`` bytes.
+        """Read *data*, at most ``SLICE_BYTES`` bytes.
 
         Raises:
             Refusal: it is not HTTP, too large, or not what is served here.
@@ -138,7 +138,7 @@ class Reader:
             raise
 
     def on_body(self, piece: bytes) -> None:
-        self._overhead -= 3 * len(piece) + FRAME
+        self._overhead -= 3 * len(piece) + CHUNK_OVERHEAD_BYTES
         self._requests.body_comes(piece)
 
     def on_message_complete(self) -> None:

@@ -21,8 +21,8 @@ from response_cache_server.http1.limits import LINGER_BYTES, LINGER_TIMEOUT
 __all__ = ("Wire",)
 
 LINGER: Final = "hh" if sys.platform == "win32" else "ii"  # the fields of SO_LINGER: on, seconds
-RESETS: Final = struct.pack(LINGER, 1, 0)
-ENDS: Final = struct.pack(LINGER, 0, 0)
+CLOSE_BY_RESET: Final = struct.pack(LINGER, 1, 0)
+CLOSE_NORMALLY: Final = struct.pack(LINGER, 0, 0)
 
 
 class Wire:
@@ -62,7 +62,9 @@ class Wire:
         if wanted != self._resets:
             self._resets = wanted
             connected = self._transport.get_extra_info("socket")
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS if wanted else ENDS)
+            connected.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_BY_RESET if wanted else CLOSE_NORMALLY
+            )
 
     def close(self) -> None:
         """Close when the client has taken what was written; reset when it takes nothing more."""

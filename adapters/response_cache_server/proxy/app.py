@@ -32,7 +32,7 @@ from response_cache_server.asgi import (
 )
 from response_cache_server.proxy.headers import Fields, end_to_end, forwarded, via, without_claims
 from response_cache_server.proxy.transport import transport_to
-from response_cache_server.proxy.trusted_proxies import BELIEVED, Believed
+from response_cache_server.proxy.trusted_proxies import TRUSTED_BY_DEFAULT, TrustedProxies
 from response_cache_server.target import BadPath, parse_base_url, target_url
 
 __all__ = ("ProxyApp", "UpstreamBroken")
@@ -90,7 +90,7 @@ class ProxyApp:
         read_timeout: float | None = None,
         write_timeout: float | None = 60.0,
         forwarded: bool = True,
-        forwarded_allow_ips: str = BELIEVED,
+        forwarded_allow_ips: str = TRUSTED_BY_DEFAULT,
         trust_env: bool = False,
         reuse_connections: bool = True,
     ) -> None:
@@ -98,7 +98,7 @@ class ProxyApp:
         self._auth = httpx.BasicAuth(url.username, url.password) if url.userinfo else None
         self._base_url = url.copy_with(userinfo=b"")  # httpx writes addresses into its log
         self._forwarded = forwarded
-        self._believed = Believed(forwarded_allow_ips)
+        self._trusted_proxies = TrustedProxies(forwarded_allow_ips)
         timeout = httpx.Timeout(
             connect=connect_timeout, read=read_timeout, write=write_timeout, pool=None
         )
@@ -144,7 +144,7 @@ class ProxyApp:
 
     def _request_fields(self, scope: Scope, body: _RequestBody) -> Fields:
         fields = end_to_end(scope["headers"], without=(b"host", b"content-length", b"expect"))
-        if not self._believed.includes(scope):
+        if not self._trusted_proxies.includes(scope):
             fields = without_claims(fields)
         if self._forwarded:
             fields = forwarded(scope, fields)

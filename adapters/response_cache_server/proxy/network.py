@@ -22,19 +22,21 @@ import httpcore
 
 from response_cache.sockets import is_readable
 
-__all__ = ("Line", "Network")
+__all__ = ("NetworkBackend", "WatchedStream")
 
-HELD: Final = 256 * 2**10  # bytes that are kept for a reader who is slower than the upstream
-EYEBALLS: Final = 0.25  # seconds until another address is tried beside the first (RFC 8305)
+READ_BUFFER_BYTES: Final = 256 * 2**10
+"""Received bytes that are kept while the reader is slower than the upstream."""
+CONNECTION_ATTEMPT_DELAY: Final = 0.25
+"""Seconds until the next address is tried beside the one before (RFC 8305, section 5)."""
 
 
-class Line(asyncio.Protocol, httpcore.AsyncNetworkStream):
+class WatchedStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
     """One connection as a stream of ``httpcore``, whose errors it raises."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
         self._chunks: deque[bytes] = deque()
-        self._held = 0
+        self._buffered = 0
         self._has_ended = False
         self._error: Exception | None = None
         self._news: asyncio.Future[None] | None = None  # of a reader
@@ -84,7 +86,7 @@ class Line(asyncio.Protocol, httpcore.AsyncNetworkStream):
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
         timeout: float | None = None,
-    ) -> Line:
+    ) -> WatchedStream:
         """The same connection, encrypted from here on."""
         if self._chunks:  # it would pass for something that came encrypted
             await self.aclose()
@@ -133,8 +135,8 @@ class Line(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     def data_received(self, data: bytes) -> None:
         self._chunks.append(data)
-        self._held += len(data)
-        if self._held > HELD:
+        self._buffered += len(data)
+        if self._buffered > READ_BUFFER_BYTES:
             self._was_held_up = True
             self._transport.pause_reading()
         self._tell()
@@ -166,14 +168,14 @@ class Line(asyncio.Protocol, httpcore.AsyncNetworkStream):
         if len(chunk) > max_bytes:
             self._chunks.appendleft(chunk[max_bytes:])
             chunk = chunk[:max_bytes]
-        is_over = self._held > HELD
-        self._held -= len(chunk)
-        if is_over and self._held <= HELD and not self._has_ended:
+        is_over = self._buffered > READ_BUFFER_BYTES
+        self._buffered -= len(chunk)
+        if is_over and self._buffered <= READ_BUFFER_BYTES and not self._has_ended:
             self._transport.resume_reading()
         return chunk
 
 
-class Network(httpcore.AsyncNetworkBackend):
+class NetworkBackend(httpcore.AsyncNetworkBackend):
     """Makes connections with *options* (level, name, value) on their sockets.
 
     On trio they are those of ``httpcore``, which cannot tell whether they are quiet.
@@ -201,12 +203,12 @@ class Network(httpcore.AsyncNetworkBackend):
         with _connecting(), anyio.fail_after(timeout):
             addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             connected = await aiohappyeyeballs.start_connection(
-                addresses, happy_eyeballs_delay=EYEBALLS, interleave=1
+                addresses, happy_eyeballs_delay=CONNECTION_ATTEMPT_DELAY, interleave=1
             )
             try:
                 for option in ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *self._options):
                     connected.setsockopt(*option)
-                _, line = await loop.create_connection(Line, sock=connected)
+                _, line = await loop.create_connection(WatchedStream, sock=connected)
             except BaseException:
                 connected.close()
                 raise

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import httpcore
 
-from response_cache_server.proxy.network import Line, Network
+from response_cache_server.proxy.network import NetworkBackend, WatchedStream
 
 __all__ = ("Pool",)
 
@@ -33,7 +33,7 @@ class Pool(httpcore.AsyncConnectionPool):
 
     def __init__(
         self,
-        network: Network,
+        network: NetworkBackend,
         *,
         reuse: bool = True,
         proxy: httpcore.Proxy | None = None,
@@ -69,13 +69,13 @@ class _Connection(httpcore.AsyncConnectionInterface):
     def __init__(self, inner: httpcore.AsyncConnectionInterface, tell: Callable[[], None]) -> None:
         self._inner = inner
         self._tell = tell
-        self._line: object = None  # unknown until the first answer
+        self._stream: object = None  # unknown until the first answer
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        if isinstance(self._line, Line):
-            self._line.require_quiet()
+        if isinstance(self._stream, WatchedStream):
+            self._stream.require_quiet()
         response = await self._inner.handle_async_request(request)
-        self._line = response.extensions.get("network_stream")
+        self._stream = response.extensions.get("network_stream")
         return response
 
     def has_expired(self) -> bool:
@@ -88,7 +88,7 @@ class _Connection(httpcore.AsyncConnectionInterface):
         What came later, ``httpcore`` asks the line for, and so does the line before it writes.
         """
         parser = _parser_of(self._inner)
-        if not isinstance(self._line, Line) or parser is None:
+        if not isinstance(self._stream, WatchedStream) or parser is None:
             self._tell()
             return False
         surplus, _ = parser.trailing_data  # of h11: what it has received and not used

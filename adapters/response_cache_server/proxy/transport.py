@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import httpcore
 import httpx
 
-from response_cache_server.proxy.network import Network
+from response_cache_server.proxy.network import NetworkBackend
 from response_cache_server.proxy.pool import Pool
 
 __all__ = ("Transport", "transport_to")
@@ -96,7 +96,7 @@ def transport_to(base_url: httpx.URL, *, reuse: bool, trust_env: bool) -> Transp
     is_secure = base_url.scheme == "https"
     return Transport(
         Pool(
-            Network(_keep_alive_probes()),
+            NetworkBackend(_keep_alive_probes()),
             reuse=reuse,
             proxy=_proxy_to(base_url) if trust_env else None,
             ssl_context=httpx.create_ssl_context(trust_env=trust_env) if is_secure else None,

@@ -12,13 +12,13 @@ from functools import lru_cache
 
 from response_cache_server.asgi import Scope
 
-__all__ = ("BELIEVED", "Believed")
+__all__ = ("TRUSTED_BY_DEFAULT", "TrustedProxies")
 
-BELIEVED = "127.0.0.1,::1"
+TRUSTED_BY_DEFAULT = "127.0.0.1,::1"
 """The default: proxies on the same machine."""
 
 
-class Believed:
+class TrustedProxies:
     """The peers that *allowed* names.
 
     Raises:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,32 @@ from response_cache.errors import StoreUnavailable
 from response_cache_litellm.proxy.command import prepare
 from response_cache_litellm.proxy.log import set_up_log
 from response_cache_litellm.proxy.reply_headers import create_paths
-from response_cache_litellm.proxy.store_url import redis_url
+from response_cache_litellm.proxy.store_url import redis_url, store_url
 from response_cache_litellm.proxy.usage import usage_in
-from response_cache_litellm.settings import check, options_from, store_url, try_store
+from response_cache_litellm.settings import ProxySettings, load_proxy_settings, try_store
 from tests.adapters.servers import run_program
 
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("RESPONSE_CACHE_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], ProxySettings]:
+    """The settings under these variables and no others of ours."""
+
+    def checked(variables: dict[str, str]) -> ProxySettings:
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            return load_proxy_settings()
+
+    return checked
+
+
+Check = Callable[[dict[str, str]], ProxySettings]
 NODES = [{"host": "10.0.0.1", "port": 7000}, {"host": "10.0.0.2", "port": "7001"}]
 
 
@@ -75,19 +97,18 @@ def test_what_a_url_cannot_say_is_refused_by_name(given: dict[str, Any], name: s
 def test_the_store_is_the_named_one_else_the_proxys_else_memory(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    named = {"RESPONSE_CACHE_STORE": "sqlite:///a.db"}
-    assert store_url(named, {"host": "h"}) == "sqlite:///a.db"
+    assert store_url("sqlite:///a.db", {"host": "h"}, {}) == "sqlite:///a.db"
     own_keys = "redis://h:6379?key_prefix=team%3Aresponse_cache%3A"
-    assert store_url({}, {"host": "h"}, "team") == own_keys
+    assert store_url(None, {"host": "h"}, {}, namespace="team") == own_keys
     theirs = "redis://h:6379?key_prefix=litellm%3Apolling%3Aresponse%3A"
-    assert store_url({}, {"host": "h"}, dialect="litellm") == theirs
+    assert store_url(None, {"host": "h"}, {}, dialect="litellm") == theirs
     assert not caplog.records
-    assert store_url({}, None) == "memory://"
+    assert store_url(None, None, {}) == "memory://"
     assert "no Redis" in caplog.text
 
 
-def test_variables_outrank_the_proxys_settings() -> None:
-    options = options_from({}, ttl=60)
+def test_variables_outrank_the_proxys_settings(check: Check) -> None:
+    options = check({}).options_over(ttl=60)
     assert (options.ttl, options.admission_wait) == (60, 5)
     variables = {
         "RESPONSE_CACHE_TTL": "7",
@@ -95,7 +116,7 @@ def test_variables_outrank_the_proxys_settings() -> None:
         "RESPONSE_CACHE_PATHS": "/a/responses, /b/responses",
         "RESPONSE_CACHE_LEASE": "",
     }
-    options = options_from(variables, ttl=60)
+    options = check(variables).options_over(ttl=60)
     assert (options.ttl, options.admission_wait, options.lease) == (7, 1, 15)
     assert options.paths == ("/a/responses", "/b/responses")
 
@@ -104,41 +125,45 @@ def test_variables_outrank_the_proxys_settings() -> None:
     ("name", "value"),
     [("LEASE", "soon"), ("STORE", "ftp://u:secret@h"), ("LOG_LEVEL", "secret")],
 )
-def test_a_wrong_variable_is_named_and_its_value_is_not(name: str, value: str) -> None:
+def test_a_wrong_variable_is_named_and_its_value_is_not(
+    check: Check, name: str, value: str
+) -> None:
     with pytest.raises(ValueError, match=f"RESPONSE_CACHE_{name}: ") as refusal:
         check({f"RESPONSE_CACHE_{name}": value})
     assert "secret" not in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
-def test_a_variable_that_no_command_of_ours_reads_is_an_error() -> None:
+def test_a_variable_that_no_command_of_ours_reads_is_an_error(check: Check) -> None:
     with pytest.raises(ValueError, match=r"^RESPONSE_CACHE_TTTL: .*RESPONSE_CACHE_TTL\?"):
         check({"RESPONSE_CACHE_TTTL": "5"})
     check({"RESPONSE_CACHE_UPSTREAM": "http://h/v1"})  # the sidecar's
     check({"RESPONSE_CACHE_REDIS_SERVICE_HOST": "10.0.0.1", "RESPONSE_CACHE_LITELLM_ALONE": "1"})
 
 
-def test_who_may_read_in_a_browser_is_the_proxys_own_setting() -> None:
-    assert options_from({}).cors_origins == ()
+def test_who_may_read_in_a_browser_is_the_proxys_own_setting(check: Check) -> None:
+    assert check({}).options_over().cors_origins == ()
     with pytest.raises(ValueError, match=r"RESPONSE_CACHE_CORS_ORIGINS: .*LITELLM_CORS_ORIGINS"):
         check({"RESPONSE_CACHE_CORS_ORIGINS": "*"})
 
 
-def test_a_path_that_is_none_of_responses_is_refused() -> None:
+def test_a_path_that_is_none_of_responses_is_refused(check: Check) -> None:
     with pytest.raises(ValueError, match="RESPONSE_CACHE_PATHS: '/x' must"):
         check({"RESPONSE_CACHE_PATHS": "/x"})
 
 
-async def test_a_named_store_is_opened_once_to_see_whether_it_can_be(tmp_path: Path) -> None:
-    await try_store({})
-    await try_store({"RESPONSE_CACHE_STORE": f"sqlite:///{tmp_path}/a.db"})
+async def test_a_named_store_is_opened_once_to_see_whether_it_can_be(
+    check: Check, tmp_path: Path
+) -> None:
+    await try_store(check({}))
+    await try_store(check({"RESPONSE_CACHE_STORE": f"sqlite:///{tmp_path}/a.db"}))
     with pytest.raises(StoreUnavailable, match="its directory does not exist"):
-        await try_store({"RESPONSE_CACHE_STORE": f"sqlite:///{tmp_path}/no/a.db"})
+        await try_store(check({"RESPONSE_CACHE_STORE": f"sqlite:///{tmp_path}/no/a.db"}))
 
 
-def test_the_proxy_judges_its_own_requests() -> None:
-    assert options_from({}).check_requests is False
-    assert options_from({"RESPONSE_CACHE_CHECK_REQUESTS": "true"}).check_requests is True
+def test_the_proxy_judges_its_own_requests(check: Check) -> None:
+    assert check({}).options_over().check_requests is False
+    assert check({"RESPONSE_CACHE_CHECK_REQUESTS": "true"}).options_over().check_requests is True
 
 
 @contextmanager
@@ -158,14 +183,14 @@ def bare_log() -> Iterator[logging.Logger]:
 def test_our_lines_are_seen_where_no_log_is_set_up(capsys: pytest.CaptureFixture[str]) -> None:
     with bare_log():
         for _ in range(2):
-            set_up_log({})
+            set_up_log(None)
         logging.getLogger("response_cache.litellm").info("a line")
     assert capsys.readouterr().err == "INFO: response_cache.litellm: a line\n"
 
 
 def test_the_variable_sets_the_level(capsys: pytest.CaptureFixture[str]) -> None:
     with bare_log() as ours:
-        set_up_log({"RESPONSE_CACHE_LOG_LEVEL": "error"})
+        set_up_log("error")
         ours.warning("no line")
         ours.error("a line")
     assert capsys.readouterr().err == "ERROR: response_cache: a line\n"
@@ -181,9 +206,9 @@ def test_a_log_that_the_host_has_set_up_is_the_hosts(capsys: pytest.CaptureFixtu
 
     with bare_log() as ours:
         logging.getLogger().addHandler(Kept())
-        set_up_log({})
+        set_up_log(None)
         assert ours.level == logging.NOTSET
-        set_up_log({"RESPONSE_CACHE_LOG_LEVEL": "info"})
+        set_up_log("info")
         ours.info("a line")
     assert lines == ["a line"]
     assert capsys.readouterr().err == ""

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from response_cache import Options
-from response_cache_server.builtin.scenario import Order
+from response_cache_server.builtin.scenario import Scenario
 from response_cache_server.settings import BadSettings, Settings, load_settings
 from response_cache_server.variables import PREFIX
 
@@ -184,7 +184,7 @@ def test_the_table_in_the_docs_has_every_setting_of_the_sidecar_and_its_default(
 
 def test_the_table_in_the_docs_has_everything_that_the_built_in_upstream_obeys() -> None:
     told = dict(re.findall(r"^\| `([a-z]+)` \| ([^|]*) ?\|", _docs(), re.MULTILINE))
-    assert told == {name: _shown(Order, name) for name in Order.model_fields}
+    assert told == {name: _shown(Scenario, name) for name in Scenario.model_fields}
 
 
 def _docs() -> str:

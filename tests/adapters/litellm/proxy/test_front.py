@@ -1,4 +1,4 @@
-"""The door before the proxy: what passes, what a run looks like, what happens without a cache."""
+"""The front before the proxy: what passes, what a run looks like, what happens without a cache."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from response_cache.errors import StoreUnavailable
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
-from response_cache_litellm.proxy.background_run import current_run
-from response_cache_litellm.proxy.front import Door
+from response_cache_litellm.proxy.background_run import current_background_run
+from response_cache_litellm.proxy.front import ProxyFront
 from tests.adapters.asgi.driver import TOLD, create, ended, living, read_body, request, retrieve
 
 BACKGROUND = {"model": "m", "input": "hi", "background": True}
@@ -36,7 +36,7 @@ class Proxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scopes.append(scope)
-        self.runs.append(current_run.get())
+        self.runs.append(current_background_run.get())
         body = await read_body(receive)
         self.bodies.append(body)
 
@@ -46,17 +46,19 @@ class Proxy:
         await TOLD(scope, again, send)
 
 
-def door_before(proxy: ASGIApp, make_cache: Any = ResponseCacheMiddleware) -> Door:
-    return Door(proxy, make_cache=make_cache, dress=lambda app: app, paths=Options().paths)
+def front_of(proxy: ASGIApp, make_cache: Any = ResponseCacheMiddleware) -> ProxyFront:
+    return ProxyFront(
+        proxy, make_cache=make_cache, with_reply_headers=lambda app: app, paths=Options().paths
+    )
 
 
 async def test_a_run_is_called_by_our_id_whatever_the_client_says() -> None:
     proxy = Proxy()
-    door = door_before(proxy)
+    front = front_of(proxy)
     fields = [(CALL_ID, b"forged"), (b"accept", b"application/json")]
-    call = await request(door, "POST", "/v1/responses", json=BACKGROUND, headers=fields)
+    call = await request(front, "POST", "/v1/responses", json=BACKGROUND, headers=fields)
     id = call.json["id"]
-    await ended(door, id)
+    await ended(front, id)
     headers = proxy.scopes[0]["headers"]
     assert [value for name, value in headers if name == CALL_ID] == [id.encode()]
     assert [value for name, value in headers if name == b"accept"] == [b"text/event-stream"]
@@ -65,18 +67,18 @@ async def test_a_run_is_called_by_our_id_whatever_the_client_says() -> None:
 
 async def test_what_is_passed_on_is_no_run() -> None:
     proxy = Proxy()
-    door = door_before(proxy)
-    await request(door, "POST", "/v1/responses", json={"model": "m", "input": "hi"})
-    await request(door, "GET", "/v1/responses/resp_of_the_proxy")
+    front = front_of(proxy)
+    await request(front, "POST", "/v1/responses", json={"model": "m", "input": "hi"})
+    await request(front, "GET", "/v1/responses/resp_of_the_proxy")
     assert proxy.runs == [None, None]
 
 
 async def test_a_poll_never_reaches_the_proxy() -> None:
     proxy = Proxy()
-    door = door_before(proxy)
-    id = await create(door)
-    await ended(door, id)
-    assert (await retrieve(door, id))["status"] == "completed"
+    front = front_of(proxy)
+    id = await create(front)
+    await ended(front, id)
+    assert (await retrieve(front, id))["status"] == "completed"
     assert len(proxy.scopes) == 1
 
 
@@ -95,12 +97,12 @@ class Unwilling(MemoryStore):
 async def test_a_door_that_sees_the_lifespan_fails_the_start_where_the_store_is_not_open() -> None:
     store = Unwilling()
     api = FastAPI()
-    door = door_before(api, lambda app: ResponseCacheMiddleware(app, store))
-    async with living(door) as life:
+    front = front_of(api, lambda app: ResponseCacheMiddleware(app, store))
+    async with living(front) as life:
         pass
     words = "the response store could not be opened: no such Redis"
     assert life.sent[0] == {"type": "lifespan.startup.failed", "message": words}
-    async with living(door) as life:
+    async with living(front) as life:
         assert life.types == ["lifespan.startup.complete"]
 
 
@@ -109,9 +111,9 @@ async def test_without_a_cache_the_proxy_is_as_if_alone(caplog: pytest.LogCaptur
         raise ValueError("no such Redis")
 
     proxy = Proxy()
-    door = door_before(proxy, impossible)
+    front = front_of(proxy, impossible)
     for _ in range(2):
-        await request(door, "POST", "/v1/responses", json=BACKGROUND)
+        await request(front, "POST", "/v1/responses", json=BACKGROUND)
     assert proxy.runs == [None, None]
     assert b'"background"' in proxy.bodies[0]
     (record,) = caplog.records

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from response_cache_server.http1 import Limits
-from response_cache_server.http1.limits import SLICE
+from response_cache_server.http1.limits import SLICE_BYTES
 from response_cache_server.http1.reader import Head, Reader
 from response_cache_server.http1.refusal import Refusal
 
@@ -60,8 +60,8 @@ def read(data: bytes, cuts: Iterable[int]) -> tuple[Noted, str]:
         for size in cuts:
             reader.feed(data[:size])
             data = data[size:]
-        for begin in range(0, len(data), SLICE):
-            reader.feed(data[begin : begin + SLICE])
+        for begin in range(0, len(data), SLICE_BYTES):
+            reader.feed(data[begin : begin + SLICE_BYTES])
     except Refusal as refusal:
         return noted, refusal.message
     return noted, ""

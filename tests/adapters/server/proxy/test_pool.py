@@ -22,7 +22,7 @@ import trustme
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 
-from response_cache_server.proxy.network import HELD, Network
+from response_cache_server.proxy.network import READ_BUFFER_BYTES, NetworkBackend
 from response_cache_server.proxy.pool import Pool
 from response_cache_server.proxy.transport import Transport, transport_to
 from tests import deadlines
@@ -169,7 +169,7 @@ async def reached(
         address = f"127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
         by_proxy = way in ("forward proxy", "tunnel")
         proxy = httpcore.Proxy(f"http://{address}") if by_proxy else None
-        pool = Pool(Network(), proxy=proxy, ssl_context=trusted, **options)
+        pool = Pool(NetworkBackend(), proxy=proxy, ssl_context=trusted, **options)
         port = address.rpartition(":")[2]
         host = "upstream.invalid" if way == "forward proxy" else f"localhost:{port}"
         url = f"{'https' if trusted else 'http'}://{host}"
@@ -290,13 +290,13 @@ async def test_without_reuse_each_request_has_a_connection(way: str, authority: 
 
 
 async def test_an_answer_that_was_held_up_does_not_leave_its_connection_for_another() -> None:
-    size = 8 * HELD
+    size = 8 * READ_BUFFER_BYTES
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
     async with reached(Upstream(answer, surplus=b"")) as site:
         async with site.client.stream("GET", "/v1/evil") as reply:
             line = reply.extensions["network_stream"]
             await eventually(lambda: line._was_held_up)
-            assert line._held <= 2 * HELD
+            assert line._buffered <= 2 * READ_BUFFER_BYTES
             assert len(await reply.aread()) == size
         assert await site.mine() == "mine"
         assert site.upstream.connections == 2
@@ -355,7 +355,7 @@ async def test_what_comes_before_tls_begins_is_not_taken_for_encrypted(
     ):
         group.start_soon(listener.serve, rude)
         port = listener.extra(SocketAttribute.local_port)
-        line = await Network().connect_tcp("127.0.0.1", port)
+        line = await NetworkBackend().connect_tcp("127.0.0.1", port)
         await eventually(lambda: bool(line._chunks))  # type: ignore[attr-defined]
         with pytest.raises(httpcore.ConnectError):
             await line.start_tls(trusted, "localhost")
@@ -372,7 +372,9 @@ async def test_a_stranger_in_the_place_of_the_upstream_is_not_trusted(
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=certificates)
     async with (
         server,
-        httpx.AsyncClient(transport=Transport(Pool(Network(), ssl_context=trusted))) as client,
+        httpx.AsyncClient(
+            transport=Transport(Pool(NetworkBackend(), ssl_context=trusted))
+        ) as client,
     ):
         with pytest.raises(httpx.ConnectError, match="certificate"):
             await client.get(f"https://localhost:{server.sockets[0].getsockname()[1]}")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from response_cache_server.proxy.trusted_proxies import BELIEVED, Believed
+from response_cache_server.proxy.trusted_proxies import TRUSTED_BY_DEFAULT, TrustedProxies
 
 # fmt: off
 CASES = (
-    (BELIEVED,                     "127.0.0.1",           True),
-    (BELIEVED,                     "::1",                 True),
-    (BELIEVED,                     "::ffff:127.0.0.1",    True),
-    (BELIEVED,                     "0:0:0:0:0:0:0:1",     True),
-    (BELIEVED,                     "127.0.0.2",           False),
-    (BELIEVED,                     "10.0.0.1",            False),
-    (BELIEVED,                     None,                  False),
-    (BELIEVED,                     "",                    False),
-    (BELIEVED,                     "localhost",           False),
+    (TRUSTED_BY_DEFAULT,                     "127.0.0.1",           True),
+    (TRUSTED_BY_DEFAULT,                     "::1",                 True),
+    (TRUSTED_BY_DEFAULT,                     "::ffff:127.0.0.1",    True),
+    (TRUSTED_BY_DEFAULT,                     "0:0:0:0:0:0:0:1",     True),
+    (TRUSTED_BY_DEFAULT,                     "127.0.0.2",           False),
+    (TRUSTED_BY_DEFAULT,                     "10.0.0.1",            False),
+    (TRUSTED_BY_DEFAULT,                     None,                  False),
+    (TRUSTED_BY_DEFAULT,                     "",                    False),
+    (TRUSTED_BY_DEFAULT,                     "localhost",           False),
     ("*",                          "203.0.113.9",         True),
     (" * ",                        None,                  True),
     ("10.0.0.0/8, 2001:db8::/32",  "10.9.8.7",            True),
@@ -34,8 +34,8 @@ def test_a_peer_is_believed_when_it_is_named(
     allowed: str, host: str | None, believed: bool
 ) -> None:
     scope = {"client": None if host is None else (host, 4711)}
-    assert Believed(allowed).includes(scope) is believed
-    assert Believed(allowed).includes({}) is (allowed.strip() == "*")
+    assert TrustedProxies(allowed).includes(scope) is believed
+    assert TrustedProxies(allowed).includes({}) is (allowed.strip() == "*")
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_a_peer_is_believed_when_it_is_named(
 )
 def test_what_is_neither_an_address_nor_a_network_is_refused(allowed: str) -> None:
     with pytest.raises(ValueError, match="comma list"):
-        Believed(allowed)
+        TrustedProxies(allowed)
