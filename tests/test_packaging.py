@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 from packaging.requirements import Requirement
 
-from response_cache_server.__main__ import OF_THE_EXTRA
+from response_cache_server.__main__ import PACKAGES_OF_THE_EXTRA
 
 pytestmark = pytest.mark.slow
 
@@ -134,7 +134,7 @@ def test_the_command_knows_what_its_extra_brings() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = [re.split(r"[^\w-]", row)[0] for row in extras["optional-dependencies"]["server"]]
     needed = {name.replace("-", "_") for name in names if name != "uvloop"}  # which may be absent
-    assert needed == OF_THE_EXTRA
+    assert needed == PACKAGES_OF_THE_EXTRA
 
 
 def _link_with_requirements(name: str, site: Path) -> None:
