@@ -19,6 +19,7 @@ import httpx
 from redis import Redis
 
 from response_cache import Store
+from response_cache.stores.redis.subscriptions import Listener
 from response_cache.testing.http_suite.site import JsonObject, text_of
 from response_cache.testing.upstream import Call
 from response_cache_asgi import ResponseCacheMiddleware
@@ -31,7 +32,7 @@ __all__ = ("Live", "Site", "site_over", "store_url")
 
 A_FEW: Final = 8  # deltas
 CONNECTIONS: Final = 2  # that each process may have for its pipelines, besides one to listen
-LISTENING: Final = {"Listener._run", "Listener._ask", "Listener._hear"}
+LISTENING: Final = {f"{Listener.__qualname__}.{name}" for name in vars(Listener)}
 """Tasks that stay when nothing is recorded or read: a process keeps its ear at the server."""
 
 
