@@ -109,7 +109,7 @@ async def refuse(_body: bytes, answer: Answer) -> None:
     answer.finish()
 
 
-# Reader and ending, from any process.
+# Reading and ending, from any process.
 
 
 async def test_any_process_reads_follows_and_cancels(shared: FaultyStore) -> None:

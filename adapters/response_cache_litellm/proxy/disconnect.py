@@ -41,7 +41,7 @@ class DelayedDisconnect:
         return message
 
     async def send(self, message: Message) -> None:
-        """PassThrough *message* on as long as it is wanted."""
+        """Pass *message* on as long as it is wanted."""
         self._has_begun.set()
         if not self._answer.stopped.is_set():
             await self._send(message)

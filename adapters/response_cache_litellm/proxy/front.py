@@ -85,9 +85,8 @@ class ProxyFront:
             await self._proxy(scope, receive, send)
 
     def _is_ours(self, scope: Scope) -> bool:
-        return (
-            match_route(scope["method"], path_below_root(scope), self._paths, self._ids) is not None
-        )
+        path = path_below_root(scope)
+        return match_route(scope["method"], path, self._paths, self._ids) is not None
 
     def _inside(self) -> ASGIApp:
         """The cache, made now if need be; the proxy alone where it cannot be made."""
