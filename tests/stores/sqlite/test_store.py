@@ -20,7 +20,6 @@ from anyio import create_task_group
 from response_cache.store import Claim, Store
 from response_cache.stores import store_from_url
 from response_cache.stores.sqlite import watch as sqlite_watch
-from response_cache.stores.sqlite.file import DatabaseFile, Synchronous
 from response_cache.stores.sqlite.store import SQLiteStore
 from response_cache.testing import StoreConformance, machine_for
 from tests.stores.sqlite.subject import (
@@ -222,16 +221,6 @@ async def test_a_child_process_is_told_to_open_a_store_of_its_own(store: SQLiteS
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0  # noqa: ASYNC222 - it has ended
     assert (await view_of(store, "a")).tail == 0
-
-
-@pytest.mark.parametrize(("synchronous", "level"), [("NORMAL", 1), ("FULL", 2)])
-def test_each_commit_waits_for_the_disk_if_that_is_wanted(
-    path: Path, synchronous: Synchronous, level: int
-) -> None:
-    file = DatabaseFile(path, synchronous, busy_timeout=1.0, max_bytes=None)
-    file.prepare()
-    with closing(file.connect()) as connection:
-        assert connection.execute("PRAGMA synchronous").fetchone() == (level,)
 
 
 async def test_events_need_a_batch_token(store: SQLiteStore) -> None:
