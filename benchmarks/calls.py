@@ -8,20 +8,18 @@ runs, so that what happens now and then (a timer, the garbage collector) stays o
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import anyio
 
 from benchmarks.sample import as_frame, frames
+from benchmarks.workload import KEY, Counter, ask
 from response_cache_asgi import ResponseCacheMiddleware
 
 ROUNDS: Final = 30
-KEY: Final = (b"authorization", b"Bearer somebody")
 WORDS: Final = 1000
 
-Message = MutableMapping[str, Any]
 Once = Callable[[], Awaitable[object]]
 
 
@@ -41,55 +39,14 @@ END: Final = {"type": "response.completed", "response": {"id": "up", "status": "
 STORY: Final = b"".join(frames(WORDS)) + as_frame(END)
 
 
-async def ask(
-    middleware: Any, method: str, path: str, *, body: bytes = b"", headers: Any = (KEY,)
-) -> bytes:
-    """The body of the answer."""
-    path, _, query = path.partition("?")
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "raw_path": path.encode(),
-        "root_path": "",
-        "query_string": query.encode(),
-        "headers": [(b"host", b"localhost"), *headers],
-        "extensions": {},
-    }
-    unread = [{"type": "http.request", "body": body, "more_body": False}]
-    sent: list[bytes] = []
-    over = anyio.Event()
-
-    async def receive() -> Message:
-        if unread:
-            return unread.pop()
-        await over.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        sent.append(message.get("body", b""))
-
-    await middleware(scope, receive, send)
-    over.set()
-    return b"".join(sent)
-
-
 async def calls(once: Once) -> int:
     """The fewest calls of some rounds of *once*."""
     counts = []
     for _ in range(ROUNDS):
-        count = 0
-
-        def profile(_frame: Any, event: str, _argument: Any) -> None:
-            nonlocal count
-            count += event in ("call", "c_call")
-
-        sys.setprofile(profile)
-        try:
+        work = Counter()
+        with work.counting():
             await once()
-        finally:
-            sys.setprofile(None)
-        counts.append(count)
+        counts.append(work.calls)
     return min(counts)
 
 

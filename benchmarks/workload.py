@@ -16,34 +16,43 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, Final
 
+import anyio
+
 from benchmarks.sample import as_frame, delta, frames
 
-__all__ = ("KINDS",)
+__all__ = ("KEY", "KINDS", "Counter", "ask")
 
 KEY: Final = (b"authorization", b"Bearer somebody")
 CREATE: Final = json.dumps({"model": "m", "input": "hi", "background": True}).encode()
 SHORT: Final = 8  # deltas of the response that is polled
 
 Chunks = tuple[bytes, ...]
+Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Counter:
-    """Counts the calls of Python and built-in functions in all threads, while it is entered."""
+    """Counts the calls of Python and built-in functions, where it is told to count any."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_on: bool = True) -> None:
+        self._is_on = is_on
         self.calls = 0
 
-    def profile(self, _frame: Any, event: str, _argument: Any) -> None:
+    def _profile(self, _frame: Any, event: str, _argument: Any) -> None:
         self.calls += event in ("call", "c_call")
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """Count in this thread and in those that begin meanwhile."""
-        sys.setprofile(self.profile)
+        """Count in this thread, and in those that begin meanwhile."""
+        if not self._is_on:
+            yield
+            return
+        threading.setprofile(self._profile)
+        sys.setprofile(self._profile)
         try:
             yield
         finally:
             sys.setprofile(None)
+            threading.setprofile(None)
 
 
 class Upstream:
@@ -65,7 +74,9 @@ class Upstream:
         await send({"type": "http.response.body", "body": b""})
 
 
-async def ask(middleware: Any, method: str, path: str, body: bytes = b"") -> bytes:
+async def ask(
+    middleware: Any, method: str, path: str, *, body: bytes = b"", headers: Headers = (KEY,)
+) -> bytes:
     """The body of the answer to one request."""
     path, _, query = path.partition("?")
     scope = {
@@ -75,12 +86,12 @@ async def ask(middleware: Any, method: str, path: str, body: bytes = b"") -> byt
         "raw_path": path.encode(),
         "root_path": "",
         "query_string": query.encode(),
-        "headers": [(b"host", b"localhost"), KEY],
+        "headers": [(b"host", b"localhost"), *headers],
         "extensions": {},
     }
     unread = [{"type": "http.request", "body": body, "more_body": False}]
     sent: list[bytes] = []
-    over = asyncio.Event()
+    over = anyio.Event()
 
     async def receive() -> Any:
         if unread:
@@ -98,7 +109,7 @@ async def ask(middleware: Any, method: str, path: str, body: bytes = b"") -> byt
 
 async def finished(middleware: Any) -> str:
     """The path of a response that has just been recorded to its end."""
-    made = json.loads(await ask(middleware, "POST", "/v1/responses", CREATE))
+    made = json.loads(await ask(middleware, "POST", "/v1/responses", body=CREATE))
     path = f"/v1/responses/{made['id']}"
     assert b"response.completed" in await ask(middleware, "GET", f"{path}?stream=true")
     return path
@@ -176,12 +187,10 @@ def wsgi_polls(times: int, work: Counter) -> None:
             getattr(reply, "close", lambda: None)()
 
     with work.counting():
-        threading.setprofile(work.profile)  # the event loop's thread begins now
         path = f"/v1/responses/{json.loads(once('POST', '/v1/responses', body=CREATE))['id']}"
         assert b"response.completed" in once("GET", path, "stream=true")
         for _ in range(times):
             once("GET", path)
-        threading.setprofile(None)
 
 
 def in_a_loop(work: Callable[[int, Counter], Awaitable[None]]) -> Callable[[int, Counter], None]:
@@ -203,21 +212,10 @@ KINDS: Final[dict[str, Callable[[int, Counter], None]]] = {
 """By name: what one unit of each is."""
 
 
-class _Idle(Counter):
-    """Counts nothing, and so costs nothing."""
-
-    @contextmanager
-    def counting(self) -> Iterator[None]:
-        yield
-
-    def profile(self, _frame: Any, _event: str, _argument: Any) -> None:
-        """Does nothing: ``threading.setprofile`` gets it."""
-
-
 def main() -> None:
     """Do it, and print the calls if they are asked for."""
     kind, times, *flags = sys.argv[1:]
-    counter = Counter() if flags else _Idle()
+    counter = Counter(is_on=bool(flags))
     KINDS[kind](int(times), counter)
     print(counter.calls)
 
