@@ -1,6 +1,6 @@
 """Background mode of the Responses API for any server of ``POST /v1/responses``.
 
-The core: a lifecycle, a log of events, a reducer, stores, and a web face without I/O. It needs no
+The core: a lifecycle, a log of events, a reducer, stores, and the HTTP API without I/O. It needs no
 web framework; adapters (``response_cache_asgi``, ``response_cache_server``) carry it.
 """
 

@@ -93,7 +93,7 @@ class Host:
     """Opens a cache for each event loop that asks, once, and closes it again."""
 
     def __init__(self, make: Callable[[], ResponsesAPI], *, drains_on_signals: bool) -> None:
-        """*make* gives the face of a new cache over the one store."""
+        """*make* gives the HTTP API of a new cache over the one store."""
         self._make = make
         self._drains_on_signals = drains_on_signals
         self._hosted: WeakKeyDictionary[object, Hosted] = WeakKeyDictionary()

@@ -31,7 +31,10 @@ LogLevel: TypeAlias = Literal["critical", "error", "warning", "info", "debug"]
 
 
 class BadSettings(ValueError):
-    """Settings that are wrong. The message is one line and repeats no values."""
+    """Settings that are wrong. The message is one line.
+
+    It repeats no value of ``secret``, ``store`` or ``upstream``, which may hold credentials.
+    """
 
 
 class SecretURL(str):

@@ -68,7 +68,7 @@ class Host:
         drain_timeout: float,
         drains_on_signals: bool,
     ) -> None:
-        """*make* gives the face of a new cache, over a new store if it *is forkable*."""
+        """*make* gives the HTTP API of a new cache, over a new store if it *is forkable*."""
         self._make = make
         self._is_forkable = is_forkable
         self._patience = drain_timeout + LAST_WORDS + ALLOWANCE

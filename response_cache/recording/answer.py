@@ -83,7 +83,7 @@ class Answer:
 
         *changed* is called with the time when there is something to write, *admit* when the
         request is accepted, *refuse* with a whole refusal: it returns whether the client can still
-        be told. *timers* are of those whom a chunk may wake early, which *changed* does.
+        be told. *timers* are those that *changed* may fire early when a chunk comes.
         """
         self._intake = intake
         self._changed = changed

@@ -35,7 +35,7 @@ Spawn: TypeAlias = Callable[[Callable[[], Awaitable[Any]], str], None]
 """Runs something in the background for the response of an id."""
 
 _REMEMBERED: Final = 10_000
-_LOOKS: Final = 4  # in one observation time
+_LOOKS: Final = 4  # in the time of ``orphan_confirmation``
 
 
 def watch_time(options: Options) -> float:

@@ -43,7 +43,7 @@ class Timers:
         self.earliest = later
 
     def add(self, timer: Timer) -> None:
-        """*timer* may ring early."""
+        """*timer* may fire early."""
         self._sleeping.add(timer)
         if timer.earliest < self.earliest:
             self.earliest = timer.earliest

@@ -175,9 +175,9 @@ class Writer:
         return self._claim
 
     def wake(self, now: float | None = None) -> None:
-        """There is something new to write, or ``timers`` may ring early.
+        """There is something new to write, or ``timers`` may fire early.
 
-        *now* is the time, for whoever has just looked at the clock.
+        *now* is the time, where the caller has just read the clock.
         """
         if self._intake.so_far.is_over:
             self._timer.wake()

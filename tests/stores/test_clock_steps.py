@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 
 LEASE: Final = 600.0
 PATIENCE: Final = deadlines.PATIENCE
-# A heartbeat is due each half second, and comes later than the observation after a step.
+# A heartbeat is due each half second, and comes later than the confirmation after a step.
 OPTIONS: Final = Options(lease=1.5, take_lease=1.0, orphan_confirmation=0.3, ttl=2.0)
 AFTER_A_HEARTBEAT: Final = 0.6
 BODY: Final = {"model": "m", "input": "hi", "background": True}
