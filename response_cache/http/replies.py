@@ -19,7 +19,7 @@ from response_cache.errors import APIError, BadUpstream, MethodNotAllowed
 from response_cache.http.credentials import CREDENTIAL_HEADERS
 from response_cache.http.messages import Body, Stream
 from response_cache.protocol.dialects import Dialect
-from response_cache.protocol.headers import Headers
+from response_cache.protocol.headers import Headers, end_to_end
 from response_cache.protocol.jsontext import dump
 from response_cache.protocol.sse import DONE, KEEP_ALIVE
 from response_cache.recording.answer import Refusal
@@ -50,10 +50,6 @@ _EVENT_STREAM: Final[Headers] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     *_COMMON,
     (b"x-accel-buffering", b"no"),
-)
-
-_HOP_BY_HOP: Final = frozenset(
-    (b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"trailer", b"te")
 )
 
 # --- Whole replies -----------------------------------------------------------------------------
@@ -92,11 +88,7 @@ def not_modified_reply(headers: Headers) -> Body:
 
 def refusal_reply(refusal: Refusal) -> Body:
     """The upstream's refusal as it came, less the headers about the upstream's own connection."""
-    headers = tuple(
-        (name, value)
-        for name, value in refusal.headers
-        if name not in _HOP_BY_HOP and name != b"content-length"
-    )
+    headers = tuple(end_to_end(refusal.headers, without=(b"content-length",)))
     if not 200 <= refusal.status <= 599:  # no server could send it
         return error_reply(BadUpstream(f"The upstream answered with status {refusal.status}."))
     if refusal.status == 304:  # it has no body, and needs no length (RFC 9110 15.4.5)

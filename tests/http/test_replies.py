@@ -178,6 +178,16 @@ def test_a_refusal_is_relayed_as_it_came() -> None:
     assert reply.headers == (*twice, (b"content-length", b"2"))
 
 
+def test_a_refusal_leaves_out_what_was_said_about_its_own_connection() -> None:
+    about_the_connection = (
+        (b"connection", b"close, x-private"),
+        (b"proxy-authenticate", b"Basic"),
+        (b"x-private", b"1"),
+    )
+    reply = refusal_reply(Refusal(407, (*about_the_connection, (b"x-public", b"2")), b""))
+    assert reply.headers == ((b"x-public", b"2"), (b"content-length", b"0"))
+
+
 def test_a_refusal_without_a_body_has_no_length() -> None:
     reply = refusal_reply(Refusal(304, ((b"etag", b'"x"'), (b"content-length", b"9")), b""))
     assert reply == Body(304, ((b"etag", b'"x"'),), b"")

@@ -20,6 +20,7 @@ from typing import Any, Final
 import anyio
 import httpx
 
+from response_cache.protocol.headers import end_to_end
 from response_cache_server.asgi import (
     Receive,
     Scope,
@@ -30,7 +31,7 @@ from response_cache_server.asgi import (
     send_error,
     until_disconnect,
 )
-from response_cache_server.proxy.headers import Fields, end_to_end, forwarded, via, without_claims
+from response_cache_server.proxy.headers import Fields, forwarded, via, without_claims
 from response_cache_server.proxy.transport import transport_to
 from response_cache_server.proxy.trusted_proxies import TRUSTED_BY_DEFAULT, TrustedProxies
 from response_cache_server.target import BadPath, parse_base_url, target_url

@@ -1,44 +1,16 @@
-"""Which header fields a proxy passes on, and which it adds (RFC 9110, 7.6)."""
+"""The header fields that a proxy adds, and the claims of clients that it drops (RFC 9110 7.6)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 from response_cache_server.asgi import Scope
 
-__all__ = ("Fields", "end_to_end", "forwarded", "via", "without_claims")
+__all__ = ("Fields", "forwarded", "via", "without_claims")
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
 
 PSEUDONYM: Final = "response-cache"
-
-HOP_BY_HOP: Final = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
-"""Fields about one connection; those that ``Connection`` names are as well (7.6.1)."""
-
-
-def end_to_end(fields: Iterable[tuple[bytes, bytes]], *, without: Iterable[bytes] = ()) -> Fields:
-    """*fields* in lower case and in their order, less the hop-by-hop ones and those *without*."""
-    lowered = [(name.lower(), value) for name, value in fields]
-    dropped = HOP_BY_HOP | _named_in_connection(lowered) | frozenset(without)
-    return [field for field in lowered if field[0] not in dropped]
-
-
-def _named_in_connection(fields: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    values = b",".join(value for name, value in fields if name == b"connection")
-    return frozenset(name.strip().lower() for name in values.split(b","))
 
 
 def via(version: str) -> tuple[bytes, bytes]:
