@@ -8,13 +8,12 @@ seems to ask for background work, and else the app's to judge.
 from __future__ import annotations
 
 import re
-import zlib
-from collections.abc import Mapping
 from typing import Final
 
 from response_cache.errors import InvalidRequest, RequestTooLarge
 from response_cache.offload import LARGE
 from response_cache.options import Options
+from response_cache.protocol.content_coding import CODINGS, Inflate
 from response_cache.protocol.ids import may_name_ours
 from response_cache.protocol.jsontally import holds_more
 from response_cache.protocol.jsontext import JsonObject
@@ -94,16 +93,12 @@ def _most_unpacked(size: int, options: Options) -> int:
 
 # --- Content encodings -------------------------------------------------------------------------
 
-_WINDOW_BITS: Final[Mapping[str, int]] = {
-    "gzip": 16 + zlib.MAX_WBITS,  # zlib's way to ask for the gzip container
-    "x-gzip": 16 + zlib.MAX_WBITS,
-    "deflate": zlib.MAX_WBITS,
-}
 _LONGEST_NAME: Final = 32  # characters of an unknown encoding that the message repeats
+_MAX_STREAMS: Final = 10_000  # compressed streams in one body, because each takes time to begin
 
 
 def _can_decode(content_encoding: str) -> bool:
-    return content_encoding.strip().lower() in ("", "identity", *_WINDOW_BITS)
+    return content_encoding.strip().lower() in ("", "identity", *CODINGS)
 
 
 def decode_body(data: bytes, content_encoding: str, *, limit: int) -> bytes:
@@ -112,25 +107,27 @@ def decode_body(data: bytes, content_encoding: str, *, limit: int) -> bytes:
     At most *limit* bytes are unpacked and one more, by which it is seen that there are too many.
 
     Raises:
-        InvalidRequest: the encoding is unknown, or *data* is not in it.
+        InvalidRequest: the encoding is unknown, *data* is not in it, or has too many streams.
     """
     encoding = content_encoding.strip().lower()
     if encoding in ("", "identity"):
         return data
-    return _inflate(data, encoding, at_most=limit + 1)
-
-
-def _inflate(data: bytes, encoding: str, *, at_most: int) -> bytes:
-    if encoding not in _WINDOW_BITS:
+    if encoding not in CODINGS:
         name = encoding[:_LONGEST_NAME]
         raise InvalidRequest(f"The content encoding '{name}' is not supported.")
-    inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
+    return _inflate(data, encoding, limit)
+
+
+def _inflate(data: bytes, encoding: str, limit: int) -> bytes:
+    inflate = Inflate(encoding, limit, max_streams=_MAX_STREAMS)
     try:
-        inflated = inflater.decompress(data, at_most)
-    except zlib.error as error:
+        inflated = inflate.feed(data)
+    except ValueError as error:
         raise InvalidRequest(f"The body of the request is not valid {encoding}.") from error
-    # Less than was allowed, and still not at the end: it is cut off. Bytes behind the end would be
-    # ignored by us and perhaps not by others.
-    if len(inflated) < at_most and (not inflater.eof or inflater.unused_data):
+    if inflate.streams > _MAX_STREAMS:
+        raise InvalidRequest(
+            f"The body of the request has more than {_MAX_STREAMS} {encoding} streams."
+        )
+    if len(inflated) <= limit and not inflate.is_whole:
         raise InvalidRequest(f"The body of the request is not valid {encoding}.")
     return inflated

@@ -189,6 +189,34 @@ def test_a_broken_body_is_refused(encoding: str, spoil: Any) -> None:
     assert caught.value.param is None
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
+def test_a_body_of_several_gzip_members_is_all_of_them(encoding: str) -> None:
+    members = gzip.compress(b'{"background": ') + gzip.compress(b"") + gzip.compress(b"true}")
+    assert decode_body(members, encoding, limit=1000) == b'{"background": true}'
+    assert read_body(members, encoding, Options()) is not None
+    with pytest.raises(InvalidRequest, match="not valid"):
+        decode_body(members[:-1], encoding, limit=1000)
+
+
+def test_the_limits_hold_for_all_members_together() -> None:
+    members = gzip.compress(body(input="x" * 400)) + gzip.compress(b" " * MIB)
+    assert len(decode_body(members, "gzip", limit=1000)) == 1001
+    assert refused(members, "gzip").status_code == 413
+
+
+def test_members_that_hold_nothing_are_not_unpacked_for_ever() -> None:
+    empty = gzip.compress(b"")
+    assert decode_body(empty * 10_000, "gzip", limit=1000) == b""
+    with pytest.raises(InvalidRequest, match="more than 10000 gzip streams"):
+        decode_body(empty * 10_001, "gzip", limit=1000)
+
+
+def test_bare_deflate_is_understood_as_it_is_in_answers() -> None:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    bare = packer.compress(b"{}") + packer.flush()
+    assert decode_body(bare, "deflate", limit=2) == b"{}"
+
+
 @given(st.text(string.ascii_lowercase, min_size=1))
 def test_an_unknown_encoding_is_refused_and_named(name: str) -> None:
     with pytest.raises(InvalidRequest, match=f"un-{name}"[:32]):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
+from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
 from tests.adapters.asgi.driver import TOLD, Call, calling, eventually, hosting, request
+from tests.adapters.servers import DEADLINE, serving
 
 pytestmark = pytest.mark.slow
 
@@ -120,6 +124,20 @@ async def test_one_body_of_its_own_limit_is_read_though_the_room_is_smaller() ->
     async with hosting(TOLD, max_reading_bytes=1, max_request_bytes=len(CREATE)) as app:
         call = await request(app, "POST", "/v1/responses", body=CREATE)
     assert call.json["status"] == "queued"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # uvicorn's only one
+async def test_a_body_in_several_gzip_members_is_read_from_a_socket() -> None:
+    packed = gzip.compress(CREATE[:200]) + gzip.compress(b"") + gzip.compress(CREATE[200:])
+    coding = {"content-encoding": "gzip"}
+    async with (
+        serving(ResponseCacheMiddleware(TOLD, drain_on_signals=False), lifespan="on") as url,
+        httpx.AsyncClient(base_url=url, timeout=DEADLINE, trust_env=False) as client,
+    ):
+        whole = await client.post("/v1/responses", content=packed, headers=coding)
+        cut = await client.post("/v1/responses", content=packed[:-1], headers=coding)
+    assert (whole.status_code, whole.json()["status"]) == (200, "queued")
+    assert (cut.status_code, cut.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,8 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.responses import ResponseCreatedEvent
 
 from response_cache_server import Settings, Sidecar, build_app
-from tests.adapters.asgi.driver import sse, story
+from response_cache_server.asgi import Receive, Scope, Send
+from tests.adapters.asgi.driver import EVENT_STREAM, piece, read_body, sse, start, story
 from tests.adapters.server.proxy.test_pool import ANSWERS, Upstream
 from tests.adapters.servers import DEADLINE, serving
 from tests.ports import free_port
@@ -115,6 +117,29 @@ async def test_foreground_requests_pass_through_two_sidecars() -> None:
         models = (await outer.get("/v1/models")).json()
     assert passed["output"] == direct["output"]
     assert models["data"][0]["id"] == "built-in"
+
+
+async def test_a_create_in_several_gzip_members_is_recorded_and_one_in_the_foreground_kept() -> (
+    None
+):
+    seen: list[tuple[bytes, bytes | None]] = []
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        coding = dict(scope["headers"]).get(b"content-encoding")
+        seen.append((await read_body(receive), coding))
+        await start(send, EVENT_STREAM)
+        await piece(send, sse(*story("hello")), more=False)
+
+    asked = (b'{"model":"m",', b'"input":"hi",', b'"background":true}')
+    packed = b"".join(map(gzip.compress, asked))
+    theirs = gzip.compress(b'{"input":') + gzip.compress(b'"hi"}')
+    coding = {"content-encoding": "gzip"}
+    async with serving(upstream) as base, sidecar(upstream=f"{base}/v1") as (client, _):
+        created = await client.post("/v1/responses", content=packed, headers=coding)
+        response = await ended(client, created.json()["id"])
+        await client.post("/v1/responses", content=theirs, headers=coding)
+    assert response["status"] == "completed"
+    assert seen == [(b'{"model":"m","input":"hi","stream":true}', None), (theirs, b"gzip")]
 
 
 async def test_an_upstream_behind_the_proxy_is_recorded_and_stopped_by_a_cancel() -> None:
