@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from response_cache_server.app import Sidecar, build_app
     from response_cache_server.builtin.upstream import BuiltInUpstream
-    from response_cache_server.proxy.app import ProxyApp, UpstreamBroken
+    from response_cache_server.proxy.answer import UpstreamBroken
+    from response_cache_server.proxy.app import ProxyApp
     from response_cache_server.settings import Settings
 
 __all__ = ("BuiltInUpstream", "ProxyApp", "Settings", "Sidecar", "UpstreamBroken", "build_app")
@@ -24,7 +25,7 @@ _HOMES: Final = {
     "ProxyApp": "proxy.app",
     "Settings": "settings",
     "Sidecar": "app",
-    "UpstreamBroken": "proxy.app",
+    "UpstreamBroken": "proxy.answer",
     "build_app": "app",
 }
 

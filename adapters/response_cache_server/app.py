@@ -90,6 +90,7 @@ def _upstream(settings: Settings) -> App:
         forwarded_allow_ips=settings.forwarded_allow_ips,
         reuse_connections=settings.reuse_connections is not False,
         trust_env=settings.trust_env,
+        cors_origins=settings.cors_origins or (),
     )
 
 

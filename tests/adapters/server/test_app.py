@@ -17,6 +17,7 @@ from openai.types.responses import ResponseCreatedEvent
 from response_cache_server import Settings, Sidecar, build_app
 from response_cache_server.asgi import Receive, Scope, Send
 from tests.adapters.asgi.driver import EVENT_STREAM, piece, read_body, sse, start, story
+from tests.adapters.browser import shown
 from tests.adapters.server.proxy.test_pool import ANSWERS, Upstream
 from tests.adapters.servers import DEADLINE, serving
 from tests.ports import free_port
@@ -104,6 +105,18 @@ async def test_an_upstream_that_is_not_there_reaches_the_creator_as_a_502() -> N
         refused = await client.post("/v1/responses", json=background())
     assert refused.status_code == 502
     assert refused.json()["error"]["type"] == "server_error"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_page_reads_that_the_upstream_is_not_there(method: str) -> None:
+    page, upstream = "https://page.example", f"http://127.0.0.1:{free_port()}/v1"
+    async with sidecar(upstream=upstream, cors_origins=(page,)) as (client, _):
+        reply = await client.request(
+            method, "/v1/responses", json={"input": "hi"}, headers={"origin": page}
+        )
+    assert shown(reply, page).status_code == 502
+    names = [name for name, _ in reply.headers.multi_items()]
+    assert names.count("access-control-expose-headers") == 1
 
 
 async def test_foreground_requests_pass_through_two_sidecars() -> None:

@@ -15,6 +15,7 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from response_cache_server.asgi import App, Message, Receive, Scope, Send, send_json
 from response_cache_server.proxy.app import ProxyApp
+from tests.adapters.browser import Blocked, shown
 from tests.adapters.servers import DEADLINE, serving
 from tests.ports import free_port
 
@@ -538,6 +539,54 @@ async def test_a_path_that_leads_out_of_the_base_url_is_a_400() -> None:
         reply = await client.get("/v1/%2e%2e/admin")
     assert reply.status_code == 400
     assert error_of(reply)["type"] == "invalid_request_error"
+
+
+async def status_of_none(scope: Scope, receive: Receive, send: Send) -> None:
+    await send(start(999))
+    await send(piece(b"", more=False))
+
+
+async def silence(scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+PAGE = "https://page.example"
+OUR_ERRORS = {
+    400: ("/v1/%2e%2e/admin", echo),
+    502: ("/v1/models", status_of_none),
+    504: ("/v1/models", silence),
+}
+
+
+@pytest.mark.parametrize("status", OUR_ERRORS)
+@pytest.mark.parametrize("origins", [(PAGE, "https://other.example"), ("*",)])
+async def test_a_page_of_an_allowed_origin_reads_the_proxys_own_errors(
+    status: int, origins: tuple[str, ...]
+) -> None:
+    path, upstream = OUR_ERRORS[status]
+    async with proxied(upstream, read_timeout=0.05, cors_origins=origins) as client:
+        reply = shown(await client.get(path, headers={"origin": PAGE}), PAGE)
+        to_no_page = await client.get(path)
+    assert reply.status_code == to_no_page.status_code == status
+    assert error_of(reply) == error_of(to_no_page)
+    assert "access-control-allow-origin" not in to_no_page.headers
+
+
+@pytest.mark.parametrize("origins", [(), ("https://other.example",)])
+async def test_another_page_does_not(origins: tuple[str, ...]) -> None:
+    async with client_of(f"http://127.0.0.1:{free_port()}/v1", cors_origins=origins) as client:
+        reply = await client.get("/v1/models", headers={"origin": PAGE})
+    assert reply.status_code == 502
+    with pytest.raises(Blocked):
+        shown(reply, PAGE)
+
+
+async def test_what_the_upstream_says_about_pages_is_its_own_business() -> None:
+    async with proxied(echo, cors_origins=("*",)) as client:
+        reply = await client.get("/v1/models", headers={"origin": PAGE})
+    assert reply.status_code == 200
+    assert "access-control-allow-origin" not in reply.headers
 
 
 async def test_credentials_in_the_base_url_are_sent_and_not_logged(
