@@ -13,6 +13,7 @@ from response_cache_server.asgi import App, Receive, Scope, Send, send_json
 from response_cache_server.builtin.upstream import BuiltInUpstream
 from response_cache_server.proxy.app import ProxyApp
 from response_cache_server.settings import LITELLM, Settings
+from response_cache_server.target import with_whole_names
 
 __all__ = ("HEALTH_PATH", "Sidecar", "build_app")
 
@@ -27,9 +28,12 @@ class Sidecar:
         self._is_cut = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == HEALTH_PATH:
-            await self._tell_health(send)
-            return
+        if scope["type"] == "http":
+            if scope["path"] == HEALTH_PATH:
+                await self._tell_health(send)
+                return
+            if b"%2" in (scope.get("raw_path") or b""):
+                scope = with_whole_names(scope)
         try:
             await self._cache(scope, receive, send)
         except asyncio.CancelledError:

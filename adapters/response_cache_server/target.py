@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import httpx
 
 from response_cache_server.asgi import Scope
 
-__all__ = ("BadPath", "parse_base_url", "resource_path", "target_url")
+__all__ = ("BadPath", "parse_base_url", "resource_path", "target_url", "with_whole_names")
 
 # Prefixes that clients write before the resource. The base URL has its own prefix.
 DEPLOYMENT: Final = re.compile(rb"/openai/deployments/[^/]+(?=/|\Z)")
@@ -95,6 +95,26 @@ def resource_path(scope: Scope, *, with_deployment: bool = False) -> bytes:
     if path and not path.startswith(b"/"):
         raise BadPath("The path must begin with '/'.")
     return path
+
+
+def with_whole_names(scope: Scope) -> Scope:
+    """*scope* with a path in which a slash stays escaped in a name that stands before the resource.
+
+    In ``/openai/deployments/meta%2Fllama/responses`` the name is one segment, but servers decode
+    ``%2F`` (ASGI specification, "path"), and no route has a segment more.
+    """
+    raw: bytes = scope.get("raw_path") or b""
+    names, resource, rest = raw.rpartition(b"/responses")
+    kept = names.replace(b"%2F", b"%252F").replace(b"%2f", b"%252f")
+    path, decoded = scope["path"], _once_decoded(raw)
+    if kept == names or not path.endswith(decoded):
+        return scope
+    mount = path.removesuffix(decoded)
+    return {**scope, "path": mount + _once_decoded(kept + resource + rest)}
+
+
+def _once_decoded(raw: bytes) -> str:
+    return unquote(raw.decode("latin-1"))
 
 
 def _require_below(raw: bytes) -> None:

@@ -213,6 +213,26 @@ async def test_azures_client_is_answered_in_the_foreground(path: str) -> None:
     assert response.status == "completed"
 
 
+@pytest.mark.parametrize("name", ["meta%2Fllama-3", "a%2fb%2Fc", "a%252Fb", "r%2Fresponses"])
+async def test_a_slash_in_the_name_of_a_deployment_is_part_of_it(name: str) -> None:
+    asked: list[tuple[str, bytes]] = []
+
+    async def azure(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append((scope["method"], scope["raw_path"]))
+        await read_body(receive)
+        await start(send, EVENT_STREAM)
+        await piece(send, sse(*story("hello")), more=False)
+
+    path = f"/openai/deployments/{name}/responses"
+    async with serving(azure) as base, sidecar(upstream=f"{base}/openai") as (client, _):
+        created = await client.post(path, json=background())
+        response = await ended(client, created.json()["id"])
+        again = await client.get(f"{path}/{response['id']}")
+        await client.post(path, json={"input": "hello"})
+    assert (response["status"], again.json()) == ("completed", response)
+    assert asked == [("POST", path.encode())] * 2
+
+
 @pytest.mark.parametrize("status", [b"000", b"99", b"101", b"600", b"999"])
 async def test_a_status_that_is_none_is_a_502_and_the_failure_of_a_response(status: bytes) -> None:
     gate = anyio.Event()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from response_cache_server.target import BadPath, parse_base_url, target_url
+from response_cache_server.target import BadPath, parse_base_url, target_url, with_whole_names
 
 BASE = httpx.URL("https://api.example.com/v1")
 
@@ -272,3 +272,30 @@ def test_the_refusal_of_a_base_url_repeats_nothing_of_it(url: str) -> None:
         parse_base_url(url)
     assert "secret" not in str(refusal.value)
     assert refusal.value.__cause__ is None
+
+
+# --- Names before the resource -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        ("/d/a%2Fb/responses", "/d/a%2Fb/responses"),
+        ("/d/a%2fb%2F%20c/responses/r_1/cancel", "/d/a%2fb%2F c/responses/r_1/cancel"),
+        ("/d/r%2Fresponses/responses", "/d/r%2Fresponses/responses"),
+        ("/d/a%252Fb/responses", "/d/a%2Fb/responses"),
+        ("/v1/responses%2Fr_1", "/v1/responses/r_1"),
+        ("/v1/responses/r_1%2Fcancel", "/v1/responses/r_1/cancel"),
+        ("/v1/files/a%2Fb", "/v1/files/a/b"),
+    ],
+)
+@pytest.mark.parametrize("mount", ["", "/mounted"])
+def test_a_slash_is_kept_in_a_name_before_the_resource(raw: str, path: str, mount: str) -> None:
+    scope = {"path": mount + unquote(raw), "raw_path": raw.encode(), "method": "GET"}
+    assert with_whole_names(scope) == {**scope, "path": mount + path}
+
+
+@pytest.mark.parametrize("raw", [None, b"", b"/d/x%2Fy/responses", b"/\xff%2Fb/responses"])
+def test_a_path_that_is_not_the_raw_one_stays_as_it_is(raw: bytes | None) -> None:
+    scope = {"path": "/d/a/b/responses", "raw_path": raw}
+    assert with_whole_names(scope) == scope
