@@ -77,7 +77,7 @@ NOT_CANCELLABLE: Final = {
     Status.FAILED: "Cannot cancel a failed response.",
     Status.INCOMPLETE: "Cannot cancel a response in terminal state.",
 }
-"""What a cancel is told by the status it finds (protocol 2)."""
+"""What a cancel is told by the status it finds, in OpenAI's wording."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,7 +235,7 @@ class Stack:
 
 
 def parsed(block: str) -> JsonObject:
-    """A frame of ours, which has exactly these two lines (protocol 7)."""
+    """A frame of ours, which has exactly these two lines."""
     name, data = block.split("\n")
     event = json.loads(data.removeprefix("data: "))
     assert name == f"event: {event['type']}"
@@ -335,7 +335,7 @@ def assert_agreement(told: JsonObject, created: JsonObject, recorded: Recording)
 
 
 def assert_invariants(told: JsonObject, last: JsonObject) -> None:
-    """The fields that hold in one status only (protocol 3)."""
+    """The fields that hold in one status only (OpenAI API reference, Responses)."""
     match told["status"]:
         case "completed":
             assert told["completed_at"] == last.get("completed_at") or isinstance(

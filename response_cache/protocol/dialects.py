@@ -1,4 +1,4 @@
-"""How responses are called, and how their objects are written down, in each dialect (design 10).
+"""How responses are called, and how their objects are written down, in each dialect.
 
 The log is the same in all: its events are official. What a client polls, and what stands in the
 store beside the log, is in the form that ``Options.dialect`` names.

@@ -3,7 +3,8 @@
 A stream is a sequence of events. *Lifecycle* events carry the whole Response; all others change one
 place of its ``output``, or nothing. Exactly one terminal event ends the stream: what may stand in
 our own log is ``TERMINAL``, what else upstreams are known to send as their last word is
-``UPSTREAM_TERMINAL``. Types that are not in ``EVENTS`` pass through unharmed (protocol 4).
+``UPSTREAM_TERMINAL``. Types that are not in ``EVENTS`` pass through unharmed. The types are those
+of the OpenAI API reference, Streaming events, and those of Open Responses (www.openresponses.org).
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ QUEUED: Final = "response.queued"  # background only, right after created
 IN_PROGRESS: Final = "response.in_progress"  # the upstream began to answer
 COMPLETED: Final = "response.completed"
 INCOMPLETE: Final = "response.incomplete"
-FAILED: Final = "response.failed"  # also the end of a cancelled stream (protocol 5)
+FAILED: Final = "response.failed"  # also the end of a cancelled stream (docs/protocol.md)
 CANCELLED: Final = "response.cancelled"  # understood, never sent: official clients break on it
-DONE: Final = "response.done"  # the older dialect's end, of any kind (protocol 11)
+DONE: Final = "response.done"  # from some upstreams: an end of any kind, named by `status`
 ERROR: Final = "error"  # not an end by itself: response.failed follows
 KEEPALIVE: Final = "keepalive"  # a sign of life that uses up a number of the upstream
 
@@ -140,7 +141,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "response.reasoning.delta": "response.reasoning_text.delta",
     "response.reasoning.done":  "response.reasoning_text.done",
 }
-"""Names of Open Responses, and the names under which we pass such events on (protocol 10)."""
+"""Names of Open Responses, and the names under which we pass such events on."""
 
 _TERMINAL_TYPES: Final[Mapping[Status, str]] = {
     Status.COMPLETED:  COMPLETED,

@@ -1,4 +1,4 @@
-"""The input items of a response, and their pages (protocol 8).
+"""The input items of a response, and their pages (OpenAI API reference, List input items).
 
 Nothing is stored for them: they are derived from the request as it was received. A page starts
 behind an id, so each item needs one that names it alone and is the same at every derivation: what

@@ -6,7 +6,8 @@
        ├──── fail, expire ───┼────────────────────> failed
        └──── cancel ─────────┴────────────────────> cancelled
 
-Terminal rows are there, and empty. All else is derived from the table (protocol 3).
+The statuses are those of the Response object (OpenAI API reference, Responses). A terminal status
+has an empty row. Everything else in this module is derived from the table.
 """
 
 from __future__ import annotations

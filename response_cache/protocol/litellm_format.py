@@ -1,4 +1,4 @@
-"""Response objects in the form of LiteLLM's first polling, and back (protocol 11).
+"""Response objects in the form of LiteLLM's first polling, and back.
 
 The older form is the official object with three differences: it is never ``queued``, the texts of
 its messages are parts of type ``text``, and ``status_details`` says how it ended. All else stays as

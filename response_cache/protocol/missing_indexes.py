@@ -1,4 +1,4 @@
-"""Events of other dialects, completed to the official form (protocol 10, 11).
+"""Events of other dialects, completed to the official form.
 
 Some upstreams leave out ``output_index`` or ``content_index``. The place is then found as a reader
 of the stream would find it: by the item's id, else as the newest item or part.

@@ -249,7 +249,7 @@ def ok(reply: httpx.Response) -> JsonObject:
 
 
 def error_of(reply: httpx.Response, status: int) -> JsonObject:
-    """The error of a reply with this *status*, which has exactly the four keys (protocol 2)."""
+    """The error of a reply with this *status*: exactly the four keys of OpenAI's error object."""
     assert reply.status_code == status, (reply.status_code, reply.content)
     assert reply.headers["content-type"] == "application/json"
     body = reply.json()
