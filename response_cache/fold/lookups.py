@@ -1,12 +1,11 @@
-"""Where in a Response an event points to, and what it brings: look-ups that never fail.
+"""Look-ups for the fold: the object of a Response that an event changes, and the event's values.
 
-A *place* finds the object that an event is about, by the event's own indexes; a *value* reads one
-field of the event. Both answer None where the response or the event has nothing of that kind, so
-they may be asked about anything that a JSON parser returns. Values are copies: what is taken from
-an event shares no container with it.
+A *place* finds the object in the Response by the indexes of the event. A *value* reads one field of
+the event. Both return None where there is no such thing, and never raise, whatever a JSON parser
+returned. Values are copies: they share no container with the event.
 
-Paths are those of the protocol: ``content[content_index]`` is the entry of the list ``content``
-that the event's field ``content_index`` counts out.
+A path such as ``content[content_index]`` means: the entry of the list ``content`` at the index that
+the event has in ``content_index``.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ Value: TypeAlias = Callable[[JsonObject], Any]
 
 
 def as_index(value: Any) -> int | None:
-    """*value* if it may count entries of a list."""
-    # Not isinstance: true and false are no indexes.
+    """*value* if it is an index of a list, else None."""
+    # Not isinstance: true and false are not indexes.
     return value if type(value) is int and value >= 0 else None
 
 
@@ -89,12 +88,12 @@ def member(holder: Place, name: str) -> Place:
 
 
 def to(word: str) -> Value:
-    """A value that is the same for each event."""
+    """The value *word*, whatever the event is."""
     return lambda event: word
 
 
 def typed(name: str, kind: type) -> Value:
-    """The event's field *name*, if it is of this kind."""
+    """The event's field *name*, if its value is of type *kind*."""
 
     def read(event: JsonObject) -> Any:
         value = event.get(name)
@@ -106,7 +105,7 @@ def typed(name: str, kind: type) -> Value:
 
 
 def first_output(event: JsonObject) -> Any:
-    """``output[0]``: a finished shell output comes alone in a list."""
+    """``output[0]``: a finished shell output is the only entry of a list."""
     output = entry_at(event.get("output"), 0)
     return _copy(output) if isinstance(output, dict) else None
 
@@ -121,7 +120,7 @@ def shell_texts(event: JsonObject) -> Any:
 
 
 def _copy(value: Any) -> Any:
-    # Without recursion: how deep it is, is the sender's choice.
+    # Without recursion: the sender decides how deep a value is.
     root = [value]
     unfinished: list[Any] = [root]
     while unfinished:

@@ -1,11 +1,11 @@
 """The six operations that fold an event into a Response, and the draft that they work on.
 
-An operation only decides: it returns the *change* to make, or None when the event does not fit the
-response (its target is not there, an item has another type, a value is of the wrong kind). Once an
-event's changes are all known they are made, and then nothing can go wrong any more.
+An operation decides and changes nothing: it returns the *change* to make, or None when the event
+does not fit the response (its target is not there, an item has another type, a value is of the
+wrong type). The changes of an event are made when all of them are known. A change cannot fail.
 
-Text grows as a list of pieces beside the response and is joined when somebody looks, so a delta
-costs the same at the start and at the end of a long answer.
+Text grows as a list of pieces beside the response, and is joined when the response is read. So a
+delta costs the same at the start and at the end of a long answer.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ __all__ = (
 )
 
 MAX_AHEAD: Final = 256
-"""How far beyond the end of a list an index may reach; more is a protocol error, not memory."""
+"""How far an index may be beyond the end of a list; a larger one is a protocol error."""
 
 GAP: Final = object()
-"""Stands in ``output`` where later items came before earlier ones; null is an upstream's word."""
+"""Stands in ``output`` for an item that a later item overtook. Upstreams may send null: no gap."""
 
 Change: TypeAlias = Callable[[], "list[str] | None"]
-"""Makes the change; returns the pieces of the text that has grown, if that is what it does."""
+"""Makes the change. Returns the pieces of the text that grew, or None when no text grew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class Field:
     """A member of an object."""
 
     name: str
-    index: str | None = None  # where it is a list: the event's field that counts in it
-    filler: Callable[[], Any] | None = None  # what the list is filled with up to an index beyond it
+    index: str | None = None  # for a list: the field of the event that is the index
+    filler: Callable[[], Any] | None = None  # makes the entries before an index beyond the end
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What an operation works with."""
+    """The operands of an operation."""
 
     place: Place  # finds the object that has the field
     field: Field
@@ -62,10 +62,10 @@ class Step:
 
 
 class Draft:
-    """A Response that is being changed. Its changes come after all checks and always succeed."""
+    """A Response that is being changed. All checks are done before: its methods do not fail."""
 
     def __init__(self, response: JsonObject) -> None:
-        """Begin with *response*, which belongs to the draft from now on."""
+        """Begin with *response*, which the draft owns from now on."""
         self.response = response
         self._texts: dict[tuple[int, str | int], _Text] = {}
 
@@ -76,13 +76,13 @@ class Draft:
         return output if isinstance(output, list) else ()
 
     def join(self) -> None:
-        """Write the texts that have grown into the response. They may grow on."""
+        """Write the texts that have grown into the response. They may grow further."""
         for text in self._texts.values():
             text.pieces[:] = ["".join(text.pieces)]
             text.container[text.key] = text.pieces[0]
 
     def adopt(self, response: JsonObject) -> None:
-        """Go on with *response*; without ``output`` of its own it gets what we have."""
+        """Continue with *response*. Where it has no ``output``, it gets the present one."""
         if isinstance(response.get("output"), list):
             self._texts.clear()
         elif "output" in self.response:
@@ -90,12 +90,12 @@ class Draft:
         self.response = response
 
     def set(self, container: Any, key: str | int, value: Any) -> None:
-        """Give a member or an entry its value, whatever was growing there."""
+        """Set a member or an entry. A text that grew there is dropped."""
         self._texts.pop((id(container), key), None)
         container[key] = value
 
     def put(self, holder: JsonObject, field: Field, index: int, value: Any) -> None:
-        """Put an entry into a list: at its end, over another one, or behind a filling."""
+        """Put an entry into a list: at its end, over another entry, or after filler entries."""
         entries = self._filled(holder, field, index)
         if index == len(entries):
             entries.append(value)
@@ -103,7 +103,7 @@ class Draft:
             self.set(entries, index, value)
 
     def grow(self, container: Any, key: str | int, delta: str) -> list[str]:
-        """Add to a text; one that is missing or null grows from nothing."""
+        """Add *delta* to a text. A text that is missing or null starts empty."""
         text = self._texts.get((id(container), key))
         if text is None:
             begun = _value_at(container, key) or ""
@@ -112,7 +112,7 @@ class Draft:
         return text.pieces
 
     def grow_entry(self, holder: JsonObject, field: Field, index: int, deltas: JsonObject) -> None:
-        """Add to the texts of an entry, which is made if it is not there."""
+        """Add *deltas* to the texts of an entry, which is made where it is missing."""
         container = self._filled(holder, field, index + 1)[index]
         for key, delta in deltas.items():
             self.grow(container, key, delta)
@@ -128,7 +128,7 @@ class Draft:
 
 @dataclass(slots=True)  # not frozen: those are slow to make
 class _Text:
-    """A text that is growing. It holds the container so that its identity is not used again."""
+    """A text that grows. It refers to its container, so that no other object gets the same id()."""
 
     container: Any
     key: str | int
@@ -136,13 +136,13 @@ class _Text:
 
 
 def replace(draft: Draft, step: Step, event: JsonObject) -> Change | None:
-    """The event's response takes the place of ours; where it has no ``output``, our items stay."""
+    """The response becomes the event's. Where that has no ``output``, the items stay."""
     response = step.value(event)
     return None if response is None else partial(draft.adopt, response)
 
 
 def insert(draft: Draft, step: Step, event: JsonObject) -> Change | None:
-    """A list gets an entry at its index: at the end, over what is there, or beyond a filling."""
+    """A list gets an entry: at its end, over another entry, or after filler entries."""
     holder, value = step.place(draft.response, event), step.value(event)
     if holder is None or value is None:
         return None
@@ -151,7 +151,7 @@ def insert(draft: Draft, step: Step, event: JsonObject) -> Change | None:
 
 
 def assign(draft: Draft, step: Step, event: JsonObject) -> Change | None:
-    """A member, or an entry that is there, gets its value."""
+    """A member gets a new value, or an entry that is there does."""
     target, value = _target(draft.response, step, event), step.value(event)
     return None if target is None or value is None else partial(draft.set, *target, value)
 
@@ -176,7 +176,7 @@ def collect(draft: Draft, step: Step, event: JsonObject) -> Change | None:
 
 
 def pad(draft: Draft, step: Step, event: JsonObject) -> Change | None:
-    """A list is filled up to an index, and the texts of the entry there grow."""
+    """The texts of a list's entry grow; missing entries up to it are made."""
     holder, deltas = step.place(draft.response, event), step.value(event)
     if holder is None or deltas is None:
         return None

@@ -1,12 +1,12 @@
 """Fold events into a Response: one table, six operations.
 
-``TABLE`` says for each event type which operation it performs, on which object, in which field,
-with what of the event. All changes of an event are made, or none: whatever an upstream sends, the
-fold stays whole, and the terminal event puts right what could not be folded.
+``TABLE`` says for each event type: the operation, the object and the field that it changes, and the
+value of the event that it uses. All changes of an event are made, or none. So no event leaves the
+Response half changed, and the terminal event corrects what could not be folded.
 
-Items are found by ``output_index`` alone. ``item_id`` is a hint at best: one provider names a
-different id in each event of an item. ``.done`` events set what they bring, so a text that came
-without deltas, or with other ones, ends right.
+Items are found by ``output_index`` alone, because one provider sends another ``item_id`` in each
+event of an item. A ``.done`` event sets the whole value, so a text is right at its end, even where
+its deltas were missing or wrong.
 """
 
 from __future__ import annotations
@@ -60,18 +60,19 @@ class Fold:
     """A Response that events are folded into."""
 
     def __init__(self, response: JsonObject) -> None:
-        """Begin with *response*, which belongs to the fold from now on."""
+        """Begin with *response*, which the fold owns from now on."""
         self._draft = Draft(response)
         self._latest: _Latest | None = None
-        # The pieces of the text that the last event only added to. One that differs from it in its
-        # delta alone may be added to them instead of applied, as long as this is the same list.
+        # The pieces of the text that the last event extended, when that was all it did. As long as
+        # this is the same list, an event that differs from it in its delta alone need not be
+        # applied: its delta may be appended here.
         self.open_text: list[str] | None = None
 
     def apply(self, event: JsonObject) -> bool:
-        """Fold one event; False when it is a protocol error, and then nothing has changed.
+        """Fold one event; False when it is a protocol error, which changes nothing.
 
-        Never raises, whatever the event is. Types that we do not know change nothing. The event
-        stays the caller's: nothing of it is shared with the response.
+        Never raises, whatever the event is. Unknown types change nothing. The event stays the
+        caller's: it shares no container with the response.
         """
         if self._latest is not None and self._latest.takes(event):
             self.open_text = self._latest.pieces
@@ -87,14 +88,14 @@ class Fold:
         return True
 
     def become(self, response: JsonObject) -> None:
-        """Fold an event that brings the whole *response*, which belongs to the fold from now on."""
+        """Fold an event that has the whole *response*, which the fold owns from now on."""
         self._latest = self.open_text = None
         self._draft.adopt(response)
 
     def response(self) -> JsonObject:
         """The response as folded so far, without gaps.
 
-        It still belongs to the fold: use it before the next event is applied, and do not change it.
+        The fold owns it: do not change it, and do not use it after the next event.
         """
         self._draft.join()
         if not self.has_gaps:
@@ -104,18 +105,18 @@ class Fold:
 
     @property
     def output(self) -> Sequence[Any]:
-        """The items by ``output_index``; in the place of a gap is something that is no dict.
+        """The items by ``output_index``. A gap is an object that is no dict.
 
-        Text that is still growing is left out: that is what ``response`` is for.
+        Texts may lack their last deltas here; ``response`` has them.
         """
         return self._draft.output
 
     @property
     def has_gaps(self) -> bool:
-        """Whether items are missing before later ones.
+        """Whether an item is missing before a later one.
 
-        ``response`` closes gaps, so as long as there are any the state cannot be told from it: the
-        events to come would find other items under their indexes.
+        ``response`` leaves gaps out, so with gaps it is no state to fold further events into: they
+        would find other items under their indexes.
         """
         return any(item is GAP for item in self.output)
 
@@ -132,18 +133,18 @@ class Fold:
 
 
 def fold(snapshot: JsonObject, events: Iterable[JsonObject]) -> JsonObject:
-    """*snapshot*, which is used up, after all of *events*."""
+    """*snapshot* after *events*. The fold owns *snapshot* from then on."""
     folded = Fold(snapshot)
     for event in events:
         folded.apply(event)
     return folded.response()
 
 
-@dataclass(slots=True)  # not frozen: those are slow to make
+@dataclass(slots=True)  # not frozen: frozen ones are slow to make
 class _Latest:
-    """The text that the last event added to: most often the next one adds to it, too.
+    """The text that the last event extended.
 
-    Then there is nothing to find and to check again.
+    The next event mostly extends the same text. Then nothing is looked up and checked again.
     """
 
     type: Any
@@ -165,10 +166,10 @@ class _Latest:
         )
 
     def takes(self, event: JsonObject) -> bool:
-        """Add the event's delta, if that is all that the event does, and to the same text."""
+        """Add the event's delta if the event extends the same text and does nothing else."""
         delta = event.get("delta")
-        # Indexes are compared by identity, because 0, false and 0.0 are equal. What is equal but
-        # not identical is found the long way.
+        # Indexes are compared by identity, because 0, false and 0.0 are equal. For equal indexes
+        # that are not identical, False is correct, too: the event is then looked up.
         if (
             isinstance(delta, str)
             and event.get("type") == self.type
@@ -192,7 +193,7 @@ class Rule:
 
     operation: Operation
     step: Step
-    optional: str | None  # not performed where this field of the event is missing or empty
+    optional: str | None  # skip the rule where this field of the event is missing or empty
 
 
 def _gap() -> object:
@@ -256,11 +257,11 @@ VALUES: Final[Mapping[str, Value]] = {
 """How the fields of events are read."""
 
 OPTIONAL: Final = frozenset({"logprobs"})
-"""Fields that most events leave empty; then the step is left out."""
+"""Fields that most events leave empty; their rules are skipped then."""
 
 TABLE: Final[Sequence[tuple[str, Operation, Place, Field, str | Value]]] = (
-    # Lenient: a response without `output` keeps the items; that some providers end with an empty
-    # one is for the recorder to repair, because an empty output may be meant.
+    # Lenient: a response without `output` keeps the items. Some providers end with an empty output;
+    # the recorder repairs that, because an empty output may also be correct.
     (CREATED,                                       replace, RESPONSE, SELF, "response"),
     (QUEUED,                                        replace, RESPONSE, SELF, "response"),
     (IN_PROGRESS,                                   replace, RESPONSE, SELF, "response"),
@@ -274,7 +275,7 @@ TABLE: Final[Sequence[tuple[str, Operation, Place, Field, str | Value]]] = (
     ("response.output_item.added",                  insert,  RESPONSE, ITEMS, "item"),
     ("response.output_item.done",                   insert,  RESPONSE, ITEMS, "item"),
 
-    # Lenient, as all that is inserted: a part may come twice, and a list that is missing is made.
+    # Lenient, as all insertions: a part may come twice, and a missing list is made.
     ("response.content_part.added",                 insert,  PARTED, PARTS, "part"),
     ("response.content_part.done",                  assign,  PARTED, PARTS, "part"),
     ("response.output_text.delta",                  extend,  PART, TEXT, "delta"),

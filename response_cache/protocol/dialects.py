@@ -1,7 +1,7 @@
-"""How responses are called, and how their objects are written down, in each dialect.
+"""The dialects of the API: the form of ids, and of Response objects as bytes.
 
-The log is the same in all: its events are official. What a client polls, and what stands in the
-store beside the log, is in the form that ``Options.dialect`` names.
+``Options.dialect`` names the form of the object that a client polls, and of the snapshot in the
+store. The log is the same in every dialect: its events are in the official form.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from response_cache.options import DialectName
-from response_cache.protocol import jsontext as codec
+from response_cache.protocol import jsontext
 from response_cache.protocol.ids import IDS, POLLING_IDS, Ids
 from response_cache.protocol.jsontext import JsonObject
 from response_cache.protocol.litellm_format import from_polling, to_polling
@@ -21,24 +21,24 @@ __all__ = ("DIALECTS", "OFFICIAL", "Dialect")
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The ids of responses, and their objects as bytes."""
+    """The ids of responses, and how their objects are written and read."""
 
     ids: Ids
     dump: Callable[[JsonObject], bytes]
-    """The official object as it is written; it is not changed."""
+    """An official object as bytes; the object is not changed."""
     load: Callable[[bytes], JsonObject]
-    """The official object that was written."""
+    """The official object of what ``dump`` wrote."""
 
 
 def _dump_polling(response: JsonObject) -> bytes:
-    return codec.dump(to_polling(response))
+    return jsontext.dump(to_polling(response))
 
 
 def _load_polling(data: bytes) -> JsonObject:
-    return from_polling(codec.load(data))
+    return from_polling(jsontext.load(data))
 
 
-OFFICIAL: Final = Dialect(IDS, codec.dump, codec.load)
+OFFICIAL: Final = Dialect(IDS, jsontext.dump, jsontext.load)
 DIALECTS: Final[Mapping[DialectName, Dialect]] = {
     "openai": OFFICIAL,
     "litellm": Dialect(POLLING_IDS, _dump_polling, _load_polling),

@@ -1,10 +1,12 @@
-"""The vocabulary: every event type of the stream, what kind it is, and which ones end it.
+"""The vocabulary: every event type of a stream, its category, and the types that end a stream.
 
-A stream is a sequence of events. *Lifecycle* events carry the whole Response; all others change one
-place of its ``output``, or nothing. Exactly one terminal event ends the stream: what may stand in
-our own log is ``TERMINAL``, what else upstreams are known to send as their last word is
-``UPSTREAM_TERMINAL``. Types that are not in ``EVENTS`` pass through unharmed. The types are those
-of the OpenAI API reference, Streaming events, and those of Open Responses (www.openresponses.org).
+A *lifecycle* event carries the whole Response. Every other event changes one place of its
+``output``, or nothing. One terminal event ends a stream: ``TERMINAL`` has the types that may end a
+log of ours, ``UPSTREAM_TERMINAL`` has further types that upstreams end with. A type that is not in
+``EVENTS`` passes through unchanged.
+
+The types are from the OpenAI API reference, Streaming events, and from Open Responses
+(https://www.openresponses.org).
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class Category(StrEnum):
     DELTA = "delta"  # a piece of a text, or the finished text
     TOOL_STATUS = "tool_status"  # the progress of a tool call
     TRANSIENT = "transient"  # kept for replay, but no part of the response
-    ERROR = "error"  # bad news that precedes response.failed
+    ERROR = "error"  # says what went wrong; response.failed follows
     TRANSPORT = "transport"  # about the connection, not the response
 
 
@@ -147,7 +149,7 @@ _TERMINAL_TYPES: Final[Mapping[Status, str]] = {
     Status.COMPLETED:  COMPLETED,
     Status.INCOMPLETE: INCOMPLETE,
     Status.FAILED:     FAILED,
-    Status.CANCELLED:  FAILED,  # the only form that every client survives
+    Status.CANCELLED:  FAILED,  # the only form that every official client understands
 }
 
 _TRIGGERS: Final[Mapping[str, Trigger]] = {
@@ -159,8 +161,8 @@ _TRIGGERS: Final[Mapping[str, Trigger]] = {
     ERROR:      Trigger.FAIL,
 }
 
-# What the response inside may change about that. A bridge that always ends with `completed` still
-# puts the true status inside; a worse end is believed, a better one is not.
+# Exceptions, by the status of the response inside. Some upstreams end every stream with `completed`
+# and put the true status inside. A worse end is believed, a better one is not.
 _TRIGGERS_BY_STATUS: Final[Mapping[tuple[str, str], Trigger]] = {
     (COMPLETED, Status.INCOMPLETE): Trigger.TRUNCATE,
     (COMPLETED, Status.FAILED):     Trigger.FAIL,
@@ -179,19 +181,20 @@ TERMINAL: Final = frozenset(_TERMINAL_TYPES.values())
 """Types that end a stream of ours."""
 
 UPSTREAM_TERMINAL: Final = frozenset({CANCELLED, DONE})
-"""Types that end a stream too when an upstream sends them; never sent by us."""
+"""Further types that end the stream of an upstream; never sent by us."""
 
 DELTAS: Final = frozenset(t for t in EVENTS if t.endswith(".delta"))
 """Types that carry a fragment, and so may be padded with ``obfuscation``."""
 
 DROPPED: Final = frozenset(t for t, kind in EVENTS.items() if kind is Category.TRANSPORT)
-"""Types that are never stored nor forwarded: they would leave holes in a dense log."""
+"""Types that are neither stored nor forwarded, and get no number in the log."""
 
 
 def trigger_of(type: str, response: Mapping[str, Any] | None) -> Trigger:
-    """What an upstream's last event means for the lifecycle.
+    """The move of the lifecycle that an upstream's last event stands for.
 
-    *response* is what the event carries; its ``status`` decides where the type alone does not.
+    *response* is the Response that the event carries. Its ``status`` decides where the type alone
+    does not.
 
     Raises:
         ValueError: events of this *type* end nothing.

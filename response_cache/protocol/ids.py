@@ -1,9 +1,9 @@
-"""Ids that tell whose they are, and owners that tell nothing about themselves.
+"""Ids of responses, by which ours are recognised, and owners of responses.
 
-An id of ours is ``resp_`` + a marker + the store's tag + random hex; the marker holds a letter
-that no hex id has, so ours are told from the upstream's without a look-up. In LiteLLM's older
-dialect it is ``litellm_poll_`` + a UUID, which LiteLLM's own workers also make: only the store
-knows whose that is.
+An id of ours is ``resp_``, a marker, the store's tag, and random hex digits. The marker has a
+letter that is no hex digit, so that ours differ from an upstream's ids without a look-up. In
+LiteLLM's older dialect an id is ``litellm_poll_`` and a UUID. LiteLLM's own workers make such ids,
+too: only the store knows whether one of them is ours.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ __all__ = (
 
 _PREFIX: Final = "resp_rc"
 _POLLING_PREFIX: Final = "litellm_poll_"
-_HEX_DIGITS: Final = 48  # with the marker as long as the upstream's own ids
+_HEX_DIGITS: Final = 48  # as many as in OpenAI's own ids, but for the marker
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who asks. What one owner created, no other sees; an admin sees all."""
+    """The caller of a request. An owner sees its own responses; an admin sees all responses."""
 
-    id: str | None  # None: nobody in particular, so the response's id is the capability
+    id: str | None  # None: no owner is known, so knowing a response's id gives access to it
     is_admin: bool = False
 
     def may_see(self, owner_id: str | None) -> bool:
@@ -48,7 +48,7 @@ ANYBODY: Final = Owner(None)
 
 
 def digest(secret: str, *parts: str) -> str:
-    """A keyed digest of *parts* (48 hex digits), so that they need not be stored themselves."""
+    """A keyed digest of *parts* in 48 hex digits, to be stored instead of *parts*."""
     message = b"".join(
         len(part).to_bytes(4) + part.encode("utf-8", "surrogatepass") for part in parts
     )
@@ -56,25 +56,25 @@ def digest(secret: str, *parts: str) -> str:
 
 
 def may_name_ours(data: bytes) -> bool:
-    """Whether JSON text may hold an id of ours, told without parsing it."""
+    """Whether JSON text may hold an id of ours. The text is searched, not parsed."""
     return any(b'"' + prefix.encode() in data for prefix in (_PREFIX, _POLLING_PREFIX))
 
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """The ids of one dialect: which are ours, and how new ones are made."""
+    """The ids of one dialect: how ours are recognised and made."""
 
-    pattern: str  # of all that are ours, as a regular expression
-    prefix: str
-    shape: Callable[[str, str], str]  # what follows it, from the store's tag and 48 hex digits
-    shared: str | None = None  # what those begin with that may be the wrapped app's own
+    pattern: str  # a regular expression that all ids of ours match
+    prefix: str  # of new ids
+    shape: Callable[[str, str], str]  # the rest of a new id, from the store's tag and 48 hex digits
+    shared: str | None = None  # the prefix of ids that the wrapped app makes, too
 
     def new(self, tag: str) -> str:
-        """A fresh id, with the store's *tag* where there is a place for it."""
+        """A new random id, with the store's *tag* where the dialect has a place for it."""
         return self.prefix + self.shape(tag, secrets.token_hex(_HEX_DIGITS // 2))
 
     def keyed(self, tag: str, secret: str, owner_id: str, key: str) -> str:
-        """The id that one owner's idempotency key always leads to."""
+        """The id for an owner's idempotency key: always the same one."""
         return self.prefix + self.shape(tag, digest(secret, "idempotency", owner_id, key))
 
     def are_ours(self, id: str) -> bool:
@@ -94,8 +94,8 @@ def _uuid(_tag: str, digits: str) -> str:
     return str(UUID(hex=digits[:32], version=4))
 
 
-# With all its digits: some upstreams draw ids from all letters, and what clients put in a path
-# shall not become a store's key.
+# The whole id is matched: some upstreams make ids of all letters, and no other text of a path may
+# become a store's key.
 _PATTERN: Final = f"{_PREFIX}[0-9a-f]{{{_HEX_DIGITS},80}}"
 _UUID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
@@ -104,4 +104,4 @@ IDS: Final = Ids(_PATTERN, _PREFIX, str.__add__)
 POLLING_IDS: Final = Ids(
     f"(?:{_POLLING_PREFIX}{_UUID}|{_PATTERN})", _POLLING_PREFIX, _uuid, shared=_POLLING_PREFIX
 )
-"""Those of LiteLLM's older one; what was made before the dialect was chosen stays ours."""
+"""The ids of LiteLLM's older dialect. Official ids of ours stay known, from before the choice."""

@@ -34,7 +34,7 @@ _PREFIXES: Final[Mapping[str, str]] = {
     "compaction":            "cmp_",
 }
 # fmt: on
-_OTHER_PREFIX: Final = "item_"  # no prefix of these types was ever seen
+_OTHER_PREFIX: Final = "item_"  # the prefix of these types is not known
 _MADE_DIGITS: Final = 48
 _MADE: Final = re.compile(rf"[a-z]+_[0-9a-f]{{{_MADE_DIGITS}}}")
 
@@ -50,7 +50,7 @@ _WITH_STATUS: Final = frozenset(
         "shell_call_output",
     }
 )
-"""Types whose status a client may leave out and the API fills in."""
+"""Types whose ``status`` a client may leave out; the API fills it in."""
 
 
 # --- Entries of the input ----------------------------------------------------------------------
@@ -59,7 +59,7 @@ _WITH_STATUS: Final = frozenset(
 def _entries(given: Any) -> Iterator[tuple[int, JsonObject]]:
     if isinstance(given, str):
         yield 0, {"role": "user", "content": given}
-    elif isinstance(given, dict):  # where the wrapped app takes one item for a list of one
+    elif isinstance(given, dict):  # some wrapped apps accept one item without a list
         yield 0, given
     elif isinstance(given, list):
         yield from ((index, entry) for index, entry in enumerate(given) if isinstance(entry, dict))
@@ -75,7 +75,7 @@ def _filled(entry: JsonObject) -> JsonObject:
 
 
 def _type_of(entry: JsonObject) -> str:
-    """``type`` may be left out of messages, and of references, which are nothing but an id."""
+    """``type`` may be missing in a message, and in a reference, which has an id alone."""
     given = entry.get("type")
     if isinstance(given, str):
         return given
@@ -96,14 +96,14 @@ class _Entry(NamedTuple):
 
     number: int  # among all entries
     body: JsonObject
-    id: str | None  # None: it gets one that is made here
+    id: str | None  # None: the id is made here
 
 
 def _named(entries: Sequence[tuple[int, JsonObject]], response_id: str) -> list[_Entry]:
-    """The entries with the ids that the client gave, as far as one names its item alone.
+    """The entries with the ids that the client gave, as far as they are unique.
 
-    An id that an earlier item has is none: paging would never get past the two. So one that looks
-    as if it was made here may not be one of those that are.
+    An id that an earlier item has is ignored: a client that pages by it would never get past the
+    second item. Where an id of the client looks like one made here, ids made here count, too.
     """
     is_risky = any(_looks_made(body.get("id")) for _, body in entries)
     taken: set[str] = set()
@@ -138,7 +138,7 @@ _INTEGER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """Which page was asked for."""
+    """The page that is asked for."""
 
     limit: int
     order: str  # "asc": as they were sent; "desc": the last one first
@@ -146,7 +146,7 @@ class Paging:
 
 
 def parse_paging(query: Mapping[str, Sequence[str]]) -> Paging:
-    """Read ``limit``, ``order`` and ``after``; of several values of one name the last counts.
+    """Read ``limit``, ``order`` and ``after``; the last value of a name counts.
 
     Raises:
         InvalidRequest: ``limit`` or ``order`` is not one of the values allowed.
@@ -177,7 +177,7 @@ def _order(text: str) -> str:
 
 
 def page_of(body: JsonObject, response_id: str, paging: Paging) -> JsonObject:
-    """The list envelope with a page of the items that a create request's input stands for.
+    """One page of the input items of a create request, in the envelope of a list.
 
     *body* is left as it is. Entries that are not objects stand for no item. Only the items of the
     page are filled in: of the others no more than the ids is looked at.
@@ -194,7 +194,7 @@ def page_of(body: JsonObject, response_id: str, paging: Paging) -> JsonObject:
     return {
         "object": "list",
         "data": data,
-        # Clients that validate want strings, also when there is nothing to name.
+        # Clients that validate require strings, also in an empty page.
         "first_id": data[0]["id"] if data else "",
         "last_id": data[-1]["id"] if data else "",
         "has_more": start + paging.limit < len(ordered),

@@ -1,9 +1,9 @@
-"""How much a JSON text holds, told without a parser.
+"""How many values a JSON text holds, counted without a parser.
 
-Parsing takes time and memory by the value, not by the byte: 10 MiB of ``{}`` keep a parser, and
-with it every thread of the interpreter, for as long as 500 MiB of text in one string. So what may
-be parsed is told beforehand, from what stands outside of strings. The text is gone through in
-pieces, by searches as fast as memory, and other threads may run between two pieces.
+A parser takes time and memory by the value, not by the byte: 10 MiB of ``{}`` take as long as one
+string of 500 MiB, and no other thread of the interpreter runs meanwhile. So the values are counted
+before the text is parsed, by what stands outside of strings. The text is searched in pieces, at the
+speed of memory, and other threads may run between two pieces.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 __all__ = ("BYTES_OF_A_VALUE", "holds_more")
 
 BYTES_OF_A_VALUE: Final = 16
-"""What a number or a word may take on average: long numbers take more than their length."""
+"""Bytes that a number or a literal may have on average: to parse long numbers takes long."""
 
 _PIECE: Final = 1 << 18
 _SPACE: Final = b" \t\r\n"
@@ -22,10 +22,10 @@ _LEAST: Final = 2  # bytes that a value and its comma take
 
 
 def holds_more(data: bytes, values: int) -> bool:
-    """Whether JSON text holds more than so many *values*, or numbers and words too long for them.
+    """Whether JSON text holds more than *values* values, or as many bytes as no such number has.
 
-    An empty array or object counts twice. Text that is not JSON may hold less than is said, but
-    what a parser makes of it before it gives up is never more.
+    An empty array or object counts twice. Text that is not JSON may be counted too high, but never
+    too low: a parser makes no more values of it before it gives up.
     """
     if len(data) <= _LEAST * values:
         return False

@@ -1,8 +1,8 @@
-"""JSON at the edge: read what upstreams really send, write what every client may parse.
+"""JSON at the edge: reads what upstreams really send, writes what every client can parse.
 
 Upstreams are not strict. They cut a text between the two halves of a surrogate pair, so that a
-delta ends with a lone ``\\ud83d``; they write ``NaN``; they begin with a byte order mark. All of
-that is read here; what is written is always strict JSON, on one line:
+delta ends with a lone ``\\ud83d``; they write ``NaN``; they begin with a byte order mark. All this
+is read here. What is written here is always strict JSON, on one line:
 
 =====================  ================================  =======================================
 on the wire            as a value                        written again as
@@ -14,9 +14,9 @@ lone surrogate escape  ``str`` holding the surrogate     the escape; two joined 
 long integers          exact ``int``                     the same digits
 =====================  ================================  =======================================
 
-Both directions try the fast strict parser first and fall back to the patient one of the standard
-library. Malformed data is a ``ValueError`` whose message never quotes the data, because messages
-reach logs and content must not.
+Both directions try the fast strict parser first, then the tolerant one of the standard library.
+Malformed data is a ``ValueError`` whose message never quotes the data, because messages are logged
+and content must not be.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 __all__ = ("MAX_DEPTH", "JsonObject", "dump", "load", "renumber")
 
 JsonObject: TypeAlias = dict[str, Any]
-"""A JSON object: ``Any`` stops here."""
+"""A JSON object. Its values are of any JSON type."""
 
 MAX_DEPTH: Final = 400
-"""Levels of nesting that are read. Far below where parsers of clients give up."""
+"""The deepest nesting that is read, in levels. Parsers of clients take much more."""
 
 
 def load(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
-    """The value of a JSON text. The fast parser has a limit of its own, below any *max_depth*.
+    """The value of a JSON text.
+
+    *max_depth* is above the limit of the fast parser, which is some 200 levels.
 
     Raises:
         ValueError: bad syntax, invalid UTF-8, or nested deeper than *max_depth* levels.
@@ -49,10 +51,10 @@ def load(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
 
 
 def dump(value: Any) -> bytes:
-    """*value* as compact JSON without raw line ends; what JSON cannot say becomes ``null``.
+    """*value* as compact JSON without raw line ends; NaN and infinity become ``null``.
 
     Raises:
-        ValueError: nested too deep; never so for what ``load`` returned.
+        ValueError: nested too deep, which what ``load`` returned never is.
     """
     try:
         return to_json(value, inf_nan_mode="null")
@@ -63,9 +65,8 @@ def dump(value: Any) -> bytes:
 def renumber(data: bytes, event: JsonObject, number: int) -> bytes:
     """The JSON text of an event under our *number*, without ``obfuscation``, on one line.
 
-    *event* must be ``load(data)``. Everything else stays byte for byte as received. Only data that
-    is not strict JSON on one line, or has one of the two members otherwise than as plain compact
-    ``,"key":value``, is written anew.
+    *event* must be ``load(data)``. All other bytes stay as received where *data* is strict JSON on
+    one line and writes the two members compactly, as ``,"key":value``. Other data is written anew.
     """
     if (
         _is_plain(data)
@@ -116,8 +117,8 @@ def _dump_patiently(value: Any) -> bytes:
 
 
 def _in_ascii(value: Any) -> bytes:
-    # Escapes are the only way to write one half of a surrogate pair. Two neighbouring halves are
-    # written as the one character is that they stand for.
+    # Escapes are the only way to write one half of a surrogate pair. Two halves in a row get the
+    # same escapes as the one character that they stand for.
     return _dumped(value, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
@@ -128,11 +129,11 @@ def _dumped(value: Any, **how: Any) -> str:
         raise ValueError("value nested too deep for JSON") from None
 
 
-# Renumbering without parsing. Why searching bytes is sound: a quote in JSON opens a string, closes
-# one, or follows a backslash. In `,"sequence_number":` the first quote follows a comma and goes
-# before a letter, so it can only open; what it opens is exactly this word, and the colon makes that
-# a key. When the word stands there once, no key is spelled with escapes, and the event itself has
-# the key, then it is the event's own and not one of something nested.
+# Renumbering without parsing. Why it is correct to search bytes: a quote in JSON opens a string,
+# closes one, or follows a backslash. In `,"sequence_number":` the first quote stands between a
+# comma and a letter, so it opens a string. That string is exactly this word, and the colon makes it
+# a key. When the word is there once, no key is spelled with escapes, and the event itself has the
+# key, then this is the key of the event and not of an object inside.
 
 _ESCAPED_KEY_LETTER: Final = re.compile(rb"\\u00[567]")  # covers every letter of the two keys
 
@@ -141,7 +142,7 @@ _BRACE, _LF, _CR, _N, _I, _BACKSLASH = b"{\n\rNI\\"
 
 
 def _is_plain(data: bytes) -> bool:
-    # Looking for a byte costs a tenth of looking for a word, so that comes first.
+    # A search for one byte costs a tenth of a search for a word, so the byte is tried first.
     return not (
         data[0] != _BRACE  # white space or a byte order mark
         or _LF in data

@@ -39,7 +39,7 @@ class Trigger(StrEnum):
     COMPLETE = "complete"  # its terminal event says completed
     TRUNCATE = "truncate"  # its terminal event says incomplete
     FAIL = "fail"  # it failed, broke off, or ran into a limit
-    CANCEL = "cancel"  # somebody who may asked for it
+    CANCEL = "cancel"  # a client asked for it
     EXPIRE = "expire"  # the lease ran out: the worker is presumed dead
 
 
@@ -66,10 +66,10 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Trigger, Status]]] = {
 # fmt: on
 
 TERMINAL: Final = frozenset(status for status, moves in TRANSITIONS.items() if not moves)
-"""Statuses that nothing leaves."""
+"""Statuses without a further move."""
 
 CANCELLABLE: Final = frozenset(s for s, moves in TRANSITIONS.items() if Trigger.CANCEL in moves)
-"""Statuses from which a cancel leads somewhere."""
+"""Statuses in which a response may be cancelled."""
 
 
 def next_status(status: Status, trigger: Trigger) -> Status:

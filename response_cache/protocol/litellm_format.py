@@ -1,8 +1,8 @@
 """Response objects in the form of LiteLLM's first polling, and back.
 
-The older form is the official object with three differences: it is never ``queued``, the texts of
-its messages are parts of type ``text``, and ``status_details`` says how it ended. All else stays as
-it is, so clients of either form find what they look for.
+LiteLLM documented its polling with a form of its own at first. It is the official object with three
+differences: ``status`` is never ``queued``, the texts of messages are parts of type ``text``, and
+``status_details`` says how the response ended. All other fields are equal.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ("from_polling", "to_polling")
 
 _TYPES: Final = {"output_text": "text"}
 _TYPES_BACK: Final = {"text": "output_text"}
-_REASONS: Final = {"max_output_tokens": "length"}  # others have the same name in both
+_REASONS: Final = {"max_output_tokens": "length"}  # other reasons have the same name in both forms
 
 
 def to_polling(response: JsonObject) -> JsonObject:
-    """The official *response* in the older form; it is not changed."""
+    """*response* in the older form, as a new object."""
     status = response.get("status")
     return response | {
         "status": Status.IN_PROGRESS.value if status == Status.QUEUED else status,
@@ -31,7 +31,7 @@ def to_polling(response: JsonObject) -> JsonObject:
 
 
 def from_polling(response: JsonObject) -> JsonObject:
-    """The official object that ``to_polling`` made *response* of, but that ``queued`` has begun."""
+    """The official object that ``to_polling`` was given, but ``in_progress`` for ``queued``."""
     official = response | {"output": _retyped(response.get("output"), _TYPES_BACK)}
     official.pop("status_details", None)
     return official
@@ -64,7 +64,7 @@ def _object(value: Any) -> JsonObject:
 
 
 def _retyped(output: Any, types: Mapping[str, str]) -> Any:
-    """*output* with the parts of its messages of other types."""
+    """*output* with new *types* for the parts of its messages."""
     if not isinstance(output, list):
         return output
     return [_with_parts(item, types) if _is_message(item) else item for item in output]

@@ -1,7 +1,7 @@
-"""Events of other dialects, completed to the official form.
+"""Events without their indexes, completed to the official form.
 
-Some upstreams leave out ``output_index`` or ``content_index``. The place is then found as a reader
-of the stream would find it: by the item's id, else as the newest item or part.
+Some upstreams leave out ``output_index`` or ``content_index``. Then the index is that of the item
+with the event's id, else that of the newest item or part.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from response_cache.protocol.jsontext import JsonObject
 __all__ = ("complete_address",)
 
 _INDEXED_LISTS: Final = {"content_index": "content", "summary_index": "summary"}
-"""The index that addresses a part, and the list of the item that it counts in."""
+"""By index of a part: the list of the item that it counts in."""
 
 _INDEX_OF: Final = {
     "response.content_part": "content_index",
@@ -28,7 +28,7 @@ _INDEX_OF: Final = {
 
 
 def complete_address(event: JsonObject, output: Sequence[Any]) -> bool:
-    """Give *event* the indexes that it lacks; whether it lacked any that could be found.
+    """Give *event* the indexes that it lacks; return whether it got any.
 
     *output* is the response's items so far. The event is changed in place.
     """

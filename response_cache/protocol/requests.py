@@ -1,8 +1,9 @@
-"""What we read of a create request, and the body that its upstream is sent.
+"""The fields that are read of a create request, and the body that the upstream is sent.
 
-The wrapped app judges a request; we read only what decides our own part, and refuse only what we
-could not keep or echo. Everything else goes through as it came, unknown fields included. A field
-that is null counts as absent. No message quotes the request: it names fields.
+To validate a request is the wrapped app's task. Here only fields are read that our own part depends
+on, and only what cannot be stored or repeated is refused. All else goes to the upstream as it came,
+unknown fields included. A field that is null counts as absent. Messages name fields and never quote
+the request.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from response_cache.errors import InvalidRequest
-from response_cache.protocol import jsontext as codec
+from response_cache.protocol import jsontext
 from response_cache.protocol.jsontext import JsonObject
 
 __all__ = (
@@ -29,14 +30,14 @@ __all__ = (
 )
 
 
-_PIECE: Final = 1 << 20
+_PIECE: Final = 1 << 20  # characters that are hashed at a time
 
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """A create request that passed ``parse_create``, which is the only one to make them."""
+    """What is read of a create request. Made by ``create_request``, which checks the fields."""
 
-    body: JsonObject = field(repr=False)  # as received, not to be changed; content is never logged
+    body: JsonObject = field(repr=False)  # as received; not to be changed, never logged
     background: bool
     stream: bool
     store: bool
@@ -45,14 +46,14 @@ class CreateRequest:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the body, in hex, whatever its key order and white space.
+        """SHA-256 of the body in hex digits, the same for each order of keys and white space.
 
-        Computed when asked: a foreground create of many megabytes never needs it.
+        Computed at each access, because a foreground create of many megabytes never needs it.
         """
-        # The standard library, because codec.dump cannot sort keys. Nobody reads this text.
+        # The standard library, because jsontext.dump cannot sort keys.
         canonical = json.dumps(self.body, sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256()
-        for start in range(0, len(canonical), _PIECE):  # it may be three times as long as the body
+        for start in range(0, len(canonical), _PIECE):  # may be three times as long as the body
             digest.update(canonical[start : start + _PIECE].encode())
         return digest.hexdigest()
 
@@ -62,7 +63,7 @@ class CreateRequest:
 _MAX_METADATA_PAIRS: Final = 16
 _MAX_METADATA_KEY: Final = 64  # characters
 _MAX_METADATA_VALUE: Final = 512  # characters
-_LONGEST_TEXT: Final = 64 * 2**10  # characters of metadata as text, where a host takes that
+_LONGEST_TEXT: Final = 64 * 2**10  # characters of metadata that came as JSON text
 
 
 class _Shape(NamedTuple):
@@ -70,8 +71,8 @@ class _Shape(NamedTuple):
     words: str
 
 
-# Not a pydantic model: that refuses the lone surrogates which codec lets through, and its errors
-# quote values and name metadata keys, which are content.
+# Not a pydantic model, because a model refuses the lone surrogates that jsontext reads, and because
+# its errors quote values and metadata keys, which are content.
 # fmt: off
 _SHAPES: Final[Mapping[str, _Shape]] = {
     "background":           _Shape((bool,),     "a boolean"),
@@ -86,15 +87,15 @@ _SHAPES: Final[Mapping[str, _Shape]] = {
 
 
 _DECIDE: Final = ("background", "stream")
-"""What a reply depends on, whoever judges the rest."""
+"""Fields that decide the form of the reply. They are always checked here."""
 
 
 def parse_create(data: bytes) -> CreateRequest:
     """Read the body of a create request.
 
     Raises:
-        InvalidRequest: not a JSON object, or a field that we read has the wrong shape; ``param``
-            names it.
+        InvalidRequest: not a JSON object, or a field that is read here has the wrong shape;
+            ``param`` names it.
     """
     return create_request(json_object(data))
 
@@ -102,12 +103,13 @@ def parse_create(data: bytes) -> CreateRequest:
 def create_request(
     body: JsonObject, *, is_checked: bool = True, max_input_items: int = sys.maxsize
 ) -> CreateRequest:
-    """The same for a body that is read already, and whose input may have so many entries.
+    """The create request with *body*, whose ``input`` has at most *max_input_items* entries.
 
-    Unless it *is checked*, the wrapped app alone judges all but what a reply depends on.
+    Where *is_checked* is false, the wrapped app checks all fields but those that decide the form
+    of the reply.
 
     Raises:
-        InvalidRequest: a field that we read has the wrong shape; ``param`` names it.
+        InvalidRequest: a field that is read here has the wrong shape; ``param`` names it.
     """
     for name in _SHAPES if is_checked else _DECIDE:
         _check_shape(name, body.get(name), _SHAPES[name])
@@ -136,7 +138,7 @@ def json_object(data: bytes) -> JsonObject:
         InvalidRequest: it is not.
     """
     try:
-        body = codec.load(data)
+        body = jsontext.load(data)
     except ValueError as error:
         raise InvalidRequest("The body of the request could not be read as JSON.") from error
     if not isinstance(body, dict):
@@ -145,13 +147,13 @@ def json_object(data: bytes) -> JsonObject:
 
 
 def object_or_text(given: Any, default: JsonObject) -> JsonObject:
-    """*given* where it is an object or the JSON text of one (some hosts take text, too).
+    """The object that *given* is, or is the JSON text of; for all other values *default*.
 
-    Else *default*.
+    Some hosts accept text in the place of an object.
     """
     if isinstance(given, str) and len(given) <= _LONGEST_TEXT:
         try:
-            given = codec.load(given.encode("utf-8", "surrogatepass"))
+            given = jsontext.load(given.encode("utf-8", "surrogatepass"))
         except ValueError:
             return default
     return given if isinstance(given, dict) else default
@@ -186,15 +188,15 @@ _OURS: Final = frozenset({"background", "background_options"})
 def upstream_body(request: CreateRequest, *, previous_response_id: str | None) -> bytes:
     """The body for the wrapped app: the same request, in the foreground and streamed.
 
-    *previous_response_id* is the name that the upstream knows; None leaves what the client sent.
+    *previous_response_id* is the upstream's own id; None leaves what the client sent.
     """
     body = {name: value for name, value in request.body.items() if name not in _OURS}
     body["stream"] = True
     if previous_response_id is None:
-        return codec.dump(body)
+        return jsontext.dump(body)
     return with_previous_response_id(body, previous_response_id)
 
 
 def with_previous_response_id(body: JsonObject, id: str) -> bytes:
-    """*body* as JSON, continuing the response that the upstream knows as *id*."""
-    return codec.dump(body | {"previous_response_id": id})
+    """*body* as JSON, continuing the response to which the upstream gave *id*."""
+    return jsontext.dump(body | {"previous_response_id": id})

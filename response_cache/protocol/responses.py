@@ -52,7 +52,7 @@ def _tool(given: Any) -> Any:
             # Clients that validate require these keys; null claims nothing about the function.
             return {"description": None, "parameters": None, "strict": None} | given
         case {"type": "mcp"}:
-            # Credentials of the tool's server: OpenAI never shows them again either.
+            # Credentials of the tool's server are left out, as OpenAI does.
             return {key: given[key] for key in given if key != "authorization"} | {"headers": None}
         case _:
             return given
@@ -63,8 +63,8 @@ class _Row(NamedTuple):
     default: Any
 
 
-# Real servers send every one of these fields from the start, in this order. The penalties cannot
-# be set through this API.
+# OpenAI sends each of these fields from the start, in this order. No request of this API sets the
+# penalties.
 # fmt: off
 _QUEUED: Final[Mapping[str, _Row]] = {
     "status":                 _Row(_fixed,  Status.QUEUED.value),
@@ -106,7 +106,7 @@ _ONLY_WHEN_GIVEN: Final = ("prompt", "prompt_cache_options", "image")
 def queued_response(request: CreateRequest, *, id: str, created_at: int) -> JsonObject:
     """The Response as it stands right after the create: every field, the request echoed.
 
-    A new dict with new defaults; echoed values belong to the request and are not to be changed.
+    Returns a new dict. Repeated values belong to the request and are not to be changed.
     """
     body = request.body
     response: JsonObject = {"id": id, "object": "response", "created_at": created_at}
@@ -129,7 +129,7 @@ def _conversation(given: Any) -> JsonObject:
 def require_short_echo(response: JsonObject, size: int, *, most: int) -> None:
     """Check that a queued *response*, *size* bytes as JSON, is not longer than *most*.
 
-    Each poll of a running response, and several of its events, repeat all of it.
+    Each poll of a running response, and several of its events, repeat these bytes.
 
     Raises:
         InvalidRequest: it is longer; ``param`` names the field that takes most of it.
@@ -153,7 +153,7 @@ OUR_FIELDS: Final = (
     "metadata",
     "previous_response_id",
 )
-"""Fields that the upstream's word never replaces: they are the caller's request or our own."""
+"""Fields that no event of the upstream replaces: they come from the request or are our own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 ``Decoder`` follows the event stream interpretation of the HTML standard (section 9.2.6,
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation) with
-one deliberate difference: an event that the stream ends in, without the closing blank line, is
-delivered by ``finish``, because upstreams do leave that line out after their terminal event.
-``id`` and ``retry`` mean nothing to us and are ignored like unknown fields.
+one deliberate difference: ``finish`` delivers a last event without its closing blank line, because
+some upstreams leave that line out after their terminal event. ``id`` and ``retry`` are not used
+here and are ignored like unknown fields.
 
-``frame`` writes one event. What it returns is also what the log stores, so that a replay is a join
-of stored bytes; ``payload`` gets the data back out of it.
+``frame`` writes one event. The log stores these bytes, so that a replay joins stored bytes;
+``payload`` gives the data of a frame.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import Final
 __all__ = ("DONE", "KEEP_ALIVE", "Decoder", "ServerSentEvent", "frame", "payload")
 
 DONE: Final = b"[DONE]"
-"""Data by which some upstreams say that nothing follows. It is not JSON."""
+"""Data of the last event of some upstreams. It is not JSON."""
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
-"""A comment: every client ignores it, and a proxy sees that the connection lives."""
+"""A comment: clients ignore it, and proxies see that the connection is in use."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-# The shape in which nearly every event arrives: a chunk that is one frame with LF line ends.
+# Nearly every event arrives in this form: a chunk that is one frame with LF line ends.
 _FRAME: Final = re.compile(rb"event: (.*)\ndata: (.*)\n\n")
 
 
@@ -49,7 +49,7 @@ class Decoder:
         self._data: list[bytes] = []
         self._at_start = True  # no line has ended yet, so the next one may begin with a BOM
         self._after_cr = False  # the last chunk ended with CR, so an LF now belongs to it
-        # Whether what comes next begins an event, and nothing of it has come yet.
+        # True when the last event is complete and no byte of the next one has come. False at first.
         self.is_between_events = False
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
@@ -67,7 +67,7 @@ class Decoder:
         return events
 
     def finish(self) -> list[ServerSentEvent]:
-        """The event that the stream ended in, if any. Feed nothing afterwards."""
+        """The last event, if its blank line is missing. Feed nothing afterwards."""
         # The first LF ends a line or completes a CRLF, the second is a blank line in any case.
         return self.feed(b"\n\n")
 
@@ -99,7 +99,7 @@ class Decoder:
                     events.append(ServerSentEvent(self._event, b"\n".join(data)))
                     data.clear()
                 self._event = ""
-            elif line[:6] == b"data: ":  # as _take_field would; this is most of the lines
+            elif line[:6] == b"data: ":  # most lines; the same as _take_field does
                 data.append(line[6:])
             else:
                 self._take_field(line)
@@ -118,14 +118,14 @@ def _text(value: bytes) -> str:
 
 
 _LF, _CR, _E = b"\n\re"
-_LONGEST_KEPT: Final = 64  # characters of a type: upstreams choose them, and a cache never forgets
+_LONGEST_KEPT: Final = 64  # characters of a type that is cached: upstreams choose the types
 
 
 def frame(type: str, data: bytes) -> bytes:
     """One event as bytes, with its blank line.
 
-    A *type* that is empty or not printable (a line end in it would inject lines) is left out;
-    readers then take it from the data.
+    A *type* that is empty or not printable (a line end in it would inject lines) gets no line;
+    readers then take the type from the data.
 
     Raises:
         ValueError: *data* is not one line.
@@ -136,7 +136,7 @@ def frame(type: str, data: bytes) -> bytes:
     return b"%bdata: %b\n\n" % (line, data)
 
 
-@lru_cache(maxsize=256)  # the vocabulary is small, and this is done for each event
+@lru_cache(maxsize=256)  # there are few types, and this is done for each event
 def _event_line(type: str) -> bytes:
     return b"event: %b\n" % type.encode() if type and type.isprintable() else b""
 

@@ -1,7 +1,8 @@
-"""The events that a whole answer would have been streamed as.
+"""The events of an answer that was no stream.
 
-An upstream that answers with a Response object instead of a stream still gives its readers the
-events they print: each item is added, its text and arguments come as one delta, and it is done.
+Some upstreams answer with a Response object, but clients may read the response as a stream. They
+get the events of a stream: each item is added, its text or arguments come as one delta, and it is
+done.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ _ITEM_EVENTS: Final[Mapping[str, tuple[str, str]]] = {
     "custom_tool_call": ("response.custom_tool_call_input", "input"),
     "code_interpreter_call": ("response.code_interpreter_call_code", "code"),
 }
-"""By type of item: the same for a field of the item itself."""
+"""By type of item: its event family, and the field of the item that its deltas extend."""
 
 
 def events_of(response: JsonObject) -> Iterator[JsonObject]:
     """The events between ``response.in_progress`` and the terminal one, without numbers.
 
-    Each event is a new object; items without an object's form are left to the terminal event.
+    Each event is a new object. Entries of ``output`` that are no objects get no events.
     """
     output = response.get("output")
     for index, item in enumerate(output if isinstance(output, list) else []):
@@ -58,7 +59,7 @@ def _item_events(item: JsonObject, index: int) -> Iterator[JsonObject]:
 
 
 def _as_added(item: JsonObject) -> JsonObject:
-    """The item as it stands before any of it was streamed."""
+    """The item as it is before its first delta."""
     added = {**item}
     for name in ("content", "summary"):
         if isinstance(item.get(name), list):
