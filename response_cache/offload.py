@@ -1,7 +1,7 @@
-"""Long work of a process, in a thread, so that its event loop goes on.
+"""Long work in a thread, so that the event loop can run meanwhile.
 
-What holds the interpreter's lock stops the loop from a thread, too, so each step of such work is to
-be bounded; and it is done one at a time, so that the loop gets its turn between two of them.
+A step of work that holds the interpreter's lock stops the loop also from a thread. So a step must
+be bounded. One piece of work is done at a time, so that the loop runs between two of them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ __all__ = ("LARGE", "Offload")
 T = TypeVar("T")
 
 LARGE: Final = 32 * 2**10
-"""Bytes of JSON from which on the way to a thread and back is short beside the work."""
+"""Bytes of JSON. Above this, changing to a thread takes little time beside the work."""
 
 
 class Offload:
-    """One thread at a time, for the work of one event loop."""
+    """One thread at a time, for the long work of one event loop."""
 
     def __init__(self) -> None:
         self._turns = anyio.CapacityLimiter(1)
 
     async def run(self, size: int, work: Callable[[], T]) -> T:
-        """The result of *work*, which is about *size* bytes of JSON; raises what it raises.
+        """The result of *work* on *size* bytes of JSON; raises what *work* raises.
 
-        Short work is done at once. Long work is seen to its end also when the caller is cancelled.
+        Short work (up to ``LARGE``) is done at once, in the loop. Long work runs to its end, also
+        when the caller is cancelled.
         """
         if size <= LARGE:
             return work()
@@ -41,7 +42,7 @@ class Offload:
         try:
             raise outcome.error
         finally:
-            del outcome  # it and this frame would keep each other, and all that *work* has
+            del outcome  # else a cycle of it and this frame keeps all that *work* refers to
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,12 @@ class _Raised:
 
 
 def _outcome(work: Callable[[], T]) -> T | _Raised:
-    """What *work* gives, or raises.
+    """The result of *work*, or the error that it raises as a value.
 
-    Carried by a future of the event loop, an error stays in memory until the garbage collector
-    comes, and with it the request that it is about.
+    A future of the event loop would keep the error, and the request in its frames, in memory until
+    the next garbage collection.
     """
     try:
         return work()
-    except Exception as error:  # noqa: BLE001 - raised by whoever waits for the work
+    except Exception as error:  # noqa: BLE001 - raised again by run()
         return _Raised(error)

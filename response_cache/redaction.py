@@ -1,8 +1,8 @@
-"""URLs as people may see them: in logs, messages and ``repr``, without what opens a door.
+"""URLs without their secrets, for logs, messages and ``repr``.
 
-Not only well-formed ones: a password with a raw ``/``, ``?`` or ``#`` splits a URL in the wrong
-places, and that mistake is when a URL is shown. So all before the last ``@`` goes, and of a query
-only the values of options that are known to be harmless stay.
+A URL may be malformed: a password with a raw ``/``, ``?`` or ``#`` splits it in the wrong places,
+and such a URL is the one that an error message shows. So everything before the last ``@`` is left
+out, and in a query only the values of harmless names are shown.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HARMLESS: Final = frozenset(
         *("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"),
     )
 )
-"""Names of queries, of stores and of the API, whose values are shown."""
+"""Names in queries of store URLs and of the API whose values are no secrets."""
 
 HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]*\]|[^:\[\]]*)(?::[0-9]{0,5})?")
 
@@ -34,10 +34,10 @@ URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*")  # to the end: password
 
 
 def explained(error: BaseException) -> str:
-    """What *error* says, in one line and without secrets of URLs.
+    """The message of *error* in one line, with its URLs redacted.
 
-    The kind goes before the words of an exception that is not of our tree: drivers and stores of
-    others may say nothing else.
+    The class goes before the message of an exception that is not of our tree, because messages of
+    drivers and of other people's stores may be empty.
     """
     words = URL.sub(lambda match: redacted(match[0]), " ".join(str(error).split()))
     if isinstance(error, (ResponseCacheError, ValueError, ImportError)):
@@ -46,7 +46,7 @@ def explained(error: BaseException) -> str:
 
 
 def redacted(url: str) -> str:
-    """*url*, or only its path and query, without user, password, fragment and secret values."""
+    """*url* (or a path with its query) without user, password, fragment and secret values."""
     scheme, is_absolute, rest = url.partition("://") if "://" in url else ("", "", url)
     if not rest.startswith("/"):
         rest = rest.rpartition("@")[2]
@@ -58,7 +58,7 @@ def redacted(url: str) -> str:
 
 
 def _authority_checked(text: str) -> str:
-    """*text* where it begins with hosts; the place of a port may hold half of a password."""
+    """*text*, whose authority is shown if it is hosts and ports; a port may be half a password."""
     authority, slash, path = text.partition("/")
     is_plain = all(HOST.fullmatch(host) for host in authority.split(","))
     return (authority if is_plain else HIDDEN) + slash + path

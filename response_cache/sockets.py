@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection, and the event loop perhaps not yet."""
+"""What the kernel has received on a socket, before the event loop looks at it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ("is_readable",)
 
 
 def is_readable(fileno: int) -> bool:
-    """Whether something has come on the socket *fileno*, or its end, that was not read yet."""
+    """Whether the socket *fileno* has bytes to read, or was closed by its peer."""
     if hasattr(select, "poll"):
-        asking = select.poll()  # unlike select(), for numbers of any size
+        asking = select.poll()  # unlike select(), takes numbers above 1023
         asking.register(fileno, select.POLLIN)
         return bool(asking.poll(0))
     return bool(select.select([fileno], [], [], 0)[0])

@@ -1,1 +1,1 @@
-"""Reads on behalf of clients: pages, and live tails that readers share."""
+"""Reads for clients: pages of the log, and live tails that readers share."""

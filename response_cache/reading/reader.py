@@ -1,4 +1,4 @@
-"""Reads of the store on behalf of clients: what looks orphaned is watched from then on."""
+"""Reads of the store for clients. A record that looks orphaned is watched from then on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ("Reader",)
 
 
 class Reader:
-    """The one door through which replies and tails read."""
+    """Reads for replies and for tails: nothing else in the process reads for clients."""
 
     def __init__(self, store: Store, orphans: Orphans) -> None:
         self._store = store
@@ -18,13 +18,13 @@ class Reader:
 
     @property
     def may_be_restored(self) -> bool:
-        """Whether a record that is not there may be one that the store lost, and come back."""
+        """Whether a missing record may be one that the store lost: its recorder may restore it."""
         return self._store.may_lose_writes
 
     async def view(
         self, id: str, *, after: int | None = None, limit: int | None = None
     ) -> RecordView | None:
-        """``Store.read``; what is orphaned is ended in the background, when it is proven dead.
+        """``Store.read``. An orphaned record is watched, and ended when its recorder is dead.
 
         Raises:
             StoreUnavailable: the store does not answer.
@@ -39,7 +39,7 @@ class Reader:
         return view
 
     async def change(self, view: RecordView, *, after: int | None = None) -> None:
-        """Return when the response has moved on from *view* (or from *after*), or for no reason."""
+        """Return when the record is not as in *view*, or has events above *after*; may be early."""
         await self._store.wait(
             view.id,
             after=view.tail - 1 if after is None else after,

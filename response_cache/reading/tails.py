@@ -1,12 +1,11 @@
-"""Live tails: each response that is followed in this process is read once for all its readers.
+"""Live tails: a response that is followed in this process is read once for all of its readers.
 
-A tail holds the newest part of the log, one copy of the bytes. A reader keeps its own position,
-takes what the tail has from there on, and reads the store itself for what the tail has dropped; so
-a slow reader slows nobody, and a late one needs no replay from the start by others. Late readers
-that are in step share what one of them has read.
+A tail holds the newest part of the log, one copy of the bytes. A reader has a position of its own.
+It takes the events from there on out of the tail, and reads older events from the store. So a slow
+reader delays no other reader. Late readers at the same position share one read of the store.
 
-A stream ends in one of two ways. It returns when the log is complete and the reader has all of it;
-in every other case it raises ``StreamBroken``, so that nobody takes a part for the whole.
+A stream ends in one of two ways. It returns when the log is complete and the reader has all of it.
+In every other case it raises ``StreamBroken``, so that no client takes a part for the whole.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from response_cache.store import RecordView
 
 __all__ = ("Tails",)
 
-PAGE_EVENTS: Final = 1000  # events of one catch-up read
-TAIL_BYTES: Final = 1 << 20  # what a tail keeps for its readers
-RECREATION: Final = 1.0  # seconds in which a recorder restores what a restarted store forgot
-BACK_OFF: Final = 0.5
+PAGE_EVENTS: Final = 1000  # events that one read of the store returns
+TAIL_BYTES: Final = 1 << 20  # that a tail keeps for its readers
+RECREATION_TIMEOUT: Final = 1.0  # seconds for a recorder to restore what a store has lost
+RETRY_DELAY: Final = 0.5  # seconds until a store is asked again that did not answer
 
 DELETED: Final = "the response was deleted, or the store has lost it"
 EXPIRED: Final = "its events have expired"
@@ -40,21 +39,21 @@ SHUTTING_DOWN: Final = "this process is shutting down"
 
 
 class Spawn(Protocol):
-    """Runs a coroutine function in the background, for as long as the process hosts responses."""
+    """Runs a tail in the background, for as long as the process hosts responses."""
 
     def __call__(self, tail: Tail, /) -> None: ...
 
 
 @dataclass(slots=True)
 class _Stretch:
-    """Some events of a log, and where they end."""
+    """Some events of a log in a row."""
 
-    chunk: bytes
-    end: int
+    chunk: bytes  # their frames, joined
+    end: int  # the number after the last of them
 
 
 class _Place:
-    """Held by an open stream, and by nothing else: also one that never began lets go of it."""
+    """Counts one open stream, which alone refers to it: also a stream that is never read ends."""
 
     __slots__ = ("__weakref__",)
 
@@ -67,16 +66,17 @@ class Tail:
         self._reader = reader
         self._options = options
         self._sizes = 0
-        self._joined = (0, 0), b""  # a stretch of the log, and its bytes
-        # By number: what readers who are behind were given last. They are often many, and in step.
+        self._joined = (0, 0), b""  # the last result of since(), with its first and last number
+        # By position: what was read last for readers that the tail has left behind. Often many of
+        # them are at the same position.
         self.earlier = LRUCache[int, _Stretch](TAIL_BYTES, getsizeof=lambda it: len(it.chunk))
         self.id = view.id
         self.incarnation = view.incarnation
         self.readers = 0
         self.first = view.tail  # number of frames[0]
         self.frames: list[bytes] = []
-        self.is_over = False  # the log is complete: what the readers have not seen, they still get
-        self.broken = ""  # why they get no more, if they do not
+        self.is_over = False  # nothing more will be added; readers still get what is here
+        self.broken = ""  # why readers must go although the log is not complete; else empty
         self.changed = anyio.Event()
         self.scope = anyio.CancelScope()
 
@@ -86,19 +86,19 @@ class Tail:
         return self.first + len(self.frames)
 
     def serves(self, view: RecordView) -> bool:
-        """Whether a reader may go on from *view* here: the log still grows, or is complete."""
+        """Whether a reader may continue after *view* here: the log grows, or is complete."""
         is_complete = view.closed and view.tail == self.end and view.incarnation == self.incarnation
         return is_complete and not self.broken if self.is_over else True
 
     def break_off(self, why: str) -> None:
-        """Send the readers away; they may resume elsewhere."""
+        """End all streams with ``StreamBroken``; *why* is logged. Clients may resume elsewhere."""
         self.is_over, self.broken = True, why
         self._wake()
 
     async def view(self, after: int) -> RecordView | None:
-        """What the store has above number *after* of the record that is followed.
+        """The record that is followed, with its events above number *after*.
 
-        None when it has no such record, and gets none within a moment.
+        None when the store does not have it, also after ``RECREATION_TIMEOUT``.
         """
         view = await self._reader.view(self.id, after=after, limit=PAGE_EVENTS)
         if view is None or view.incarnation != self.incarnation:
@@ -106,16 +106,16 @@ class Tail:
         return view
 
     async def run(self) -> None:
-        """Read page after page until the response is over, gone, or created anew."""
+        """Read page after page until the log is complete, or its record gone or created anew."""
         try:
             with self.scope:
                 while not self.is_over:
                     try:
                         await self._turn()
                     except StoreUnavailable:
-                        await anyio.sleep(BACK_OFF)
+                        await anyio.sleep(RETRY_DELAY)
         finally:
-            if not self.is_over:  # the process ends, or a fault of ours: nobody shall wait on
+            if not self.is_over:  # cancelled, or a fault of ours: no reader may wait further
                 self.break_off(STOPPED)
 
     async def _turn(self) -> None:
@@ -135,17 +135,17 @@ class Tail:
             await self._reader.change(view, after=self.end - 1)
 
     async def _restored(self, after: int) -> RecordView | None:
-        """The record under the same incarnation, if it comes back within a moment."""
-        with anyio.move_on_after(RECREATION):
+        """The same incarnation of the record, if it is restored in ``RECREATION_TIMEOUT``."""
+        with anyio.move_on_after(RECREATION_TIMEOUT):
             while True:
-                await anyio.sleep(RECREATION / 10)
+                await anyio.sleep(RECREATION_TIMEOUT / 10)
                 view = await self._reader.view(self.id, after=after, limit=PAGE_EVENTS)
                 if view is not None:
                     return view if view.incarnation == self.incarnation else None
         return None
 
     def since(self, position: int) -> bytes:
-        """All that is here from number *position* on; readers in step share one copy."""
+        """The frames from number *position* on, joined; the same bytes for the same position."""
         stretch = position, self.end
         if stretch != self._joined[0]:
             self._joined = stretch, b"".join(self.frames[position - self.first :])
@@ -162,7 +162,7 @@ class Tail:
         self._wake()
 
     def _drop_old(self) -> None:
-        """Forget the older half of the bytes, but never the last frame."""
+        """Drop the older half of the bytes, but never the last frame."""
         index = 0
         while self._sizes > TAIL_BYTES // 2 and index < len(self.frames) - 1:
             self._sizes -= len(self.frames[index])
@@ -176,7 +176,7 @@ class Tail:
 
 
 def _kept(tail: Tail, position: int, view: RecordView) -> _Stretch:
-    """The frames of *view* from *position* on, for this reader and those in step with it."""
+    """The frames of *view*, which begin at *position*; kept for other readers that are there."""
     stretch = _Stretch(b"".join(view.events), position + len(view.events))
     if len(stretch.chunk) <= TAIL_BYTES:
         tail.earlier[position] = stretch
@@ -184,7 +184,7 @@ def _kept(tail: Tail, position: int, view: RecordView) -> _Stretch:
 
 
 def _why(view: RecordView | None) -> str:
-    """Why there is nothing more in the *view* that was read."""
+    """Why *view*, just read, has no further events."""
     if view is None:
         return DELETED
     return EXPIRED if view.log_expired else SHORTER
@@ -199,7 +199,7 @@ class Tails:
         self._spawn = spawn
         self._tails: dict[str, Tail] = {}
         self._places: WeakSet[_Place] = WeakSet()
-        self._ended_but: Container[str] | None = None  # None: nothing is being ended
+        self._ended_but: Container[str] | None = None  # None: break_all was not called
 
     @property
     def followed(self) -> int:
@@ -208,13 +208,14 @@ class Tails:
 
     @property
     def open(self) -> int:
-        """How many streams have been handed out that did not end yet."""
+        """How many streams of ``follow`` have not ended yet."""
         return len(self._places)
 
     def break_all(self, *, but: Container[str] = ()) -> None:
-        """Break the streams of logs that still grow, but for the ids in *but*: the process ends.
+        """Break all streams of logs that still grow, except for ids in *but*: the process ends.
 
-        Those that are about to be followed, too: a slow reader may still be at its first page.
+        From then on, such a stream is broken when it begins, too: a slow reader may still be at
+        its first page.
         """
         self._ended_but = but
         for tail in self._tails.values():
@@ -222,20 +223,20 @@ class Tails:
                 tail.break_off(SHUTTING_DOWN)
 
     async def settled(self) -> None:
-        """Return when every log that is being followed is complete or given up."""
+        """Return when every log that is followed is complete or broken off."""
         for tail in tuple(self._tails.values()):
             while not tail.is_over:
                 await tail.changed.wait()
 
     def follow(self, view: RecordView) -> AsyncGenerator[bytes]:
-        """The frames in *view*, then all that follow until the response is over.
+        """The frames of *view*, then all later frames until the response is over.
 
         Yields whole frames, as many as there are at a time, and ``b""`` after each ``keep_alive``
         seconds of silence.
 
         Raises:
-            StreamBroken: there is more than was delivered, but not from here: the response is
-                deleted or lost, its events have expired, the process ends.
+            StreamBroken: the log has more events, but not from here: the response is deleted or
+                lost, its events have expired, or the process ends.
         """
         place = _Place()
         self._places.add(place)
@@ -247,7 +248,7 @@ class Tails:
             if view.events:
                 yield b"".join(view.events)
             return
-        tail = self._enter(view)  # before the first page: a drain waits for a slow reader of it
+        tail = self._enter(view)  # before the first yield, so that a drain waits for a slow reader
         try:
             if view.events:
                 yield b"".join(view.events)
@@ -271,7 +272,7 @@ class Tails:
             self._leave(tail)
 
     async def _catch_up(self, tail: Tail, position: int) -> _Stretch:
-        """The next frames from the store, for a reader that the tail has left behind."""
+        """The next frames from the store, for a reader whose position the tail has dropped."""
         while not tail.broken:
             if (known := tail.earlier.get(position)) is not None:
                 return known
@@ -280,8 +281,8 @@ class Tails:
                 if view is not None and view.events:
                     return _kept(tail, position, view)
                 if view is None or view.log_expired or view.closed:
-                    raise StreamBroken.of(_why(view), id=tail.id)  # others may have what they need
-            await anyio.sleep(BACK_OFF)  # the store is away, or its recorder restores what it lost
+                    raise StreamBroken.of(_why(view), id=tail.id)  # other readers may go on
+            await anyio.sleep(RETRY_DELAY)  # no answer, or the recorder restores what is lost
         raise StreamBroken.of(tail.broken, id=tail.id)
 
     def _enter(self, view: RecordView) -> Tail:
