@@ -1,10 +1,10 @@
-"""What proves a store or an adapter: for those who write one of their own.
+"""The conformance kit: tests for authors of stores and adapters.
 
 ``StoreConformance`` is a class of pytest tests, one for each promise of ``response_cache.store``;
 ``machine_for`` makes a state machine that drives a store and a plain model of the contract side by
-side. ``HttpConformance`` does the same for an adapter, over HTTP and around a
-``ScriptedUpstream``. Needs ``pip install 'response-cache[testing]'``; nothing is imported before
-it is asked for.
+side. ``HttpConformance`` has the tests for an adapter: they speak HTTP to it and play its upstream,
+a ``ScriptedUpstream``. Needs ``pip install 'response-cache[testing]'``. A name of this package is
+imported at its first use.
 
     from response_cache.testing import StoreConformance, machine_for
 
@@ -80,9 +80,9 @@ def __getattr__(name: str) -> Any:
 
 
 def _imported(module: str) -> Any:
-    """Import a module of tests so that pytest explains its failed assertions."""
+    """Import *module* such that pytest explains its failed assertions."""
     try:
-        import hypothesis  # noqa: F401 - asked for here, to say how to get it
+        import hypothesis  # noqa: F401 - imported here to say how to get it
         import pytest
     except ImportError as error:
         raise ImportError(

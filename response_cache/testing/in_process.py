@@ -1,8 +1,8 @@
 """An httpx transport to an ASGI app in this process: streams chunk by chunk, and can hang up.
 
-Runs the app's lifespan while the client is open. Closing a reply before its end is a client that
-goes: the app receives ``http.disconnect``, and its ``send`` raises ``OSError`` from then on. An app
-that returns before its last body message is a connection that breaks.
+The app's lifespan runs while the client is open. To close a reply before its end is to hang up: the
+app receives ``http.disconnect``, and its ``send`` raises ``OSError`` from then on. Where the app
+returns before its last body message, the client sees a broken connection.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-PATIENCE: Final = 120.0  # seconds without a byte after which a reply is given up
+PATIENCE: Final = 120.0  # seconds without a byte, after which a request fails
 
 
 class InProcess(httpx.AsyncBaseTransport):
-    """Speaks to *app*. Open the client (``async with``) before its first request."""
+    """The transport to *app*. Open the client (``async with``) before its first request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -49,7 +49,7 @@ class InProcess(httpx.AsyncBaseTransport):
             await self._tasks.__aexit__(kind, error, trace)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send *request*; the response's stream is open as long as the app goes on."""
+        """Send *request*. The response is returned with its headers; its body is a stream."""
         if self._tasks is None:
             raise RuntimeError("the client is not open")
         exchange = _Exchange(request, await request.aread())
@@ -71,7 +71,7 @@ class _Exchange(httpx.AsyncByteStream):
         self._write, self._read = anyio.create_memory_object_stream[bytes](0)
 
     async def run(self, app: ASGIApp) -> None:
-        """Call the app. What it raises is the client's to know."""
+        """Call the app. Its exception is raised in the client."""
         with self._write:
             try:
                 await app(self._scope(), self._receive, self._send)
@@ -161,7 +161,7 @@ class _Exchange(httpx.AsyncByteStream):
 
 
 async def _live(app: ASGIApp, closing: anyio.Event, *, task_status: TaskStatus[None]) -> None:
-    """The app's lifespan, from start-up to shutdown."""
+    """Run the app's lifespan, from start-up to shutdown."""
     unread = [{"type": "lifespan.startup"}]
 
     async def receive() -> Message:

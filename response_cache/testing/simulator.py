@@ -1,15 +1,15 @@
-"""Processes, an upstream and readers over one store, all of which fail when told to.
+"""A simulation of processes, an upstream and readers over one store, with faults that a test plans.
 
 For tests on a virtual clock (``trio.testing.MockClock(autojump_threshold=0)``), where hours pass at
-once and the same script always takes the same course:
+once and the same script always has the same result:
 
-* ``FaultyStore`` is what all processes share. It loses acknowledgements, applies writes late, is
-  slow or away, and forgets its newest part or everything, as stores do that fail over or restart.
-  Its clock can be set.
-* ``Connection`` is one process's way to it: a ``Store``, which can be cut.
-* ``Process`` hosts a ``ResponseCache`` over a connection, and crashes without a last word.
-* ``ScriptedAnswer`` answers what the test tells it, when the test tells it.
-* ``Reader`` follows one response to its end, resuming wherever a stream broke off.
+* ``FaultyStore`` is shared by all processes. It loses acknowledgements, applies writes late, is
+  slow or does not answer, and loses its newest writes or all of them, as in a fail-over or a
+  restart. Its clock can be set.
+* ``Connection`` is the store as one process sees it: a ``Store`` whose network can be cut.
+* ``Process`` hosts a ``ResponseCache`` over a connection, and can crash.
+* ``ScriptedAnswer`` is an upstream that answers when the test says so.
+* ``Reader`` follows one response to its end, and resumes each stream that breaks.
 """
 
 from __future__ import annotations
@@ -51,28 +51,28 @@ EPOCH: Final = 1_700_000_000.0  # Unix seconds at which the virtual clocks begin
 
 
 class Fault(Enum):
-    """What goes wrong with one operation."""
+    """The fault of one operation."""
 
-    BEFORE = auto()  # no answer, and it took no effect
-    AFTER = auto()  # it took effect, and the acknowledgement was lost
-    LATE = auto()  # no answer, and it takes effect later, perhaps after the next operation
+    BEFORE = auto()  # no answer, no effect
+    AFTER = auto()  # no answer, but an effect: the acknowledgement was lost
+    LATE = auto()  # no answer, and an effect after some more operations
     SLOW = auto()  # the answer comes after ``slowness`` seconds
 
 
 @dataclass(slots=True)
 class _Late:
-    """A write that is still on its way."""
+    """A write that has not reached the store yet."""
 
     id: str
     call: Call[Any]
-    remaining: int  # operations that are performed before it
+    remaining: int  # operations that reach the store before it
 
 
 class FaultyStore:
-    """A store as its processes see it over a bad network and through restarts.
+    """A store that processes share over a bad network, and that loses writes.
 
-    A journal of all writes that took effect lets it fall back to an earlier state: that is built
-    anew, with leases and expiry as they were then.
+    It keeps a journal of all writes. To lose some of them, it performs the others again on a new
+    store, each at its own time, so that leases and expiry are as they were.
     """
 
     def __init__(
@@ -83,9 +83,10 @@ class FaultyStore:
         lateness: int = 2,
         slowness: float = 1.0,
     ) -> None:
-        """*make* gives an empty store that goes by the clock it is given, and needs no ``open``.
+        """*make* returns an empty store on the clock that it is given; it needs no ``open``.
 
-        A late write takes effect after *lateness* more operations.
+        A late write takes effect after *lateness* more operations. A slow answer comes after
+        *slowness* seconds.
         """
         self._make = make
         self._now = clock
@@ -98,26 +99,26 @@ class FaultyStore:
         self._planned: dict[str, deque[Fault | None]] = {}
         self._shaken = anyio.Event()
         self.is_down = False
-        self.is_full = False  # what takes room is refused; an end frees more than it takes
+        self.is_full = False  # refuses writes that need room; the end of a response frees room
         self.operations: Counter[str] = Counter()
         self.truth = make(self._time)
 
     def plan(self, operation: str, *faults: Fault | None) -> None:
-        """What happens to the next calls of *operation*, one by one; None is nothing."""
+        """Plan the *faults* of the next calls of *operation*, one for each; None is no fault."""
         self._planned.setdefault(operation, deque()).extend(faults)
 
     @property
     def planned(self) -> int:
-        """How many calls something will still happen to."""
+        """How many calls still have a plan."""
         return sum(map(len, self._planned.values()))
 
     def go_down(self) -> None:
-        """Answer nothing until ``come_back``."""
+        """Do not answer until ``come_back``."""
         self.is_down = True
         self.shake()
 
     def come_back(self) -> None:
-        """Answer again, and have room."""
+        """Answer again, with room for writes."""
         self.is_down = self.is_full = False
         self.shake()
 
@@ -126,7 +127,7 @@ class FaultyStore:
         self._offset += seconds
 
     async def lose(self, newest: int | None = None, *, id: str | None = None) -> None:
-        """Forget the *newest* acknowledged writes (None: all), of one *id* or of everything."""
+        """Lose the *newest* acknowledged writes (None: all of them), of one *id* or of all ids."""
         concerned = [n for n, (_, of, _) in enumerate(self._journal) if id in (None, of)]
         lost = set(concerned if newest is None else concerned[len(concerned) - newest :])
         kept = [entry for n, entry in enumerate(self._journal) if n not in lost]
@@ -145,7 +146,7 @@ class FaultyStore:
         writes: bool = False,
         takes_room: bool = False,
     ) -> T:
-        """One operation of some process, with the fault that is planned for it."""
+        """One operation of a process, with the fault that is planned for it."""
         await anyio.lowlevel.checkpoint()
         self.operations[name] += 1
         await self._let_late_ones_in()
@@ -166,11 +167,11 @@ class FaultyStore:
         return result
 
     async def until_shaken(self) -> None:
-        """Return when the connection of those who wait broke or came back."""
+        """Return at the next call of ``shake``."""
         await self._shaken.wait()
 
     def shake(self) -> None:
-        """Wake all who wait, for no reason that they could know."""
+        """End every ``Store.wait``, as a connection does that breaks or is mended."""
         self._shaken.set()
         self._shaken = anyio.Event()
 
@@ -190,12 +191,12 @@ class FaultyStore:
         due = [late for late in self._late if late.remaining <= 0]
         self._late = [late for late in self._late if late.remaining > 0]
         for late in due:
-            with suppress(StoreError):  # nobody is there any more to be told
+            with suppress(StoreError):  # no caller waits for the answer any more
                 await self._apply(late.id, late.call)
 
 
 class Connection:
-    """One process's way to a ``FaultyStore``."""
+    """A ``FaultyStore`` as one process sees it."""
 
     def __init__(
         self, shared: FaultyStore, *, flush_interval: float = 0.05, may_lose_writes: bool = True
@@ -211,12 +212,12 @@ class Connection:
         return "Connection(FaultyStore)"
 
     def cut(self) -> None:
-        """Nothing gets through from now on."""
+        """Break the network: no operation succeeds from now on."""
         self.is_cut = True
         self._shared.shake()
 
     def mend(self) -> None:
-        """Everything gets through again."""
+        """Mend the network: operations succeed again."""
         self.is_cut = False
         self._shared.shake()
 
@@ -224,7 +225,7 @@ class Connection:
         """There is nothing to open."""
 
     async def aclose(self) -> None:
-        """There is nothing to close: the shared store goes on."""
+        """There is nothing to close: other processes use the shared store."""
 
     async def create(
         self,
@@ -314,7 +315,7 @@ class Connection:
     async def wait(
         self, id: str, *, after: int, epoch: int, incarnation: str, closed: bool = False
     ) -> None:
-        """See ``Store.wait``. Trouble with the connection is a reason to wake up, too."""
+        """See ``Store.wait``. It also ends when the connection is cut or mended."""
 
         async def call(store: Store) -> None:
             async with anyio.create_task_group() as tasks:
@@ -340,7 +341,7 @@ class Connection:
     async def _write(self, name: str, id: str, call: Call[T], *, takes_room: bool = False) -> T:
         self._require_whole()
         result = await self._shared.perform(name, id, call, writes=True, takes_room=takes_room)
-        self._require_whole()  # cut in the meantime: the answer does not arrive
+        self._require_whole()  # cut meanwhile: the answer does not arrive
         return result
 
     def _require_whole(self) -> None:
@@ -349,7 +350,7 @@ class Connection:
 
 
 class Process:
-    """One process with its own cache and connection."""
+    """One process, with a cache and a connection of its own."""
 
     def __init__(
         self, shared: FaultyStore, options: Options | None = None, *, may_lose_writes: bool = True
@@ -364,7 +365,7 @@ class Process:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[ResponseCache]:
-        """Run for as long as the context lasts, unless it crashes before."""
+        """Run until the context ends or ``crash`` is called."""
         started = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._run, started)
@@ -373,7 +374,7 @@ class Process:
             self._scope.cancel()
 
     def crash(self) -> None:
-        """Die: what runs is cancelled, and nothing that it still says gets out."""
+        """Crash: cancel all that runs. Nothing that it still sends reaches the store."""
         self.connection.cut()
         self._scope.cancel()
 
@@ -388,23 +389,23 @@ class Process:
 
 
 class ScriptedAnswer:
-    """An upstream that answers what it is told. It is called like any other."""
+    """An upstream that answers what the test tells it."""
 
     def __init__(self) -> None:
         self._chunks: deque[bytes] = deque()
         self._more = anyio.Event()
         self._is_complete = False
-        self.bodies: list[bytes] = []  # of the requests it got
-        self.has_ended = anyio.Event()  # one call is over, in whatever way
-        self.was_told = False  # that its client has gone, before it was cancelled
+        self.bodies: list[bytes] = []  # of the requests that it got
+        self.has_ended = anyio.Event()  # a call has ended, in whatever way
+        self.was_told = False  # that it is stopped, before it was cancelled
 
     def send(self, event: JsonObject) -> None:
-        """Answer one more event."""
+        """Send one more event."""
         self._chunks.append(frame(event["type"], dump(event)))
         self._more.set()
 
     def finish(self) -> None:
-        """End the answer after what was sent."""
+        """End the answer after the events that were sent."""
         self._is_complete = True
         self._more.set()
 
@@ -425,9 +426,9 @@ class ScriptedAnswer:
 
 
 class Reader:
-    """Reads the stream of one response until it has seen the end, resuming as often as it must."""
+    """Reads the stream of one response to its end, and resumes as often as necessary."""
 
-    PAUSE: Final = 0.5  # seconds before it tries again
+    PAUSE: Final = 0.5  # seconds until it tries again
 
     def __init__(
         self,
@@ -438,9 +439,9 @@ class Reader:
         patience: float = 0.0,
         seen: Callable[[bytes, int], Awaitable[None]] | None = None,
     ) -> None:
-        """*seen* is called with each frame and its place in what was read.
+        """*seen* is called with each frame and its index in ``frames``.
 
-        A response that is not there is asked for again for *patience* seconds.
+        A response that is not found is asked for again for *patience* seconds.
         """
         self._cache = cache
         self._id = id
@@ -448,16 +449,16 @@ class Reader:
         self._patience = patience
         self._seen = seen
         self.frames: list[bytes] = []
-        self.breaks = 0  # how often it had to begin again
-        self.is_done = False  # the terminal event came, or the response is not there
+        self.breaks = 0  # how often it had to try again
+        self.is_done = False  # the terminal event came, or the response was not found
 
     @property
     def events(self) -> list[JsonObject]:
-        """What was read, as values."""
+        """The events that were read, as values."""
         return [load(payload(one)) for one in self.frames]
 
     async def run(self) -> None:
-        """Read to the end."""
+        """Read until ``is_done``."""
         while not self.is_done:
             try:
                 await self._follow()

@@ -1,10 +1,10 @@
-"""A state machine that holds a store against the plain model of the contract.
+"""A state machine that compares a store with the plain model of the contract.
 
-Each step calls the same operation on the store and on the model, with claims that hold and claims
-that do not, and compares the answers; after every step it compares all that can be read.
+Each step calls the same operation on the store and on the model, with valid and invalid claims, and
+compares the answers. After each step it compares everything that can be read.
 
-Lifetimes are whole seconds and pauses are not, so no example depends on which side of the border
-an instant belongs to.
+Lifetimes are whole seconds and pauses are not. So no example depends on whether a record still
+exists in the very instant of its expiry.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Refusal:
         return cls(type(error), error.tail if isinstance(error, SequenceGap) else None)
 
 
-# What a claim can be, seen from the claim that holds: mostly that one itself.
+# Claims made from the valid claim: mostly the valid claim itself, else one with a wrong field.
 FORGERIES: Final[Sequence[Callable[[Claim], Claim]]] = (
     *[lambda claim: claim] * 6,
     lambda claim: replace(claim, tail=claim.tail - 1),
@@ -70,11 +70,11 @@ AGO         = st.sampled_from((1, 1, 1, 2, 3))  # the last batch is the one that
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Does the same to a store and to the model; a subclass names the *factory* of the store."""
+    """Calls a store and the model alike. A subclass sets *factory*, which makes the store."""
 
     factory: ClassVar[Callable[[], tuple[Store, Clock | None]]]
     unit: ClassVar[float] = 1.0
-    """What a second of an example is: more where real time passes besides."""
+    """The length of a second of an example, in seconds: more than 1 where real time passes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class StoreMachine(RuleBasedStateMachine):
         again: bool,
         pause: float,
     ) -> None:
-        """Append events, with a claim that holds or one that does not; perhaps twice."""
+        """Append events with a valid or an invalid claim; perhaps twice."""
         self.prepare(id, pause)
         self.send(
             forged(self.claim_on(id)),
@@ -193,7 +193,7 @@ class StoreMachine(RuleBasedStateMachine):
         again: bool,
         pause: float,
     ) -> None:
-        """Append the end; perhaps twice."""
+        """Append the end of the log; perhaps twice."""
         self.prepare(id, pause)
         self.send(
             forged(self.claim_on(id)),
@@ -244,7 +244,7 @@ class StoreMachine(RuleBasedStateMachine):
     def wait(
         self, id: str, forged: Callable[[Claim], Claim], after: int, closed: bool, pause: float
     ) -> None:
-        """Where there is something new, waiting for it ends at once."""
+        """Wait for what is there already: ``wait`` must return."""
         self.prepare(id, pause)
         claim = forged(self.claim_on(id))
         seen: dict[str, Any] = {
@@ -256,7 +256,7 @@ class StoreMachine(RuleBasedStateMachine):
         if self.model.has_news(id, **seen):
             self.run(asyncio.wait_for(self.store.wait(id, **seen), timeout=30))
 
-    @precondition(lambda self: len(self.sent) % 2 == 1)  # seldom, so that records grow old
+    @precondition(lambda self: len(self.sent) % 2 == 1)  # seldom: records shall grow old
     @rule(id=IDS, forged=st.none() | FORGED, pause=PAUSE)
     def delete(self, id: str, forged: Callable[[Claim], Claim] | None, pause: float) -> None:
         """Erase: by a claim without a tombstone, or with one."""
@@ -267,19 +267,19 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.tombstones)
     @rule()
     def outlive_tombstones(self) -> None:
-        """Let every tombstone, and much else, expire."""
+        """Wait until every tombstone has expired."""
         self.pass_time(self.model.tombstone_ttl / self.unit + 0.001)
 
     @invariant()
     def all_that_can_be_read_is_equal(self) -> None:
-        """Nobody sees anything but what the contract says."""
+        """Each read of the store gives what the model gives."""
         for name in NAMES:
             self.compare("read", name)
             self.compare("read", name, after=-1)
             self.compare("request", name)
 
     def prepare(self, id: str, pause: float) -> None:
-        """Have a record to work on where one may be; perhaps it expires in the pause."""
+        """Make sure that there is a record, then let *pause* seconds pass."""
         if self.model.record(id) is None:
             self.begin(id, "first", b"", [], lease=15.0, ttl=40.0)
         self.pass_time(pause)
@@ -308,18 +308,18 @@ class StoreMachine(RuleBasedStateMachine):
         )
 
     def claim_on(self, id: str) -> Claim:
-        """The claim that holds now, or one on what is not there."""
+        """The valid claim, or one on a record that does not exist."""
         record = self.model.record(id)
         return Claim(id, "first", 1, 0) if record is None else record.claim(id)
 
     def pass_time(self, seconds: float) -> None:
-        """Move both clocks, where the store's can be moved."""
+        """Move both clocks, where the store's clock can be moved."""
         if self.clock is not None and seconds:
             self.model.now += seconds * self.unit
             self.run(self.clock.advance(seconds * self.unit))
 
     def lasting(self, seconds: float) -> float:
-        """A lifetime; one that nothing outlives where the clock cannot be moved."""
+        """A lifetime. Where the clock cannot be moved, it is too long to expire in a test."""
         return seconds * (self.unit if self.clock is not None else 1000)
 
     def send(self, claim: Claim, events: list[bytes], **rest: Any) -> None:
@@ -336,7 +336,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.answer(getattr(self.store, operation)(*args, **kwargs)) == expected
 
     def answer(self, operation: Awaitable[Any]) -> Any:
-        """What the store says, in a form that can be compared."""
+        """The store's answer, in a form that can be compared."""
         try:
             answer = self.run(operation)
         except StoreError as error:
@@ -369,11 +369,11 @@ def machine_for(
     steps: int = 40,
     unit: float = 1.0,
 ) -> type[TestCase]:
-    """A test case that holds the stores made by *factory* against the model.
+    """A test case that compares stores made by *factory* with the model.
 
-    Each call of *factory* gives an empty store, not opened, and what moves its clock. With None
-    for the clock, time is not tested. Where time also passes by itself, a large *unit* (seconds)
-    keeps that from mattering. Runs on asyncio; each example has a loop of its own.
+    Each call of *factory* returns an empty store, not opened, and the object that moves its clock.
+    With None for the clock, time is not tested. Where real time passes too, *unit* (seconds) must
+    be long beside an example. Runs on asyncio; each example has an event loop of its own.
     """
     attributes = {"factory": staticmethod(factory), "unit": unit}
     machine: type[StoreMachine] = type("StoreMachine", (StoreMachine,), attributes)

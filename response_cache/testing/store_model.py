@@ -1,7 +1,7 @@
 """A plain model of the store contract.
 
-``StoreModel`` says in dictionaries and lists, without any regard to cost, what each operation of
-``response_cache.store`` does. ``store_machine`` holds stores against it.
+``StoreModel`` does each operation of ``response_cache.store`` with dictionaries and lists, in the
+plainest way and at any cost. ``store_machine`` compares stores with it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ("ModelRecord", "StoreModel")
 
 @dataclass(kw_only=True)
 class ModelRecord:
-    """All that the contract lets a store know about one response."""
+    """Everything that a store knows about one response."""
 
     incarnation: str
     header: bytes
@@ -45,7 +45,7 @@ class ModelRecord:
     closed: bool = False
 
     def claim(self, id: str) -> Claim:
-        """The claim that holds."""
+        """The valid claim."""
         return Claim(id, self.incarnation, self.epoch, len(self.events))
 
 
@@ -67,7 +67,7 @@ class StoreModel:
         return record
 
     def is_deleted(self, id: str) -> bool:
-        """Whether a tombstone stands there."""
+        """Whether *id* has a tombstone."""
         return self.now < self.tombstones.get(id, -math.inf)
 
     def create(

@@ -1,9 +1,9 @@
-"""One test for each promise of ``response_cache.store``, for every store there is.
+"""One test for each promise of ``response_cache.store``, for every store.
 
-A subclass gives two fixtures: ``store``, opened, and ``clock``, which moves the store's time on.
-Where the time is a server's, ``clock`` may really wait; ``unit`` then says how short a while the
-tests may take for long. Only the promises about time depend on it: all other tests use lifetimes
-that they do not outlive. Each test uses an id of its own, so a shared database will do.
+A subclass has two fixtures: ``store``, opened, and ``clock``, which moves the store's time forward.
+Where the time is a server's, ``clock`` may wait for real time; then ``unit`` is the length in
+seconds of a second of the tests. Only the promises about time use the clock: in all other tests
+nothing expires. Each test uses an id of its own, so the store may be a shared database.
 """
 
 from __future__ import annotations
@@ -37,4 +37,4 @@ class StoreConformance(
     ValuePromises,
     TimePromises,
 ):
-    """Every promise of the contract. A subclass gives the fixtures ``store`` and ``clock``."""
+    """Every promise of the contract. A subclass has the fixtures ``store`` and ``clock``."""

@@ -1,9 +1,9 @@
 """Streams of events as upstreams send them, for property tests with Hypothesis.
 
-``valid_streams`` keeps the rules of the API: dense numbers, items and parts announced in order,
-``.done`` events that say what the deltas said, one terminal event with the whole output. Within
-these rules it varies what may vary: items overlap, a text comes in many deltas or in none at all,
-a field is null until its first delta, unknown events come in between.
+``valid_streams`` keeps the rules of the API: numbers without gaps, items and parts added in order,
+``.done`` events that repeat the text of the deltas, one terminal event with the whole output.
+Within these rules everything varies: items overlap, a text has many deltas or none, a field is null
+until its first delta, unknown events come in between.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def valid_streams(draw: st.DrawFn, *, max_items: int = 4) -> list[JsonObject]:
 
 
 def _interleaved(scripts: list[Script], turns: Iterable[int]) -> list[JsonObject]:
-    """The scripts' events in the order of *turns*; items are announced in order of their index."""
+    """The scripts' events in the order of *turns*; items are added in order of their index."""
     remaining = [iter(script) for script in scripts]
     return [{**next(remaining[index]), "output_index": index} for index in turns]
 
@@ -95,7 +95,7 @@ _BYSTANDERS: Final[tuple[JsonObject, ...]] = (
 """Events that are no part of the response."""
 
 
-# Items. A script is drawn from what happens between "added" and "done", and what came of it.
+# Items. A script is the events between "added" and "done", and the finished item.
 
 
 @st.composite
@@ -181,7 +181,7 @@ def _plain_texts(family: str, kind: str) -> st.SearchStrategy[tuple[Script, Json
 
 @st.composite
 def _calls(draw: st.DrawFn) -> Script:
-    """Calls whose argument is one growing text, with what they report of their progress."""
+    """Calls whose argument is one growing text, with events about their progress."""
     kind, family, field, begun, steps = draw(st.sampled_from(_CALLS))
     pieces = draw(_PIECES)
     statuses = draw(_reports(steps))
@@ -215,7 +215,7 @@ _TOOLS: Final[Mapping[str, tuple[str, ...]]] = {
 
 @st.composite
 def _tools(draw: st.DrawFn) -> Script:
-    """Tools that only report their progress; the result comes with the finished item."""
+    """Tools with events about their progress alone; the finished item has the result."""
     kind = draw(st.sampled_from(sorted(_TOOLS)))
     steps = draw(_reports(_TOOLS[kind]))
     script: Script = [{"type": f"response.{kind}.{step}"} for step in steps]
@@ -226,7 +226,7 @@ def _tools(draw: st.DrawFn) -> Script:
 
 
 def _reports(steps: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
-    """All steps in order, or some of them in any order, as tools that run twice have it."""
+    """All steps in order, or some of them in any order, as from a tool that runs twice."""
     some = st.lists(st.sampled_from(steps), max_size=3) if steps else st.just([])
     return st.one_of(st.just(list(steps)), some)
 
@@ -269,7 +269,7 @@ def _scripts() -> st.SearchStrategy[Script]:
     )
 
 
-# What scripts are made of.
+# The parts of scripts.
 
 
 def _item(events: Script, kind: JsonObject, begun: JsonObject, **done: Any) -> Script:
@@ -302,6 +302,6 @@ def _parted(family: str, at: JsonObject, events: Script, part: JsonObject) -> Sc
 
 
 def _growth(family: str, field: str, pieces: list[str]) -> Script:
-    """A text in deltas, and then as a whole."""
+    """A text in deltas, then the whole text."""
     deltas = [{"type": f"{family}.delta", "delta": piece} for piece in pieces]
     return [*deltas, {"type": f"{family}.done", field: "".join(pieces)}]

@@ -1,12 +1,12 @@
-"""An upstream that a test plays by hand: it answers when the test says so, and what it says.
+"""An upstream that a test plays: it sends what the test tells it, when the test tells it.
 
-    call = await upstream.next_call()   # it was asked; call.json is what for
+    call = await upstream.next_call()   # a request came; call.json is its body
     await call.say("Hel")               # headers, response.created, an item, one delta
     await call.complete()               # the rest, and the end
     await call.stopped()                # or: wait until it is told that its client has gone
 
-A plain ASGI app without a lifespan. Each step of a call has reached the server when its method
-returns, so a test knows what was sent. Steps that nobody will take any more fail.
+A plain ASGI app without a lifespan. When a method of a call returns, the server has received what
+it sends. A method fails when the call has ended.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Play: TypeAlias = "Callable[[Call], Awaitable[None]]"
 UPSTREAM_ID: Final = "resp_" + "0123456789" * 5
 """The id that the upstream itself gives a response; its later ones end with other digits."""
 
-PATIENCE: Final = 120.0  # seconds; what must happen has happened by then
+PATIENCE: Final = 120.0  # seconds for what must happen
 EVENT_STREAM: Final = {"content-type": "text/event-stream"}
 USAGE: Final = {
     "input_tokens": 3,
@@ -44,7 +44,7 @@ USAGE: Final = {
 
 @dataclass(slots=True, eq=False)
 class _Step:
-    """A message to send, or an error to raise, and whether that was done."""
+    """A message to send or an error to raise, and whether that was done."""
 
     action: Message | Exception
     is_done: bool = False
@@ -52,7 +52,7 @@ class _Step:
 
 
 class Call:
-    """One request that the upstream got, and the answer as far as the test has played it."""
+    """One request to the upstream, and the answer as far as the test has played it."""
 
     def __init__(self, scope: Mapping[str, Any], body: bytes, id: str) -> None:
         self.method: str = scope["method"]
@@ -63,8 +63,8 @@ class Call:
             for name, value in scope["headers"]
         }
         self.body = body
-        self.id = id  # of the response, in the upstream's own words
-        self.is_stopped = False  # its client went, or it was cancelled, before it had finished
+        self.id = id  # the upstream's own id of the response
+        self.is_stopped = False  # its client hung up, or it was cancelled, before its end
         self._is_finished = False
         self._is_started = False
         self._ended = anyio.Event()
@@ -108,10 +108,10 @@ class Call:
         """Raise *error* out of the app."""
         await self._do(error)
 
-    # An answer in the words of the API.
+    # An answer in events of the API.
 
     async def emit(self, type: str, **members: Any) -> None:
-        """Send one event; the first one brings the headers of a stream with it."""
+        """Send one event; the headers of a stream go before the first one."""
         if not self._is_started:
             await self.start()
         event = {"type": type, "sequence_number": self._number, **members}
@@ -119,7 +119,7 @@ class Call:
         await self.write(b"event: %b\ndata: %b\n\n" % (type.encode(), json.dumps(event).encode()))
 
     async def begin(self) -> None:
-        """Send ``response.created``, and a message that is still empty."""
+        """Send ``response.created``, and add an empty message."""
         await self.emit("response.created", response=self.response("in_progress"))
         item = {**self.message(), "status": "in_progress", "content": []}
         await self.emit("response.output_item.added", output_index=0, item=item)
@@ -127,7 +127,7 @@ class Call:
         await self.emit("response.content_part.added", **_ADDRESS, part=part)
 
     async def say(self, *pieces: str) -> None:
-        """Send deltas of the one message's text; begins where that was not done."""
+        """Send deltas of the message's text; calls ``begin`` where that was not done."""
         if self._number == 0:
             await self.begin()
         for piece in pieces:
@@ -143,12 +143,12 @@ class Call:
         await self.end("completed", output=[self.message()], usage=USAGE)
 
     async def end(self, status: str, **fields: Any) -> None:
-        """Send the terminal event that goes with *status*, and return from the call."""
+        """Send the terminal event of *status*, and return from the call."""
         await self.emit(f"response.{status}", response=self.response(status, **fields))
         await self.finish()
 
     def response(self, status: str, **fields: Any) -> JsonObject:
-        """The Response object as the upstream has it."""
+        """The upstream's Response object."""
         return {
             "id": self.id,
             "object": "response",
@@ -160,7 +160,7 @@ class Call:
         }
 
     def message(self) -> JsonObject:
-        """The finished message of everything that was said."""
+        """The finished message, with all of its text."""
         return {
             "id": _ADDRESS["item_id"],
             "type": "message",
@@ -180,13 +180,13 @@ class Call:
         """Return when the app was told that its client has gone, or was cancelled.
 
         Raises:
-            AssertionError: it came to its own end.
+            AssertionError: the app returned before.
         """
         await self.ended()
         assert self.is_stopped, f"{self!r} came to its own end"
 
     async def run(self, send: Send, receive: Receive) -> None:
-        """Take the test's steps until the last one, or until the client has gone."""
+        """Do the test's steps until the last one, or until the client hangs up."""
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_until_gone, receive, tasks)
@@ -230,17 +230,17 @@ async def _until_gone(receive: Receive, tasks: TaskGroup) -> None:
 
 
 class ScriptedUpstream:
-    """The app. Keeps every call, in the order of their coming."""
+    """The app. ``calls`` has every call in order."""
 
     def __init__(self, play: Play | None = None) -> None:
-        """*play* answers calls by itself, as a test would; it can be set later, too."""
+        """*play* answers calls in the place of the test; it may be set later."""
         self.play = play
         self.calls: list[Call] = []
         self._awaited = 0
         self._came = anyio.Event()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """One request, answered by the steps that the test takes."""
+        """Answer one request by the steps of the test."""
         if scope["type"] != "http":
             raise RuntimeError("the scripted upstream speaks HTTP only")
         call = self._arrived(scope, await _whole_body(receive))
@@ -248,7 +248,7 @@ class ScriptedUpstream:
             await call.run(send, receive)
 
     async def next_call(self) -> Call:
-        """The first call that this method has not returned yet."""
+        """The next call, in order; waits for it."""
         with anyio.fail_after(PATIENCE):
             while len(self.calls) <= self._awaited:
                 await self._came.wait()
@@ -267,7 +267,7 @@ class ScriptedUpstream:
 
 @asynccontextmanager
 async def _playing(call: Call, play: Play | None) -> AsyncGenerator[None]:
-    """Steps are taken by *play* while the context lasts."""
+    """*play* runs while the context lasts."""
     if play is None:
         yield
         return

@@ -1,6 +1,6 @@
-"""Event loops whose time jumps to the next timer as soon as nothing else can run.
+"""Event loops whose clock jumps to the next timer as soon as no task can run.
 
-Hours pass in no time, and in the same order each time. For tests in one process without sockets:
+Hours pass at once, and each run has the same order. For tests in one process without sockets:
 
     @pytest.fixture(params=["asyncio", "trio"])
     def anyio_backend(request):
@@ -17,7 +17,7 @@ __all__ = ("VirtualLoop", "virtual_backend")
 
 
 def virtual_backend(name: str) -> tuple[str, dict[str, Any]]:
-    """The backend of this name with a clock that jumps, as the anyio pytest plugin takes it."""
+    """The backend *name* with such a clock, as a value of the fixture ``anyio_backend``."""
     if name == "trio":
         import trio.testing
 
@@ -26,26 +26,26 @@ def virtual_backend(name: str) -> tuple[str, dict[str, Any]]:
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """The standard loop with a clock that starts at 0 and never waits."""
+    """The standard asyncio loop with a clock that starts at 0 and jumps."""
 
     def __init__(self) -> None:
         self.now = 0.0
         super().__init__(_JumpingSelector(self))
 
     def time(self) -> float:
-        """Seconds that have passed by jumps."""
+        """The seconds of all jumps."""
         return self.now
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Instead of sleeping until a timer is due, moves the clock there."""
+    """Moves the clock to the next timer instead of waiting for it."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         super().__init__()
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready; with nothing ready and a timer set, its time has come."""
+        """What is ready. Where nothing is, and a timer is set, the clock jumps to its time."""
         if timeout is None:  # only another thread can wake this loop
             return super().select(None)
         ready = super().select(0)

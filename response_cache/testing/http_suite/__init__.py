@@ -1,8 +1,8 @@
-"""One test for each promise that is made over HTTP, for every adapter there is.
+"""One test for each promise that is made over HTTP, for every adapter.
 
-A subclass gives one fixture, ``serve`` (see ``Serve``); the tests speak HTTP through an
-``httpx.AsyncClient`` and play the upstream by a ``ScriptedUpstream``. ``HttpConformance`` is about
-what is answered, ``HttpTimeConformance`` about when: it lets hours pass, in virtual time.
+A subclass has one fixture, ``serve`` (see ``Serve``). The tests speak HTTP through an
+``httpx.AsyncClient`` and play the upstream, a ``ScriptedUpstream``. ``HttpConformance`` tests what
+is answered. ``HttpTimeConformance`` tests when: hours pass in it, in virtual time.
 """
 
 from __future__ import annotations
@@ -49,4 +49,4 @@ class HttpConformance(
 
 
 class HttpTimeConformance(Expiring, Enduring, Waiting):
-    """When it is answered, and until when. The site's time must be virtual."""
+    """When it is answered, and for how long. The site's time must be virtual."""

@@ -1,4 +1,4 @@
-"""``previous_response_id``: our ids in, the upstream's own ids out."""
+"""``previous_response_id``: clients send our ids, the upstream gets its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Creates: what is answered, what the upstream is asked, what is refused, what passes through."""
+"""Creates: the answer, the request to the upstream, refusals, and what passes through."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ class Refusing(HttpSuite):
 
 
 class Passing(HttpSuite):
-    """What is the wrapped app's: it arrives as it was sent."""
+    """Requests for the wrapped app: they arrive as they were sent."""
 
     @pytest.mark.parametrize("asked", FOREGROUND, ids=str)
     async def test_a_create_in_the_foreground_reaches_the_app_untouched(

@@ -1,4 +1,4 @@
-"""Idempotency-Key: one job for one request, however often it is sent."""
+"""Idempotency-Key: a request runs once, however often it is sent."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Idempotency(HttpSuite):
             for _ in range(3):
                 tasks.start_soon(post)
         assert [reply.status_code for reply in replies] == [429] * 3
-        assert len(site.upstream.calls) == 3  # each refusal left nothing that could be joined
+        assert len(site.upstream.calls) == 3  # no refused response can be joined
 
     async def test_after_a_refusal_the_key_is_free(self, site: Site) -> None:
         site.upstream.play = lambda call: call.reply(503, {})

@@ -1,7 +1,7 @@
-"""What time does: expiry, limits of duration, keep-alives, long polls that end without news.
+"""Time: expiry, limits of duration, keep-alives, long polls that end without a change.
 
-These tests need a site whose time is virtual (``response_cache.testing.virtual_time``), for the
-store as well: they let hours pass.
+These tests need a site whose time is virtual (``response_cache.testing.virtual_time``), also in its
+store: hours pass in them.
 """
 
 from __future__ import annotations

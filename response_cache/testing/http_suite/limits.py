@@ -1,4 +1,4 @@
-"""Limits that bound what one response, and all of them together, may take."""
+"""Limits of one response, and of all responses together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from response_cache.testing.http_suite.site import (
 
 
 class Limits(HttpSuite):
-    """What happens past each of them."""
+    """What happens above each limit."""
 
     @given(max_running=1, max_waiting=1)
     async def test_past_the_running_ones_they_wait_and_past_the_waiting_ones_are_refused(
@@ -46,7 +46,7 @@ class Limits(HttpSuite):
         await site.cancel(id)
         await call.stopped()
         await site.until_over(id)
-        # Its place is free a moment after its end is told.
+        # Its place is free a moment after its end can be read.
         with anyio.fail_after(PATIENCE):
             while (reply := await site.post()).status_code == 429:  # noqa: ASYNC110 - over HTTP
                 await anyio.sleep(PAUSE)

@@ -1,4 +1,4 @@
-"""Who may see what: the default by credential, and a callback's word."""
+"""Owners: by credential (the default), and by a callback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOT_ALICE = [{}, {"authorization": "Bearer sk-bob"}, {"api-key": "bob"}, {"x-api
 
 
 def seen_as(site: Site, headers: dict[str, str]) -> None:
-    """From now on the client comes with these credentials only."""
+    """From now on the client sends these credentials only."""
     for name in ("authorization", "api-key", "x-api-key", "x-user"):
         site.client.headers.pop(name, None)
     site.client.headers.update(headers)
@@ -90,7 +90,7 @@ class OwnersByCallback(HttpSuite):
 
     @pytest.fixture
     async def asking(self, serve: Serve, options: JsonObject) -> AsyncGenerator[Site]:
-        """A site that asks ``by_name`` who comes."""
+        """A site with the owner callback ``by_name``."""
         upstream = ScriptedUpstream()
         async with serve(upstream, owner=by_name, **options) as client:
             client.headers["x-user"] = "alice"

@@ -22,12 +22,12 @@ def messages(count: int) -> list[JsonObject]:
 
 
 def texts(page: JsonObject) -> list[str]:
-    """What the items of a page say."""
+    """The texts of the items of a page."""
     return [item["content"][0]["text"].removeprefix("number ") for item in page["data"]]
 
 
 class Paging(HttpSuite):
-    """The items a response was asked with."""
+    """The input items of a response."""
 
     async def test_a_string_is_one_message_with_an_id(self, site: Site) -> None:
         created = await site.create(input="hello")

@@ -1,4 +1,4 @@
-"""``Prefer: wait`` on creates (RFC 7240 4.3): for clients that can create and cannot poll."""
+"""``Prefer: wait`` on creates (RFC 7240 4.3): for clients that cannot poll."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ids that are not there, methods that are not allowed, and what is never said."""
+"""Unknown ids, methods that are not allowed, and statuses that are never sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from response_cache.testing.http_suite.site import HttpSuite, Site, error_of, in
 
 
 class Routes(HttpSuite):
-    """What stands at the paths of a response of ours."""
+    """The paths of a response."""
 
     async def test_an_unknown_id_is_404_on_every_route(self, site: Site) -> None:
         id = (await site.completed())[:-4] + "0000"

@@ -1,4 +1,4 @@
-"""What a test of the HTTP suite stands on: a client, an upstream, and the words for using both."""
+"""What each test of the HTTP suite uses: a client, an upstream, and short calls of both."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ JsonObject: TypeAlias = dict[str, Any]
 
 CREDENTIALS: Final = {"authorization": "Bearer sk-alice"}
 PENDING: Final = ("queued", "in_progress")
-PATIENCE: Final = 60.0  # seconds; what must be seen is seen by then
-PAUSE: Final = 0.01  # between two looks
+PATIENCE: Final = 60.0  # seconds for what must be seen
+PAUSE: Final = 0.01  # seconds between two polls
 
 
 class Serve(Protocol):
     """Serves *upstream* behind the adapter under test, with options, to a client.
 
-    The client's base URL ends with the path below which ``/responses`` is found; it comes without
-    credentials of its own. *owner* is the callback that tells who asks.
+    The client's base URL ends with the path before ``/responses``. The client has no credentials.
+    *owner* is the owner callback.
     """
 
     def __call__(
@@ -45,16 +45,16 @@ def given(**options: Any) -> pytest.MarkDecorator:
 
 
 class HttpSuite:
-    """The fixtures of every group of tests. A subclass gives ``serve``."""
+    """The fixtures of every group of tests. A subclass has the fixture ``serve``."""
 
     @pytest.fixture
     def options(self) -> JsonObject:
-        """What the test wants to be different; see ``given``."""
+        """The options of the test; see ``given``."""
         return {}
 
     @pytest.fixture
     async def site(self, serve: Serve, options: JsonObject) -> AsyncGenerator[Site]:
-        """The adapter under test around a scripted upstream, ready to be asked."""
+        """The adapter under test around a scripted upstream, ready for requests."""
         upstream = ScriptedUpstream()
         async with serve(upstream, **options) as client:
             client.headers.update(CREDENTIALS)
@@ -77,7 +77,7 @@ class Site:
         return await self.client.post("/responses", json=body, headers=headers)
 
     async def create(self, **body: Any) -> JsonObject:
-        """The object that a create is answered with."""
+        """The Response object that a create returns."""
         return ok(await self.post(**body))
 
     async def begin(self, **body: Any) -> tuple[str, Call]:
@@ -122,7 +122,7 @@ class Site:
 
     @asynccontextmanager
     async def reading(self, id: str, **query: Any) -> AsyncGenerator[Reader]:
-        """A stream, event by event; hangs up at the end of the context."""
+        """The stream of a response, event by event; hangs up when the context ends."""
         query = {"stream": "true", **query}
         replying = self.client.stream("GET", f"/responses/{id}", params=query)
         async with replying as reply, Reader.of(reply) as reader:
@@ -132,14 +132,14 @@ class Site:
     async def posting(
         self, *, headers: Mapping[str, str] | None = None, **body: Any
     ) -> AsyncGenerator[Reader]:
-        """A create that is answered by its stream."""
+        """The stream of a create, event by event; hangs up when the context ends."""
         body = {"model": "scripted-1", "input": "hi", "background": True, "stream": True, **body}
         replying = self.client.stream("POST", "/responses", json=body, headers=headers)
         async with replying as reply, Reader.of(reply) as reader:
             yield reader
 
     async def until(self, id: str, is_so: Callable[[JsonObject], bool]) -> JsonObject:
-        """The Response object as soon as it *is so*."""
+        """The Response object as soon as *is_so* holds for it."""
         with anyio.fail_after(PATIENCE):
             while True:
                 response = await self.object(id)
@@ -177,13 +177,13 @@ class Reader:
             yield reader
         finally:
             await reply.aclose()
-            # The iterators that httpx has under way must not be left to the garbage collector.
+            # The open iterators of httpx must not be left to the garbage collector.
             with suppress(httpx.StreamError, httpx.TransportError):
                 async for _ in reader._chunks:
                     pass
 
     async def block(self) -> bytes | None:
-        """What stands before the next blank line; None at the end."""
+        """The text before the next blank line; None at the end."""
         while not self._blocks:
             chunk = await anext(self._chunks, None)
             if chunk is None:
@@ -237,7 +237,7 @@ def _event_in(block: bytes) -> JsonObject:
 
 
 async def never_a_conflict(reply: httpx.Response) -> None:
-    """Official clients repeat what is answered 409, so nothing may be."""
+    """Official clients repeat a request that is answered 409, so no answer may be 409."""
     assert reply.status_code != 409, reply.request
 
 
@@ -260,7 +260,7 @@ def error_of(reply: httpx.Response, status: int) -> JsonObject:
 
 
 def invalid(message: str, param: str | None = None, code: str | None = None) -> JsonObject:
-    """The error that tells of a request at fault."""
+    """The error of an invalid request."""
     return {
         "message": message,
         "type": "invalid_request_error",
@@ -270,7 +270,7 @@ def invalid(message: str, param: str | None = None, code: str | None = None) -> 
 
 
 def not_found(id: str) -> JsonObject:
-    """The error that tells that there is no such response."""
+    """The error for an unknown response."""
     return invalid(f"Response with id '{id}' not found.")
 
 
@@ -282,14 +282,14 @@ def text_of(response: JsonObject) -> str:
 
 
 class Refused(APIError):
-    """What an owner callback may answer."""
+    """An error that an owner callback answers."""
 
     status_code = 403
     code = "forbidden"
 
 
 async def by_name(request: Request) -> Owner | Body:
-    """An owner callback: the ``x-user`` header's word. ``root`` sees all, ``mallory`` nothing."""
+    """An owner callback by the header ``x-user``. ``root`` sees all, ``mallory`` is refused."""
     name = request.header(b"x-user")
     if name == "mallory":
         return error_reply(Refused("Not you."))

@@ -1,4 +1,4 @@
-"""Streams: the wire format, cursors, readers that come late, go, or are many."""
+"""Streams: the wire format, cursors, late readers, many readers, readers that hang up."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ class Resuming(HttpSuite):
 
 
 class Breaking(HttpSuite):
-    """Ends that are not completions, as readers see them."""
+    """The ends of a stream without ``response.completed``."""
 
     async def test_an_upstream_that_stops_short_fails_the_response(self, site: Site) -> None:
         id, call = await site.begin()

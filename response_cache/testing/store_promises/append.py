@@ -16,7 +16,7 @@ __all__ = ("AppendPromises",)
 
 
 class AppendPromises(Promises):
-    """``append``: in order, once, by the holder of the claim, until the end."""
+    """``append``: in order, once, by the holder of the claim, until the record is closed."""
 
     async def test_events_go_to_the_end_of_the_log(self, subject: Subject) -> None:
         claim = await subject.create(b"0")

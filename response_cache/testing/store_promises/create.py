@@ -16,7 +16,7 @@ __all__ = ("CreatePromises", "PropertyPromises", "RequestPromises")
 
 
 class PropertyPromises(Promises):
-    """What a store says of itself."""
+    """The properties of a store."""
 
     async def test_the_properties_have_values_that_suit_their_meaning(self, store: Store) -> None:
         assert store.flush_interval >= 0
@@ -26,7 +26,7 @@ class PropertyPromises(Promises):
 
 
 class CreatePromises(Promises):
-    """``create``: one incarnation gets the id, and may ask again."""
+    """``create``: one incarnation gets the id, and may repeat its create."""
 
     async def test_a_create_gives_the_claim_at_epoch_1(self, subject: Subject) -> None:
         assert await subject.create(b"0", b"1") == Claim(subject.id, "first", 1, tail=2)

@@ -13,7 +13,7 @@ __all__ = ("DeletePromises",)
 
 
 class DeletePromises(Promises):
-    """``delete``: everything is gone, and a tombstone says so."""
+    """``delete``: the record is gone, and a tombstone is left."""
 
     @pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
     async def test_a_deleted_record_is_gone(self, subject: Subject, closed: bool) -> None:

@@ -88,7 +88,7 @@ class ReadPromises(Promises):
 
 
 async def _is_closed_and_whole(subject: Subject) -> bool:
-    """Read once, check that the page is one state of the record, tell whether it is the last."""
+    """Read once and check that the page is one state of the record; True for its last state."""
     view = await subject.view()
     assert view.first == view.snapshot_through + 1
     assert view.events == tuple(str(n).encode() for n in range(view.first, view.tail))

@@ -1,4 +1,4 @@
-"""What the promises are tested on: a store, one id in it, and its clock."""
+"""The subject of the tests: a store, one id in it, and its clock."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ __all__ = (
 )
 
 
-LEASE: Final = 600.0  # outlived by no test that is not about time
+LEASE: Final = 600.0  # seconds; longer than any test that is not about time
 TTL: Final = 3600.0
-PATIENCE: Final = 30.0  # what must happen has happened by then
+PATIENCE: Final = 30.0  # seconds for what must happen
 CROWD: Final = 100
 
 
 class Clock(Protocol):
-    """What moves a store's time on."""
+    """Moves a store's time forward."""
 
     async def advance(self, seconds: float) -> None:
         """Return when *seconds* have passed for the store."""
@@ -43,7 +43,7 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class Subject:
-    """A store under test, with what every call needs filled in."""
+    """A store under test. Its methods fill in the arguments that a test does not care about."""
 
     store: Store
     id: str
@@ -104,7 +104,7 @@ class Subject:
         ttl: float = TTL,
         stream_ttl: float | None = None,
     ) -> Claim:
-        """Append the end."""
+        """Append the end of the log."""
         return await self.append(
             claim,
             *events,
@@ -166,7 +166,7 @@ class Subject:
 
 
 class Promises:
-    """What the tests of every operation start from; a subclass gives the fixture ``store``."""
+    """The fixtures of every test. A subclass has the fixture ``store``."""
 
     @pytest.fixture
     def id(self) -> str:
@@ -175,7 +175,7 @@ class Promises:
 
     @pytest.fixture
     def subject(self, store: Store, id: str) -> Subject:
-        """The store of the subclass, for calls that name only what matters."""
+        """The subclass's store as a ``Subject``."""
         return Subject(store, id)
 
 

@@ -1,4 +1,4 @@
-"""The promises about time; all of them can wait for a clock to be moved."""
+"""The promises about time. Each test moves the store's clock."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ ALL_BYTES: Final = bytes(range(256))
 
 
 class ValuePromises(Promises):
-    """Values come back as they were given, whatever they are."""
+    """Values are returned as they were given, whatever bytes they are."""
 
     async def test_every_byte_comes_back_as_it_was(self, subject: Subject) -> None:
         claim = await subject.store.create(
@@ -66,7 +66,7 @@ class ValuePromises(Promises):
         assert await subject.log() == events
         assert (await subject.view(after=2499, limit=2)).events == (b"2500", b"2501")
 
-    # No braces: they are the hash tags of Redis Cluster, and no id of ours has them.
+    # No braces: they are hash tags in Redis Cluster, and no id of ours has them.
     @pytest.mark.parametrize(
         "tail",
         [" ", ":log", "/../", "%00", "'\";--", "*?[a-z]", "\n\t", "ü→🙂", "_" * 200],

@@ -140,7 +140,7 @@ async def _change(subject: Subject, claim: Claim, change: str) -> None:
 
 
 async def _followed(subject: Subject) -> tuple[bytes, ...]:
-    """The log of a response, read as a live reader does: a page, then wait for more."""
+    """The log of a response, read as by a live reader: read a page, then wait for more."""
     seen: list[bytes] = []
     while True:
         view = await subject.view(after=len(seen) - 1, limit=7)
