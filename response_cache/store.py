@@ -1,35 +1,46 @@
-"""The store contract: what a store keeps, and what each of its seven operations promises.
+"""The store contract: what a store keeps, and what each of its eight operations promises.
 
 A store keeps *records*, one for each response, and knows neither JSON nor the lifecycle: statuses,
 headers, events, snapshots and notes are data. A record is
 
 * a *log*: events (bytes) with dense sequence numbers from 0; the *tail* is the next number;
 * a *snapshot* (bytes) and the number *through* which the log is folded into it;
-* a *status*, a *header* (immutable), *notes* and the *request* as it was received;
+* a *status*, a *header* and a *request* (both immutable), and *notes*;
+* a *private* part, which ``take`` alone gives back: what the next holder needs, and no reader;
 * an *incarnation*, the random mark of one creation of the id, and an *epoch*, raised by each take.
 
-**Writing.** Whoever holds the *claim* (id, incarnation, epoch) may append; any difference is
-``Fenced``. A claim lives as long as its *lease*; when that has run out and the record is not
-closed, the record is *orphaned* and may be taken by anybody who saw that. ``append`` is the only
-write to a response and the only thing that closes one, so a terminal event, the final snapshot and
-the terminal status become visible in one step, and a closed record never changes again.
+**Writing.** The holder of the *claim* (id, incarnation, epoch) may append; a claim that differs in
+one of them is ``Fenced``. A claim lives as long as its *lease*; when the lease has run out and the
+record is not closed, the record is *orphaned*, and every process that saw so may take it. A lease
+of 0 gives the claim back: the record is orphaned at once, at the same epoch. ``append`` is the only
+write to a response and the only operation that closes one. So a terminal event, the final snapshot
+and the terminal status become visible in one step, and a closed record never changes again, but
+that ``renew`` may put off its end.
 
-A repeated create, a repeated batch, a heartbeat and a take all renew the lease; a take keeps the
-``ttl`` that was given last.
+A repeated create, a repeated append, a heartbeat (an append without events) and a take all renew
+the lease; a take keeps the ``ttl`` that was given last.
 
-**Unknown outcomes.** ``StoreUnavailable`` leaves open whether the operation took effect, so each
-one can be repeated: ``create`` by its incarnation, ``append`` by its batch token and the claim's
-tail, ``take`` because a second take only raises the epoch once more, ``delete`` by its tombstone.
+**Unknown outcomes.** After ``StoreUnavailable`` nobody knows whether the operation took effect, so
+each one can be repeated: ``create`` by its incarnation and epoch, ``append`` by its token and the
+claim's tail, ``take`` because a second take only raises the epoch once more, ``renew`` because a
+second one finds the end put off, ``delete`` by its tombstone.
 
-**Time** is the store's own: it judges leases and expiry when it is asked, never by a sweep. Its
-clock may be set, so an orphaned record proves nobody dead: whoever closes it watches it first. A
-lease that ends more than twice its length from now was given before the clock was set back, and
-counts as run out.
-While a record is open, all of it expires ``max(ttl, 4 x lease)`` after the last renewal, so a
-response that is being recorded never does. Once closed, the record lives for ``ttl`` and its log
-for ``stream_ttl``.
+**Lost writes.** A store that may lose acknowledged writes may fall back to an older state, also to
+none. Its holder creates the record again at the claim's own epoch. Two processes may each take an
+epoch that is lost afterwards; so takers raise the epoch by a random number, or both would hold one
+and the same claim.
 
-Each operation is atomic and calls no other. All of them may raise ``StoreUnavailable``.
+**Time** is the store's own: it judges leases and ends of life when it is asked, never by a sweep.
+Its clock may be set, so an orphaned record proves nobody dead: a process that wants to close it
+watches it first. A lease that ends more than twice its length from now was given before the clock
+was set back, and counts as run out.
+While a record is open, all of it ends ``max(ttl, 4 x lease)`` after a renewal, and never earlier
+than an earlier renewal said; so a response that is being recorded never expires. Once closed, the
+record lives for ``ttl``. Its log lives for ``stream_ttl``, at most for ``ttl``; this end stays when
+the record's own is put off.
+
+Each operation is atomic and calls no other; ``renew`` is atomic for each link. All of them may
+raise ``StoreUnavailable``.
 """
 
 from __future__ import annotations
@@ -38,24 +49,74 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-__all__ = ("NO_EVENTS", "Claim", "RecordView", "Store", "Taken")
+__all__ = (
+    "NO_EVENTS",
+    "Append",
+    "Appended",
+    "Claim",
+    "Link",
+    "NewRecord",
+    "RecordView",
+    "Store",
+    "Taken",
+)
 
 NO_EVENTS: Final = 2**53 - 1
-"""A sequence number that no log reaches: for who wants no events."""
+"""A sequence number that no log reaches: a reader that gives it gets no events."""
 
 
-@dataclass(slots=True)  # not frozen: those are slow to make, and each append makes one
+@dataclass(slots=True)  # not frozen: frozen ones are slow to make, and each append makes one
 class Claim:
     """The right to append to one response, and the number the next event will have.
 
-    It does not change: what comes of it is another one.
+    It does not change: each append gives a new one.
     """
 
     id: str
     incarnation: str
-    epoch: int  # fencing token: 1 at creation, raised by each take
+    epoch: int  # fencing token: 1 at creation, raised by each take; below 2**53
     tail: int
-    # Whether somebody may be waiting for what is appended; a store that cannot tell says yes.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRecord:
+    """What a record is made from. A repeated create sends the same object."""
+
+    id: str
+    incarnation: str
+    header: bytes
+    request: bytes
+    snapshot: bytes  # through the last of the events
+    events: Sequence[bytes]  # may be empty
+    status: str
+    ttl: float  # seconds
+    private: bytes = b""
+    owner: str = ""  # with the label: kept to list records by, and given back by no operation here
+    label: str = ""
+    epoch: int = 1  # above 1: a holder restores what the store lost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """What one append brings. A retry sends the same object."""
+
+    events: Sequence[bytes] = ()  # none: a heartbeat
+    token: str = ""  # random, the mark of this append; needed with events
+    snapshot: bytes | None = None  # through the last event given; None leaves what is stored
+    status: str | None = None  # None leaves what is stored, also of notes and private
+    notes: bytes | None = None
+    private: bytes | None = None
+    close: bool = False  # the record is final from this step on
+    ttl: float  # seconds
+    stream_ttl: float | None = None  # seconds, counts with close; None: as long as ttl
+
+
+@dataclass(slots=True)  # not frozen: see Claim
+class Appended:
+    """The outcome of an append: the claim with the record's tail."""
+
+    claim: Claim
+    # Whether somebody may be waiting for what was appended; a store that cannot tell says yes.
     is_watched: bool = field(default=True, compare=False)
 
 
@@ -81,10 +142,19 @@ class RecordView:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The outcome of a take. Without a claim it was refused, and the page says why."""
+    """The outcome of a take. Without a claim it was refused, and the view says why."""
 
     claim: Claim | None
     view: RecordView
+    private: bytes = b""  # b"" also where the take was refused
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One record of a chain: the id and the incarnation that the chain was made with."""
+
+    id: str
+    incarnation: str
 
 
 class Store(Protocol):
@@ -122,68 +192,51 @@ class Store(Protocol):
         """Release what one ``open`` acquired. What is stored stays."""
         ...
 
-    async def create(
-        self,
-        id: str,
-        *,
-        incarnation: str,
-        header: bytes,
-        request: bytes,
-        snapshot: bytes,
-        events: Sequence[bytes],
-        status: str,
-        lease: float,
-        ttl: float,
-    ) -> Claim:
-        """Make a record at epoch 1 with *events* as its log and *snapshot* through the last one.
+    async def create(self, new: NewRecord, lease: float) -> Claim:
+        """Make a record at the epoch of *new*, with its events as the log, and hold the *lease*.
 
-        The same incarnation, still at epoch 1, succeeds again with the present tail. A tombstone is
-        looked for first.
+        The same incarnation again succeeds with the present tail and renews the lease; a lower
+        epoch in the store is raised to the given one, and nothing else changes. A closed record of
+        the same incarnation, at this epoch or a lower one, succeeds as well and does not change at
+        all. The claim is always the one that holds now.
 
-        Raises:
-            AlreadyExists: another incarnation lives under this id.
-            Fenced: this incarnation was taken meanwhile.
+        Raises, in this order of checks:
             Deleted: a tombstone stands there.
+            AlreadyExists: another incarnation lives under this id.
+            Fenced: this incarnation is at a higher epoch, so it was taken meanwhile.
             StoreFull: no room for another response.
         """
         ...
 
-    async def append(
-        self,
-        claim: Claim,
-        events: Sequence[bytes],
-        *,
-        batch: str = "",
-        close: bool = False,
-        snapshot: bytes | None = None,
-        status: str | None = None,
-        notes: bytes | None = None,
-        lease: float,
-        ttl: float,
-        stream_ttl: float | None = None,
-    ) -> Claim:
-        """Add *events* at the claim's tail and renew the lease; no events is a heartbeat.
+    async def append(self, claim: Claim, append: Append, lease: float) -> Appended:
+        """Add the events of *append* at the claim's tail, and renew the lease.
 
-        *snapshot* is through the last event given; None leaves what is stored, and so do *status*
-        and *notes*. With *close* the record is final from this step on: it lives *ttl* seconds
-        more and its log *stream_ttl* (None: as long as the record). *batch* is a random token,
-        needed with events; the same claim and token again succeeds with the present tail, also
-        when the record is closed by then.
+        With ``close`` the record is final from this step on: it lives ``ttl`` seconds more, and
+        ``private`` is erased, also where this append gives one. The same claim and token again
+        succeeds with the present tail, also when the record is closed by then. A *lease* of 0 gives
+        the claim back: the record is orphaned at once, and the epoch stays.
+
+        Heartbeats and closing appends are never refused for want of room by a bound of the store.
 
         Raises, in this order of checks:
+            ValueError: there are events and no token.
             Deleted: a tombstone stands there.
             Missing: there is no record.
             Fenced: incarnation or epoch differ.
-            Closed: the record is closed (and this is not its last batch repeated).
+            Closed: the record is closed (and this is not its last append repeated).
             SequenceGap: the claim's tail is not the record's; also without events.
+            StoreFull: the events find no room; nothing was written.
         """
         ...
 
-    async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
+    async def take(
+        self, id: str, *, lease: float, only_orphaned: bool = False, raise_by: int = 1
+    ) -> Taken:
         """Become the holder: raise the epoch, hold the lease, change nothing else, read all.
 
-        Refused (no claim) when the record is closed, or with *only_orphaned* when it is not
-        orphaned. The page is that of ``read(id)`` after the take.
+        The epoch rises by *raise_by*, 1 or more. Refused (no claim) when the record is closed, or
+        with *only_orphaned* when it is not orphaned. The view is that of ``read(id)`` after the
+        take.
 
         Raises:
             Missing: there is no record (also when it was deleted).
@@ -212,8 +265,8 @@ class Store(Protocol):
 
         New is: the tail is above *after* + 1 (an event numbered above *after* exists), the epoch or
         the incarnation differ, the record is gone, or closed, or is open and was known to be
-        *closed*. Whoever waits for a recorder asks the store each time it returns, so one that
-        returns for no reason again and again keeps both busy. Time-outs are the caller's scope.
+        *closed*. A recorder asks the store each time it returns, so a ``wait`` that returns for no
+        reason again and again keeps both busy. Time-outs are the caller's scope.
         """
         ...
 
@@ -222,5 +275,15 @@ class Store(Protocol):
 
         The tombstone is left also where there was nothing. With *claim* (whatever its tail) none is
         left, and it acts only while that claim holds and the record is open.
+        """
+        ...
+
+    async def renew(self, links: Sequence[Link], *, ttl: float) -> Sequence[bool]:
+        """For each link, whether a closed record of that incarnation is there; its end is put off.
+
+        A record that would end earlier than *ttl* seconds from now ends 1.5 x *ttl* from now
+        instead, so a record that is renewed often is written at most once in ttl / 2. With *ttl* 0
+        nothing is put off. Nothing that can be read changes, and the log keeps its own end. Each
+        link is renewed by itself; all of them take one round trip (to each server).
         """
         ...
