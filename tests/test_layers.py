@@ -58,7 +58,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         "dialects",
     ),
     "fold": ("lookups", "operations", "reducer"),
-    "stores": ("memory", "sqlite", "redis", "urls"),
+    "stores": ("rules", "memory", "sqlite", "redis", "urls"),
     "stores/sqlite": (
         "errors",
         "forks",
