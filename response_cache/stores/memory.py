@@ -2,15 +2,15 @@
 
 Open records stand in a plain table and are never evicted: a response that is being recorded is a
 promise. Closed ones stand in a cache that forgets the least recently used to make room. When the
-open ones alone fill the store, new responses are refused (``StoreFull``); appends to open ones
-never are, so what one response may hold is bounded by its writer (``max_response_bytes``).
+open ones alone fill the store, new responses are refused (``StoreFull``), and so are appends that
+bring events; heartbeats and ends always go.
 
-A record that expired is dropped when somebody asks for it, or when room is short; whoever waits
-for it is woken then. No operation but ``wait`` gives way to other tasks: they return at once, and
-a loop over them needs a checkpoint of its own.
+A record that expired is dropped when somebody asks for it, or when room is short; a task that
+waits for it is woken then. No operation but ``wait`` gives way to other tasks: they return at
+once, and a loop over them needs a checkpoint of its own.
 
 Tables are guarded by a lock, so several threads may read and write. Waiting is for one event loop:
-all that wait, and all that write while somebody waits, must run in the same one.
+all tasks that wait, and all that write while one waits, must run in the same one.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ from typing import Final
 import anyio
 from cachetools import TLRUCache, TTLCache
 
-from response_cache.errors import (
-    AlreadyExists,
-    Closed,
-    Deleted,
-    Fenced,
-    Missing,
-    SequenceGap,
-    StoreFull,
+from response_cache.errors import StoreFull
+from response_cache.store import (
+    Append,
+    Appended,
+    Claim,
+    Link,
+    NewRecord,
+    RecordView,
+    Taken,
 )
-from response_cache.store import Claim, RecordView, Taken
+from response_cache.stores import rules
 
 __all__ = ("MemoryStore",)
 
@@ -60,76 +61,92 @@ class _Waiter:
 class _Record:
     id: str
     incarnation: str
+    epoch: int
     header: bytes
     request: bytes
     snapshot: bytes
     log: list[bytes]
     status: str
+    private: bytes
     tail: int
     snapshot_through: int
     size: int  # bytes held, overhead included
-    epoch: int = 1
     notes: bytes = b""
-    batch: str = ""  # token of the last append that brought events
+    token: str = ""  # of the last append that brought events
     closed: bool = False
     ttl: float = 0.0  # as last given; a take renews with it
     lease: float = 0.0
     lease_ends: float = 0.0
-    expires: float = 0.0
+    expires: float = -math.inf
     log_expires: float = math.inf
     waiters: set[_Waiter] = field(default_factory=set)
     last_view: RecordView | None = None  # of a closed record, which is polled most
 
+    @classmethod
+    def of(cls, new: NewRecord) -> _Record:
+        parts = len(new.header) + len(new.request) + len(new.snapshot) + len(new.private)
+        return cls(
+            id=new.id,
+            incarnation=new.incarnation,
+            epoch=new.epoch,
+            header=new.header,
+            request=new.request,
+            snapshot=new.snapshot,
+            log=list(new.events),
+            status=new.status,
+            private=new.private,
+            tail=len(new.events),
+            snapshot_through=len(new.events) - 1,
+            size=RECORD_OVERHEAD + parts + _weight(new.events),
+        )
+
     def claim(self) -> Claim:
         return Claim(self.id, self.incarnation, self.epoch, self.tail)
 
-    def is_held_by(self, claim: Claim) -> bool:
-        return self.epoch == claim.epoch and self.incarnation == claim.incarnation
-
-    def is_leased(self, now: float) -> bool:
-        return now < self.lease_ends <= now + 2 * self.lease
-
     def renew(self, now: float, *, lease: float, ttl: float) -> None:
-        """Hold the lease, and put off the expiry of all that belongs to the record."""
+        """Hold the lease, and put off the end of all that belongs to the record."""
         self.ttl = ttl
         self.lease = lease
         self.lease_ends = now + lease
-        self.expires = now + max(ttl, 4 * lease)
+        self.expires = rules.end_of_open(now, lease=lease, ttl=ttl, expires=self.expires)
 
-    def write(
-        self,
-        events: Sequence[bytes],
-        batch: str,
-        snapshot: bytes | None,
-        status: str | None,
-        notes: bytes | None,
-    ) -> int:
-        """Take in one append; return the bytes by which the record grew."""
-        size = self.size
-        if events:
-            self.log.extend(events)
-            self.tail += len(events)
-            self.batch = batch
-            self.size += _weight(events)
-        if snapshot is not None:
-            self.size += len(snapshot) - len(self.snapshot)
-            self.snapshot = snapshot
+    def growth(self, append: Append) -> int:
+        """The bytes by which the record grows when it takes in *append*."""
+        grown = _weight(append.events) if append.events else 0
+        if append.snapshot is not None:
+            grown += len(append.snapshot) - len(self.snapshot)
+        if append.notes is not None:
+            grown += len(append.notes) - len(self.notes)
+        if append.private is not None:
+            grown += len(append.private) - len(self.private)
+        return grown
+
+    def write(self, append: Append, growth: int) -> None:
+        """Take in one append, by which the record grows so much."""
+        self.size += growth
+        if append.events:
+            self.log.extend(append.events)
+            self.tail += len(append.events)
+            self.token = append.token
+        if append.snapshot is not None:
+            self.snapshot = append.snapshot
             self.snapshot_through = self.tail - 1
-        if notes is not None:
-            self.size += len(notes) - len(self.notes)
-            self.notes = notes
-        if status is not None:
-            self.status = status
-        return self.size - size
+        if append.status is not None:
+            self.status = append.status
+        if append.notes is not None:
+            self.notes = append.notes
+        if append.private is not None:
+            self.private = append.private
 
     def close(self, now: float, *, ttl: float, stream_ttl: float | None) -> None:
         self.closed = True
         self.expires = now + ttl
-        if stream_ttl is not None:
-            self.log_expires = now + stream_ttl
+        self.log_expires = rules.end_of_log(now, ttl=ttl, stream_ttl=stream_ttl)
+        self.size -= len(self.private)
+        self.private = b""
 
     def closed_view(self, now: float) -> RecordView:
-        """The whole page of a record that changes no more, but for its log's expiry."""
+        """The whole view of a record that changes no more, but for the end of its log."""
         view = self.last_view
         if view is None or view.log_expired != (now >= self.log_expires):
             view = self.last_view = self.view(now)
@@ -155,20 +172,12 @@ class _Record:
             events=self.log[first:end],
             tail=self.tail,
             closed=self.closed,
-            orphaned=not (self.closed or self.is_leased(now)),
+            orphaned=rules.is_orphaned(self, now),
             log_expired=now >= self.log_expires,
         )
 
-    def has_news(self, *, after: int, epoch: int, incarnation: str, closed: bool) -> bool:
-        return (
-            self.tail > after + 1
-            or self.closed != closed
-            or self.epoch != epoch
-            or self.incarnation != incarnation
-        )
-
     def wake_readers(self) -> None:
-        """Wake who waits for an event that is now there; recorders wait for none and sleep on."""
+        """Wake the readers whose next event is there; recorders wait for none and sleep on."""
         for waiter in self.waiters:
             if self.tail > waiter.after + 1:
                 waiter.woken.set()
@@ -220,99 +229,53 @@ class MemoryStore:
     async def aclose(self) -> None:
         """There is nothing to close; what is stored stays until the object goes."""
 
-    async def create(
-        self,
-        id: str,
-        *,
-        incarnation: str,
-        header: bytes,
-        request: bytes,
-        snapshot: bytes,
-        events: Sequence[bytes],
-        status: str,
-        lease: float,
-        ttl: float,
-    ) -> Claim:
-        """See ``Store.create``. The repeat of a create that is still open renews its lease."""
+    async def create(self, new: NewRecord, lease: float) -> Claim:
+        """See ``Store.create``."""
         with self._lock:
             now = self._clock()
-            if id in self._tombstones:
-                raise Deleted(f"cannot create {id}: it was deleted")
-            record = self._find(id, now)
+            if new.id in self._tombstones:
+                raise rules.absence(new.id, "create", is_deleted=True)
+            record = self._find(new.id, now)
             if record is None:
-                record = _Record(
-                    id=id,
-                    incarnation=incarnation,
-                    header=header,
-                    request=request,
-                    snapshot=snapshot,
-                    log=list(events),
-                    status=status,
-                    tail=len(events),
-                    snapshot_through=len(events) - 1,
-                    size=RECORD_OVERHEAD
-                    + len(header)
-                    + len(request)
-                    + len(snapshot)
-                    + _weight(events),
-                )
+                record = _Record.of(new)
                 self._admit(record, now)
-            else:
-                _check_repeated(record, incarnation)
+            elif record.epoch != (epoch := rules.epoch_of_repeated(new, record)):
+                record.epoch = epoch
+                record.wake_all()
             if not record.closed:
-                record.renew(now, lease=lease, ttl=ttl)
+                record.renew(now, lease=lease, ttl=new.ttl)
             return record.claim()
 
-    async def append(
-        self,
-        claim: Claim,
-        events: Sequence[bytes],
-        *,
-        batch: str = "",
-        close: bool = False,
-        snapshot: bytes | None = None,
-        status: str | None = None,
-        notes: bytes | None = None,
-        lease: float,
-        ttl: float,
-        stream_ttl: float | None = None,
-    ) -> Claim:
-        """See ``Store.append``. A repeated batch renews the lease, as a heartbeat does.
-
-        Raises:
-            ValueError: there are events and no *batch*.
-        """
-        if events and not batch:
-            raise ValueError("an append that brings events needs a batch token")
+    async def append(self, claim: Claim, append: Append, lease: float) -> Appended:
+        """See ``Store.append``. A repeated append renews the lease, as a heartbeat does."""
+        rules.require_token(append)
         with self._lock:
             now = self._clock()
-            record = self._held(claim, now)
-            repeated = bool(batch) and batch == record.batch
-            if not repeated:
-                _check_writable(record, claim)
-                self._open_bytes += record.write(events, batch, snapshot, status, notes)
-                self._evict()
-                if close:
-                    self._close(record, now, ttl=ttl, stream_ttl=stream_ttl)
-                elif events:
-                    record.wake_readers()
+            record = self._find(claim.id, now)
+            if record is None:
+                is_deleted = claim.id in self._tombstones
+                raise rules.absence(claim.id, "append to", is_deleted=is_deleted)
+            if not rules.is_repeated(claim, append, record):
+                self._write(record, append, now)
             if not record.closed:
-                record.renew(now, lease=lease, ttl=ttl)
-            return record.claim()
+                record.renew(now, lease=lease, ttl=append.ttl)
+            return Appended(record.claim())
 
-    async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
+    async def take(
+        self, id: str, *, lease: float, only_orphaned: bool = False, raise_by: int = 1
+    ) -> Taken:
         """See ``Store.take``. It is a renewal with the ttl that was last given."""
         with self._lock:
             now = self._clock()
             record = self._find(id, now)
             if record is None:
-                raise Missing(f"cannot take {id}: there is no such record")
-            if record.closed or (only_orphaned and record.is_leased(now)):
+                raise rules.absence(id, "take", is_deleted=False)
+            if not rules.may_take(record, now, only_orphaned=only_orphaned):
                 return Taken(None, record.view(now))
-            record.epoch += 1
+            record.epoch += raise_by
             record.renew(now, lease=lease, ttl=record.ttl)
             record.wake_all()
-            return Taken(record.claim(), record.view(now))
+            return Taken(record.claim(), record.view(now), record.private)
 
     async def read(
         self, id: str, *, after: int | None = None, limit: int | None = None
@@ -339,8 +302,8 @@ class MemoryStore:
         """See ``Store.wait``."""
         with self._lock:
             record = self._find(id, self._clock())
-            if record is None or record.has_news(
-                after=after, epoch=epoch, incarnation=incarnation, closed=closed
+            if record is None or rules.has_news(
+                record, after=after, epoch=epoch, incarnation=incarnation, closed=closed
             ):
                 return
             waiter = _Waiter(after)
@@ -357,15 +320,31 @@ class MemoryStore:
             record = self._find(id, self._clock())
             if claim is None:
                 self._tombstones[id] = None
-            elif record is None or record.closed or id != claim.id or not record.is_held_by(claim):
+            elif not rules.may_withdraw(id, claim, record):
                 return False
             if record is None:
                 return False
             self._drop(record)
             return True
 
+    async def renew(self, links: Sequence[Link], *, ttl: float) -> Sequence[bool]:
+        """See ``Store.renew``."""
+        with self._lock:
+            now = self._clock()
+            return [self._renew(link, now, ttl) for link in links]
+
+    def _renew(self, link: Link, now: float, ttl: float) -> bool:
+        record = self._find(link.id, now)
+        if record is None or not rules.is_linked(link, record):
+            return False
+        expires = rules.end_of_renewed(now, ttl=ttl, expires=record.expires)
+        if expires != record.expires:
+            record.expires = expires
+            self._closed[link.id] = record  # timed again
+        return True
+
     def _find(self, id: str, now: float) -> _Record | None:
-        """The record, if it has not expired; what has is given up on the way."""
+        """The record, if it has not expired; an expired one is given up on the way."""
         record = self._open.get(id)
         if record is None:
             return self._find_closed(id, now)
@@ -384,20 +363,6 @@ class MemoryStore:
             self._closed[id] = record  # weighed again
         return record
 
-    def _held(self, claim: Claim, now: float) -> _Record:
-        """The record that *claim* may write to, closed or not."""
-        record = self._find(claim.id, now)
-        if record is None:
-            if claim.id in self._tombstones:
-                raise Deleted(f"cannot append to {claim.id}: it was deleted")
-            raise Missing(f"cannot append to {claim.id}: there is no such record")
-        if not record.is_held_by(claim):
-            raise Fenced(
-                f"cannot append to {claim.id} at epoch {claim.epoch}: it was taken at epoch"
-                f" {record.epoch} or created anew"
-            )
-        return record
-
     def _admit(self, record: _Record, now: float) -> None:
         """Let a new record in, at the cost of closed ones."""
         if self._is_full_for(record):
@@ -412,13 +377,32 @@ class MemoryStore:
         self._evict()
 
     def _is_full_for(self, record: _Record) -> bool:
-        return (
-            len(self._open) >= self._max_responses
-            or self._open_bytes + record.size > self._max_bytes
-        )
+        return len(self._open) >= self._max_responses or not self._has_room(record.size)
+
+    def _has_room(self, size: int) -> bool:
+        """Whether open records may hold *size* bytes more."""
+        return self._open_bytes + size <= self._max_bytes
+
+    def _write(self, record: _Record, append: Append, now: float) -> None:
+        """Let an append in that is the next one, and end the record where it says so."""
+        growth = record.growth(append)
+        if not self._has_room(growth) and rules.needs_room(append):
+            self._drop_expired(now)
+            if not self._has_room(growth):
+                raise StoreFull(
+                    f"cannot append to {record.id}: {len(self._open)} open responses hold"
+                    f" {self._open_bytes} bytes"
+                )
+        record.write(append, growth)
+        self._open_bytes += growth
+        self._evict()
+        if append.close:
+            self._close(record, now, append)
+        elif append.events:
+            record.wake_readers()
 
     def _drop_expired(self, now: float) -> None:
-        """Give up what nobody has asked for since it expired; only when room is short."""
+        """Give up records that nobody asked for since they expired; only when room is short."""
         for record in [record for record in self._open.values() if now >= record.expires]:
             self._drop(record)
 
@@ -434,11 +418,11 @@ class MemoryStore:
             or len(self._open) + len(self._closed) > self._max_responses
         )
 
-    def _close(self, record: _Record, now: float, *, ttl: float, stream_ttl: float | None) -> None:
+    def _close(self, record: _Record, now: float, append: Append) -> None:
         """Move a record to the closed ones; evicting comes before, so it is not evicted itself."""
-        record.close(now, ttl=ttl, stream_ttl=stream_ttl)
         del self._open[record.id]
         self._open_bytes -= record.size
+        record.close(now, ttl=append.ttl, stream_ttl=append.stream_ttl)
         self._closed[record.id] = record
         record.wake_all()
 
@@ -448,21 +432,3 @@ class MemoryStore:
         else:
             self._open_bytes -= record.size
         record.wake_all()
-
-
-def _check_repeated(record: _Record, incarnation: str) -> None:
-    """Raise unless a create of *incarnation* is the repeat of the one that made the record."""
-    if record.incarnation != incarnation:
-        raise AlreadyExists(f"cannot create {record.id}: it exists")
-    if record.epoch != 1:
-        raise Fenced(f"cannot create {record.id} again: it was taken at epoch {record.epoch}")
-
-
-def _check_writable(record: _Record, claim: Claim) -> None:
-    if record.closed:
-        raise Closed(f"cannot append to {record.id}: it is closed")
-    if claim.tail != record.tail:
-        raise SequenceGap(
-            f"cannot append to {record.id} at {claim.tail}: its tail is {record.tail}",
-            tail=record.tail,
-        )

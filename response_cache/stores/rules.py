@@ -147,9 +147,9 @@ def may_withdraw(id: str, claim: Claim, kept: Kept | None) -> bool:
     return kept is not None and not kept.closed and id == claim.id and _holds(claim, kept)
 
 
-def is_linked(link: Link, kept: Kept | None) -> bool:
-    """Whether the record that a chain means is there, and closed."""
-    return kept is not None and kept.closed and kept.incarnation == link.incarnation
+def is_linked(link: Link, kept: Kept) -> bool:
+    """Whether *kept*, under the id of *link*, is the record that the chain means, and closed."""
+    return kept.closed and kept.incarnation == link.incarnation
 
 
 def _holds(claim: Claim, kept: Kept) -> bool:
@@ -187,13 +187,10 @@ def end_of_renewed(now: float, *, ttl: float, expires: float) -> float:
 # --- Waiting -------------------------------------------------------------------------------------
 
 
-def has_news(
-    position: Position | None, *, after: int, epoch: int, incarnation: str, closed: bool
-) -> bool:
-    """Whether ``Store.wait`` returns at once for a record at *position*; None where there is none."""
+def has_news(position: Position, *, after: int, epoch: int, incarnation: str, closed: bool) -> bool:
+    """Whether ``Store.wait`` returns at once for a record that is there, at *position*."""
     return (
-        position is None
-        or position.tail > after + 1
+        position.tail > after + 1
         or position.closed != closed
         or position.epoch != epoch
         or position.incarnation != incarnation
