@@ -12,7 +12,6 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final
 
@@ -42,12 +41,13 @@ from response_cache.options import Options
 from response_cache.protocol.dialects import DIALECTS, OFFICIAL, Dialect
 from response_cache.protocol.ids import Owner
 from response_cache.protocol.input_items import Paging, page_of
-from response_cache.protocol.jsontext import JsonObject, dump, load
+from response_cache.protocol.jsontext import dump, load
 from response_cache.protocol.lifecycle import TERMINAL, Status, Trigger
 from response_cache.protocol.requests import CreateRequest, upstream_body
 from response_cache.protocol.sse import payload
 from response_cache.reading.reader import Reader
 from response_cache.reading.tails import PAGE_EVENTS, Tails
+from response_cache.record import header_of, request_of
 from response_cache.recording.answer import Refusal, Upstream
 from response_cache.recording.job import Job
 from response_cache.recording.jobs import RETRY_AFTER, Jobs, shutting_down
@@ -64,10 +64,12 @@ FIRST_LOOK: Final = 0.05  # seconds until a look whether a response to be joined
 LONGEST_LOOK: Final = 1.0  # seconds between two of them: each pause is twice the one before
 DELETE_ATTEMPTS: Final = 3
 _warned_of: Final[set[str]] = set()  # stores
-_SHORT_HEADER: Final = 1024  # bytes of a record's header that is kept as values, too
+MAX_VISIBLE: Final = 10_000  # responses that are remembered to be visible to an owner
+_LONGEST_OWNER: Final = 128  # characters of an owner that is remembered: owners may be the app's
 LEAST_ALLOWANCE: Final = 0.2  # seconds of a drain for the store to take the end of what still runs
 
 UNREACHABLE: Final = "The response store cannot be reached at the moment."
+OF_ANOTHER_RELEASE: Final = "The response of this Idempotency-Key is of another release."
 UNANSWERED: Final = "The first request with this Idempotency-Key was not answered yet."
 TOO_OLD: Final = (  # do not fix: the upstream's own wording, whatever stream_ttl says
     "This response can no longer be streamed because it is more than 5 minutes old"
@@ -101,16 +103,6 @@ def body_of(view: RecordView, dialect: Dialect = OFFICIAL) -> bytes:
     return dialect.dump(fold(dialect.load(view.snapshot), events))
 
 
-def _header(header: bytes) -> JsonObject:
-    # Of any length: owners are named by the app.
-    return (_parsed if len(header) <= _SHORT_HEADER else _parsed.__wrapped__)(header)
-
-
-@lru_cache(maxsize=1024)
-def _parsed(header: bytes) -> JsonObject:
-    return dict(load(header))
-
-
 class ResponseCache:
     """Background responses over one store. Use as an async context manager.
 
@@ -138,6 +130,7 @@ class ResponseCache:
         self.is_draining = False
         self._drained_by = math.inf  # by the event loop's clock
         self._now = now
+        self._visible: dict[tuple[str, str | None], None] = {}  # which response to whom; a set
         self._waits: set[anyio.CancelScope] = set()  # of polls that wait for a change
         self._tasks: TaskGroup | None = None
         self.offload = Offload()
@@ -245,22 +238,44 @@ class ResponseCache:
                     await self._decision(job, wait)
                 else:
                     await job.decided.wait()  # the job itself sees to it
-                return job.refusal or Created(id, job.writer.creation.snapshot)
+                if job.refusal is not None:
+                    return job.refusal
+                self._remember(id, owner)
+                return Created(id, job.writer.creation.record.snapshot)
 
     async def retrieve(
         self, id: str, owner: Owner, *, after: int | None = None, limit: int | None = None
     ) -> RecordView:
-        """The response as the store has it now (see ``Store.read``), for ``body_of``."""
+        """The response as the store has it now (see ``Store.read``), for ``body_of``.
+
+        An owner who was not seen with it before is looked at before its contents are read, so
+        that a stranger costs one small read, however long the response is.
+        """
+        is_known = owner.is_admin or (id, owner.id) in self._visible
+        if not is_known and after != NO_EVENTS:
+            await self.retrieve(id, owner, after=NO_EVENTS)
         try:
             view = await self._reader.view(id, after=after, limit=limit)
         except StoreUnavailable as error:
             raise _unavailable(error) from error
-        if view is None:
+        header = None if view is None else header_of(view.header)
+        if view is None or header is None:
             self._explain(id)
             raise NotRecorded.of(id)
-        if not owner.may_see(_header(view.header)["owner"]):
+        if not owner.may_see(header.owner):
+            self._visible.pop((id, owner.id), None)  # it was created anew since
             raise NotFound.of(id)
+        if not is_known:
+            self._remember(id, owner)
         return view
+
+    def _remember(self, id: str, owner: Owner) -> None:
+        """That *owner* may see the response; of too many the one noted first is forgotten."""
+        if owner.is_admin or len(owner.id or "") > _LONGEST_OWNER:
+            return
+        self._visible[id, owner.id] = None
+        if len(self._visible) > MAX_VISIBLE:
+            del self._visible[next(iter(self._visible))]
 
     async def body(self, view: RecordView) -> bytes:
         """The same as ``body_of``; what is long is done in a thread."""
@@ -349,7 +364,7 @@ class ResponseCache:
             raise _unavailable(error) from error
         if raw is None:
             raise NotFound.of(id)
-        return await self.offload.run(len(raw), lambda: dump(page_of(load(raw), id, paging)))
+        return await self.offload.run(len(raw), lambda: _listed(raw, id, paging))
 
     async def upstream_id(self, id: str | None, owner: Owner) -> str | None:
         """The upstream's own id of one of our responses; None for an id that is not ours.
@@ -471,7 +486,10 @@ class ResponseCache:
                 raise _unavailable(error) from error
             if view is None:
                 return None
-            if _header(view.header)["fingerprint"] != fingerprint:
+            header = header_of(view.header)
+            if header is None:
+                raise Unavailable(OF_ANOTHER_RELEASE, retry_after=RETRY_AFTER)
+            if header.fingerprint != fingerprint:
                 raise IdempotencyConflict(
                     "This Idempotency-Key was used before with another body.", param=None
                 )
@@ -548,6 +566,14 @@ class ResponseCache:
                 "shared: use one worker, or a store that all workers reach",
                 id,
             )
+
+
+def _listed(raw: bytes, id: str, paging: Paging) -> bytes:
+    """A page of the input items in the request that is kept as *raw*."""
+    request = request_of(raw)
+    if request is None:
+        raise NotFound.of(id)
+    return dump(page_of(request, id, paging))
 
 
 def _is_admitted(view: RecordView) -> bool:

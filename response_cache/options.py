@@ -83,6 +83,8 @@ class Options(BaseModel):
     retain_bytes: int = Field(default=64 * 2**20, ge=0)
     """Stored events that are kept in memory for each running response, to send them again if the
     store loses them."""
+    full_timeout: float = Field(default=5.0, ge=0)
+    """How long a store may refuse a response for want of room; then the response fails."""
     stop_grace: float = Field(default=0.1, ge=0)
     """Time between the moment when an upstream is told that its client has gone, and the moment
     when it is cancelled."""

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from response_cache import cache
+from response_cache import record
 from response_cache.http import routes
 from response_cache.protocol import sse
 from response_cache.protocol.ids import IDS
@@ -47,7 +47,9 @@ FILLED: Final[dict[str, Callable[[str], object] | None]] = {
     ],
     "response_cache/http/routes.py:_templates": None,  # paths of the options
     "response_cache/http/replies.py:_closed_headers": None,  # of what the store made
-    "response_cache/cache.py:_parsed": lambda long: cache._header(dump({"owner": long})),
+    "response_cache/record.py:_parsed": lambda long: record.header_of(
+        bytes(record.Header(owner=long, store=True, stream=False, created_at=0, fingerprint=None))
+    ),
     "response_cache/recording/delta_template.py:_pattern": lambda long: DeltaTemplate.of(
         delta(long), delta(long), 1
     ),

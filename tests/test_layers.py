@@ -29,6 +29,7 @@ FLOORS: Final = (
     "protocol",
     "fold",
     "store",
+    "record",
     "stores",
     "recording",
     "reading",

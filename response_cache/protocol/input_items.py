@@ -1,8 +1,8 @@
 """The input items of a response, and their pages (OpenAI API reference, List input items).
 
-Nothing is stored for them: they are derived from the request as it was received. A page starts
-behind an id, so each item needs one that names it alone and is the same at every derivation: what
-the client gave, else digits drawn from the response's id and the item's position.
+Nothing is stored for them: they are derived from the request's input as it was received. A page
+starts behind an id, so each item needs one that names it alone and is the same at every derivation:
+what the client gave, else digits drawn from the response's id and the item's position.
 """
 
 from __future__ import annotations
@@ -179,8 +179,8 @@ def _order(text: str) -> str:
 def page_of(body: JsonObject, response_id: str, paging: Paging) -> JsonObject:
     """One page of the input items of a create request, in the envelope of a list.
 
-    *body* is left as it is. Entries that are not objects stand for no item. Only the items of the
-    page are filled in: of the others no more than the ids is looked at.
+    Of *body* the ``input`` is read, and left as it is. Entries that are not objects stand for no
+    item. Only the items of the page are filled in: of the others no more than the ids is read.
 
     Raises:
         InvalidRequest: no item has the id ``paging.after``.

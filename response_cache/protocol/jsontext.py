@@ -27,7 +27,7 @@ from typing import Any, Final, TypeAlias
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-__all__ = ("MAX_DEPTH", "JsonObject", "dump", "load", "renumber")
+__all__ = ("MAX_DEPTH", "JsonObject", "dump", "load", "member", "renumber")
 
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object. Its values are of any JSON type."""
@@ -62,6 +62,25 @@ def dump(value: Any) -> bytes:
         return _dump_patiently(value)
 
 
+def member(data: bytes, name: str) -> bytes | None:
+    """The text of one member of a JSON object, as it came; of several of that name the last.
+
+    *data* must be what ``load`` reads as an object. None where it has no such member.
+    """
+    text, found = data.decode("utf-8-sig"), None
+    at = _after_space(text, text.index("{") + 1)
+    while text[at] != "}":
+        key, at = _SPANS.raw_decode(text, at)
+        start = _after_space(text, _after_space(text, at) + 1)  # behind the colon
+        _, at = _SPANS.raw_decode(text, start)
+        if key == name:
+            found = text[start:at]
+        at = _after_space(text, at)
+        if text[at] == ",":
+            at = _after_space(text, at + 1)
+    return None if found is None else found.encode()
+
+
 def renumber(data: bytes, event: JsonObject, number: int) -> bytes:
     """The JSON text of an event under our *number*, without ``obfuscation``, on one line.
 
@@ -75,6 +94,16 @@ def renumber(data: bytes, event: JsonObject, number: int) -> bytes:
     ):
         return text
     return _rewritten(event, number)
+
+
+# Tells where values end. Numbers are left as text: their values are not asked for.
+_SPANS: Final = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str)
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+
+
+def _after_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
 
 
 def _load_patiently(data: bytes, max_depth: int) -> Any:

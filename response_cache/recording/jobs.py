@@ -16,17 +16,17 @@ from response_cache.errors import TooManyRequests, Unavailable
 from response_cache.offload import Offload
 from response_cache.options import Options
 from response_cache.protocol.dialects import DIALECTS
-from response_cache.protocol.jsontext import dump
 from response_cache.protocol.requests import CreateRequest
 from response_cache.protocol.responses import queued_response, require_short_echo
+from response_cache.record import Header, request_bytes
 from response_cache.recording.answer import Upstream
 from response_cache.recording.intake import Intake
 from response_cache.recording.job import SHUTTING_DOWN, Job
 from response_cache.recording.recorder import Recorder
 from response_cache.recording.takeover import lifetimes
 from response_cache.recording.timers import Timers
-from response_cache.recording.writer import Creation, Writer
-from response_cache.store import RecordView, Store
+from response_cache.recording.writer import LEAST_LIFE, Creation, Writer
+from response_cache.store import NewRecord, RecordView, Store
 
 __all__ = ("RETRY_AFTER", "Jobs", "Spawn", "shutting_down")
 
@@ -141,18 +141,15 @@ class Jobs:
     def _creation(
         self, id: str, request: CreateRequest, raw: bytes, owner_id: str | None, *, is_keyed: bool
     ) -> tuple[Creation, Recorder]:
-        """What the record is made from, and the recorder that goes on from there."""
-        created_at = int(self._now())
-        header = dump(
-            {
-                "owner": owner_id,
-                "store": request.store,
-                "stream": request.stream,
-                "created_at": created_at,
-                "fingerprint": request.fingerprint if is_keyed else None,
-            }
+        """What the response begins with, and the recorder that goes on from there."""
+        header = Header(
+            owner=owner_id,
+            store=request.store,
+            stream=request.stream,
+            created_at=int(self._now()),
+            fingerprint=request.fingerprint if is_keyed else None,
         )
-        queued = queued_response(request, id=id, created_at=created_at)
+        queued = queued_response(request, id=id, created_at=header.created_at)
         dialect = DIALECTS[self._options.dialect]
         snapshot = dialect.dump(queued)
         require_short_echo(queued, len(snapshot), most=self._options.max_echo_bytes)
@@ -160,18 +157,20 @@ class Jobs:
             queued, now=self._now, max_events=self._options.max_events, dialect=dialect
         )
         ttl, stream_ttl = lifetimes(header, self._options)
-        creation = Creation(
+        model = request.body.get("model")
+        record = NewRecord(
             id=id,
             incarnation=secrets.token_hex(8),
-            header=header,
-            request=raw,
+            header=bytes(header),
+            request=request_bytes(raw),
             snapshot=snapshot,
             events=recorder.take(),
             status=recorder.status,
-            ttl=ttl,
-            stream_ttl=stream_ttl,
-            is_streamed=request.stream,
+            ttl=max(ttl, LEAST_LIFE),
+            owner=owner_id or "",
+            label=model if isinstance(model, str) else "",
         )
+        creation = Creation(record, ttl, stream_ttl, is_streamed=request.stream)
         return creation, recorder
 
     @contextmanager

@@ -25,6 +25,7 @@ from cachetools import LRUCache
 from response_cache.errors import Missing, StoreUnavailable
 from response_cache.options import Options
 from response_cache.protocol.lifecycle import Trigger
+from response_cache.record import header_of
 from response_cache.recording.takeover import end_as
 from response_cache.recording.writer import RENEWALS
 from response_cache.store import NO_EVENTS, RecordView, Store
@@ -93,9 +94,10 @@ class Orphans:
     def note(self, view: RecordView) -> None:
         """Begin to watch *view*, if it is orphaned; end the watch, if it is not.
 
-        *view* must have been read just now.
+        *view* must have been read just now. Records of kinds that are not known here are left to
+        processes that know them.
         """
-        if not view.orphaned or self._is_ours(view):
+        if not view.orphaned or self._is_ours(view) or header_of(view.header) is None:
             if self._watches:
                 self._watches.pop(view.id, None)
             return

@@ -26,18 +26,24 @@ from response_cache.errors import (
 )
 from response_cache.options import Options
 from response_cache.protocol.dialects import DIALECTS
-from response_cache.protocol.jsontext import load
 from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.responses import Failure
+from response_cache.record import Header, header_of
 from response_cache.recording.recorder import Recorder
-from response_cache.store import Claim, RecordView, Store
+from response_cache.store import Append, Claim, RecordView, Store
 
-__all__ = ("LOST_WORKER", "end_as", "lifetimes")
+__all__ = ("LOST_WORKER", "draw_rise", "end_as", "lifetimes")
 
 LOST_WORKER: Final = Failure("The worker that produced this response was lost.")
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 0.5
+LARGEST_RISE: Final = 2**32 - 1  # of an epoch by one take
 _ATTEMPTS: Final = 3
+
+
+def draw_rise() -> int:
+    """By how much a take raises the epoch: at random, since takes may be lost (see ``store``)."""
+    return 1 + secrets.randbelow(LARGEST_RISE)
 
 
 async def end_as(
@@ -48,10 +54,12 @@ async def end_as(
     options: Options,
     now: Callable[[], float],
     only_orphaned: bool = False,
+    raise_by: Callable[[], int] = draw_rise,
 ) -> RecordView:
-    """End the response by *trigger* unless it is over; its page as it stands afterwards.
+    """End the response by *trigger* unless it is over; its view as it stands afterwards.
 
-    With *only_orphaned* a response that somebody renews is left alone, and its page returned.
+    With *only_orphaned* a response that somebody renews is left alone, and its view returned.
+    *raise_by* gives what each take raises the epoch by.
 
     Raises:
         Missing: there is no such response.
@@ -59,7 +67,9 @@ async def end_as(
     """
     pause = FIRST_PAUSE
     while True:
-        taken = await store.take(id, only_orphaned=only_orphaned, lease=options.take_lease)
+        taken = await store.take(
+            id, lease=options.take_lease, only_orphaned=only_orphaned, raise_by=raise_by()
+        )
         if taken.claim is None:
             return taken.view
         try:
@@ -80,23 +90,25 @@ async def _close(
     options: Options,
     now: Callable[[], float],
 ) -> RecordView:
+    header = header_of(view.header)
+    if header is None:
+        raise Missing(f"cannot close {claim.id}: it is of a kind that is not known here")
     recorder = Recorder.resume(view, now=now, dialect=DIALECTS[options.dialect])
     recorder.end(trigger, LOST_WORKER)
-    ttl, stream_ttl = lifetimes(view.header, options)
-    events, snapshot, token = recorder.take(), recorder.snapshot(), secrets.token_hex(8)
+    ttl, stream_ttl = lifetimes(header, options)
+    events, snapshot = recorder.take(), recorder.snapshot()
+    end = Append(
+        events=events,
+        token=secrets.token_hex(8),
+        snapshot=snapshot,
+        status=recorder.status,
+        close=True,
+        ttl=ttl,
+        stream_ttl=stream_ttl,
+    )
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            await store.append(
-                claim,
-                events,
-                batch=token,
-                close=True,
-                snapshot=snapshot,
-                status=recorder.status,
-                lease=options.take_lease,
-                ttl=ttl,
-                stream_ttl=stream_ttl,
-            )
+            await store.append(claim, end, options.take_lease)
         except StoreUnavailable:
             if attempt == _ATTEMPTS:
                 raise
@@ -116,8 +128,8 @@ async def _close(
     )
 
 
-def lifetimes(header: bytes, options: Options) -> tuple[float, float]:
+def lifetimes(header: Header, options: Options) -> tuple[float, float]:
     """``ttl`` and ``stream_ttl`` of a response, in seconds, by the ``store`` flag in its header."""
-    if load(header).get("store", True):
+    if header.store:
         return options.ttl, options.stream_ttl
     return options.unstored_ttl, options.unstored_ttl

@@ -1,13 +1,14 @@
 """Gets what a recorder records into the store: in batches, fenced, leased, and in spite of trouble.
 
 One append of a claim is in flight at a time. Its retry is byte for byte the same and never merged
-with newer events, so that the batch token tells the store a repeated batch from a new one; while
-it is retried, it is also the heartbeat. What the store answers decides what happens next:
+with newer events, so that its token tells the store a repeated append from a new one; while it is
+retried, it is also the heartbeat. What the store answers decides what happens next:
 
 * acknowledged: readers may see it; keep the batch (packed) where the store can forget;
 * ``StoreUnavailable``: nothing is known; wait a little and send the same batch again;
 * ``StoreFull``: it was not done. Tell that we live, which takes no room, and send it again; when
-  the end has come meanwhile, in one batch with the end, which frees more than it takes;
+  the end has come meanwhile, in one batch with the end, which frees more than it takes. After
+  ``full_timeout`` the response fails, so that the end comes;
 * ``SequenceGap`` below our tail: the store lost its newest part; send it again, same numbers;
   above: an earlier append of ours arrived after all; go on from there;
 * ``Missing``: the store lost everything; create the record again under the same incarnation,
@@ -22,7 +23,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import count
@@ -43,16 +44,16 @@ from response_cache.errors import (
 )
 from response_cache.eventloop import clock
 from response_cache.options import Options
-from response_cache.protocol.lifecycle import Status
+from response_cache.protocol.lifecycle import Status, Trigger
 from response_cache.protocol.responses import Failure
 from response_cache.recording.flush_schedule import FlushSchedule
 from response_cache.recording.intake import Intake
 from response_cache.recording.recorder import Recorder
 from response_cache.recording.recovery import ResendBuffer
 from response_cache.recording.timers import Timers
-from response_cache.store import NO_EVENTS, Claim, Store
+from response_cache.store import NO_EVENTS, Append, Appended, Claim, NewRecord, Store
 
-__all__ = ("RENEWALS", "Creation", "Outcome", "Writer")
+__all__ = ("LEAST_LIFE", "RENEWALS", "Creation", "Outcome", "Writer")
 
 logger = logging.getLogger("response_cache.writer")
 
@@ -67,6 +68,7 @@ LEAST_LIFE: Final = 60.0
 """Seconds for which an open record outlives a renewal at least: a wall clock may be set forward."""
 CREATE_ATTEMPTS: Final = 3
 
+FULL: Final = Failure("The store has no room for the rest of this response.")
 LOST: Final = Failure("The store lost a part of this response that could not be restored.")
 
 
@@ -80,40 +82,29 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """What a record is created from, kept so that it can be created again."""
+    """What a response begins with: its record, and what the writer alone has to know."""
 
-    id: str
-    incarnation: str
-    header: bytes
-    request: bytes
-    snapshot: bytes
-    events: Sequence[bytes]
-    status: str
-    ttl: float
-    stream_ttl: float
-    is_streamed: bool = False  # whoever asked for it reads its events as they come
+    record: NewRecord  # kept, so that it can be created again
+    ttl: float  # seconds for which the response can be read after its end
+    stream_ttl: float  # and its events
+    is_streamed: bool = False  # the client that asked for it reads its events as they come
 
 
 @dataclass(slots=True)  # not frozen: those are slow to make
 class _Batch:
-    """One append, never changed once made."""
+    """One append and the number of its first event, never changed once made."""
 
     first: int
-    events: Sequence[bytes]
-    token: str
-    status: str | None  # None: as it was
-    notes: bytes | None = None
-    snapshot: bytes | None = None
-    close: bool = False
+    append: Append
 
     @property
     def end(self) -> int:
-        return self.first + len(self.events)
+        return self.first + len(self.append.events)
 
     @property
     def is_sign_of_life(self) -> bool:
         """Whether it brings nothing, not even a status."""
-        return self.status is None
+        return self.append.status is None
 
 
 class _Lost(Exception):
@@ -147,7 +138,8 @@ class Writer:
             is_eager=creation.is_streamed,
         )
         self._resend_buffer = ResendBuffer(options.retain_bytes if store.may_lose_writes else 0)
-        self._claim = Claim(creation.id, creation.incarnation, 1, len(creation.events))
+        record = creation.record
+        self._claim = Claim(record.id, record.incarnation, record.epoch, len(record.events))
         self.timers = timers or Timers()
         self._timer = self.timers.new()
         self._has_capacity: anyio.Event | None = None  # when somebody waits for room
@@ -161,7 +153,7 @@ class Writer:
         self._acknowledged_at = 0.0
         self._log_bytes = 0
         self._snapshot_at = FIRST_SNAPSHOT
-        self._snapshot_status = creation.status
+        self._snapshot_status = record.status
         self._tokens = map(secrets.token_hex(8).__add__, map(str, count()))
         self._in_flight: _Batch | None = None
         self._closing: _Batch | None = None
@@ -243,7 +235,7 @@ class Writer:
                     raise
                 await anyio.sleep(_back_off(attempt))
             else:
-                self._resend_buffer.add(0, self.creation.events)
+                self._resend_buffer.add(0, self.creation.record.events)
                 return
 
     async def run(self) -> Outcome:
@@ -281,8 +273,11 @@ class Writer:
             or self.outcome is not Outcome.CLOSED
         ):
             return
-        heartbeat = replace(
-            self._closing, first=self._closing.end, events=(), snapshot=None, close=False
+        heartbeat = _Batch(
+            self._closing.end,
+            replace(
+                self._closing.append, events=(), snapshot=None, close=False, ttl=self._open_ttl
+            ),
         )
         span = min(self._options.lease, self.creation.ttl / 2)  # and not past its life
         until = self._time() + span
@@ -348,18 +343,21 @@ class Writer:
         self._tell_of_capacity()
         notes = recorder.take_notes()
         self._notes = notes or self._notes
-        batch = _Batch(
-            recorder.tail - count,
-            events,
-            next(self._tokens),
-            recorder.status,
-            notes,
-            self._due_snapshot(recorder),
-            close=recorder.is_over,
+        creation, is_over = self.creation, recorder.is_over
+        append = Append(
+            events=events,
+            token=next(self._tokens),
+            snapshot=self._due_snapshot(recorder),
+            status=recorder.status,
+            notes=notes,
+            close=is_over,
+            ttl=creation.ttl if is_over else creation.record.ttl,
+            stream_ttl=creation.stream_ttl,
         )
+        batch = _Batch(recorder.tail - count, append)
         self._must_confirm = False
         self._expects_more = count > 0
-        if batch.close:
+        if is_over:
             self._closing = batch
         return batch
 
@@ -376,17 +374,19 @@ class Writer:
         """Send *batch* until the store has it, and before it whatever the store lost."""
         confirmed, self._confirmed = self._confirmed, []
         failures = 0
+        refused_at: float | None = None  # since when the store has no room for it
         queue = [batch]
         while queue:
             if self._is_lost:
                 raise _Lost
             started = self._time()
             try:
-                claim = await self._append(queue[0])
+                appended = await self._append(queue[0])
             except StoreUnavailable as error:
                 failures += 1
                 self._report_trouble(failures)
                 if isinstance(error, StoreFull) and not queue[0].is_sign_of_life:
+                    refused_at = self._bear_refusal(refused_at)
                     batch = self._with_the_end(batch)
                     queue = self._after_refusal(queue[0].first, batch)
                 await anyio.sleep(_back_off(failures))
@@ -401,57 +401,59 @@ class Writer:
             except (Fenced, Deleted, Closed) as error:
                 raise _Lost from error
             else:
-                self._acknowledge(claim)
-                took = self._acknowledged_at - started
-                self._schedule.batch_sent(self._acknowledged_at, took, is_watched=claim.is_watched)
+                self._acknowledge(appended.claim)
+                now = self._acknowledged_at
+                self._schedule.batch_sent(now, now - started, is_watched=appended.is_watched)
                 done = queue.pop(0)
                 if failures and not done.is_sign_of_life:
-                    logger.info("%s: the store answers again", claim.id)
-                    failures = 0
-        self._resend_buffer.add(batch.first, batch.events)
+                    logger.info("%s: the store answers again", self._claim.id)
+                    failures, refused_at = 0, None
+        self._resend_buffer.add(batch.first, batch.append.events)
         for event in confirmed:
             event.set()
 
-    def _append(self, batch: _Batch) -> Awaitable[Claim]:
+    def _append(self, batch: _Batch) -> Awaitable[Appended]:
         claim = self._claim
         return self._store.append(
             claim if claim.tail == batch.first else replace(claim, tail=batch.first),
-            batch.events,
-            batch=batch.token,
-            close=batch.close,
-            snapshot=batch.snapshot,
-            status=batch.status,
-            notes=batch.notes,
-            lease=self._options.lease,
-            ttl=self.creation.ttl if batch.close else self._open_ttl,
-            stream_ttl=self.creation.stream_ttl,
+            batch.append,
+            self._options.lease,
         )
+
+    def _bear_refusal(self, since: float | None) -> float:
+        """Fail a response for which the store has had no room for too long, *since* when."""
+        now = self._time()
+        if since is None:
+            return now
+        if now - since >= self._options.full_timeout:
+            self._intake.parse_backlog().end(Trigger.FAIL, FULL)
+        return since
 
     def _with_the_end(self, batch: _Batch) -> _Batch:
         """*batch*, which took no effect, and all that came after it if that is the end."""
         if self._closing is not None or not self._intake.so_far.is_over:
             return batch
-        end = self._next_batch()
-        self._closing = replace(
-            end, first=batch.first, events=(*batch.events, *end.events), notes=self._notes
-        )
+        end = self._next_batch().append
+        events = (*batch.append.events, *end.events)
+        self._closing = _Batch(batch.first, replace(end, events=events, notes=self._notes))
         self._in_flight = self._closing
         return self._closing
 
     def _after_refusal(self, tail: int, batch: _Batch) -> list[_Batch]:
         """What to send to a store that is full: else its readers would take us for dead."""
-        return [_Batch(tail, (), next(self._tokens), None), *self._from(tail, batch)]
+        return [_Batch(tail, Append(ttl=self._open_ttl)), *self._from(tail, batch)]
 
     def _from(self, tail: int, batch: _Batch) -> list[_Batch]:
         """What to send to a store whose tail is *tail*, so that it has all through *batch*."""
-        goal = replace(self._closing or batch, notes=self._notes)  # older ones may be lost, too
-        if tail > goal.end or (goal.close and tail == goal.end):
+        goal = self._closing or batch
+        goal = _Batch(goal.first, replace(goal.append, notes=self._notes))  # older ones may be lost
+        if tail > goal.end or (goal.append.close and tail == goal.end):
             raise _Lost  # more than we ever sent, or our end's place: another one has our claim
         self._claim = replace(self._claim, tail=tail)
         self._snapshot_at = 0  # and so may be the snapshot
         if tail > goal.first:
-            rest = goal.events[tail - goal.first :]
-            return [replace(goal, first=tail, events=rest, token=next(self._tokens))]
+            rest = goal.append.events[tail - goal.first :]
+            return [_Batch(tail, replace(goal.append, events=rest, token=next(self._tokens)))]
         if tail == goal.first:
             return [goal]
         if not self._resend_buffer.is_complete:
@@ -459,36 +461,34 @@ class Writer:
         lost = tuple(self._resend_buffer.since(tail))[: goal.first - tail]
         logger.warning("%s: sending %d events again", self._claim.id, len(lost))
         # Whatever the goal brings: before it the upstream was answering, and there is no end.
-        return [_Batch(tail, lost, next(self._tokens), Status.IN_PROGRESS), goal]
+        again = Append(
+            events=lost, token=next(self._tokens), status=Status.IN_PROGRESS, ttl=self._open_ttl
+        )
+        return [_Batch(tail, again), goal]
 
     def _give_up(self, tail: int) -> _Batch:
         """The end of a response whose log has a hole that cannot be filled."""
         recorder = self._intake.parse_backlog()
         event, snapshot = recorder.end_at(tail, LOST)
-        self._closing = _Batch(
-            tail,
-            (event,),
-            next(self._tokens),
-            recorder.status,
-            self._notes,
-            snapshot,
+        end = Append(
+            events=(event,),
+            token=next(self._tokens),
+            snapshot=snapshot,
+            status=recorder.status,
+            notes=self._notes,
             close=True,
+            ttl=self.creation.ttl,
+            stream_ttl=self.creation.stream_ttl,
         )
+        self._closing = _Batch(tail, end)
         return self._closing
 
     async def _create(self) -> Claim:
-        creation = self.creation
-        return await self._store.create(
-            creation.id,
-            incarnation=creation.incarnation,
-            header=creation.header,
-            request=creation.request,
-            snapshot=creation.snapshot,
-            events=creation.events,
-            status=creation.status,
-            lease=self._options.lease,
-            ttl=self._open_ttl,
-        )
+        """Make the record, or make it again: at the epoch of our claim, which may be above 1."""
+        record = self.creation.record
+        if record.epoch != self._claim.epoch:
+            record = replace(record, epoch=self._claim.epoch)
+        return await self._store.create(record, self._options.lease)
 
     async def _create_again(self) -> None:
         """Insert the lost record once more, unless it may have been deleted long ago."""
@@ -509,7 +509,7 @@ class Writer:
 
     @property
     def _open_ttl(self) -> float:
-        return max(self.creation.ttl, LEAST_LIFE)
+        return self.creation.record.ttl
 
     def _may_be_forgotten(self) -> bool:
         """Whether a tombstone may have come and gone since the store last acknowledged."""
