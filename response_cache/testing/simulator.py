@@ -19,6 +19,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import anyio
@@ -39,7 +40,16 @@ from response_cache.protocol.ids import ANYBODY, Owner
 from response_cache.protocol.jsontext import JsonObject, dump, load
 from response_cache.protocol.sse import frame, payload
 from response_cache.recording.answer import Answer
-from response_cache.store import Claim, RecordView, Store, Taken
+from response_cache.store import (
+    Append,
+    Appended,
+    Claim,
+    Link,
+    NewRecord,
+    RecordView,
+    Store,
+    Taken,
+)
 
 __all__ = ("Connection", "Fault", "FaultyStore", "Process", "Reader", "ScriptedAnswer")
 
@@ -227,76 +237,33 @@ class Connection:
     async def aclose(self) -> None:
         """There is nothing to close: other processes use the shared store."""
 
-    async def create(
-        self,
-        id: str,
-        *,
-        incarnation: str,
-        header: bytes,
-        request: bytes,
-        snapshot: bytes,
-        events: Sequence[bytes],
-        status: str,
-        lease: float,
-        ttl: float,
-    ) -> Claim:
+    async def create(self, new: NewRecord, lease: float) -> Claim:
         """See ``Store.create``."""
+        return await self._write(
+            "create", new.id, lambda store: store.create(new, lease), takes_room=True
+        )
 
-        async def call(store: Store) -> Claim:
-            return await store.create(
-                id,
-                incarnation=incarnation,
-                header=header,
-                request=request,
-                snapshot=snapshot,
-                events=events,
-                status=status,
-                lease=lease,
-                ttl=ttl,
-            )
-
-        return await self._write("create", id, call, takes_room=True)
-
-    async def append(
-        self,
-        claim: Claim,
-        events: Sequence[bytes],
-        *,
-        batch: str = "",
-        close: bool = False,
-        snapshot: bytes | None = None,
-        status: str | None = None,
-        notes: bytes | None = None,
-        lease: float,
-        ttl: float,
-        stream_ttl: float | None = None,
-    ) -> Claim:
+    async def append(self, claim: Claim, append: Append, lease: float) -> Appended:
         """See ``Store.append``."""
+        brings = append.events or append.snapshot is not None or append.notes is not None
+        return await self._write(
+            "append",
+            claim.id,
+            lambda store: store.append(claim, append, lease),
+            takes_room=bool(brings) and not append.close,
+        )
 
-        async def call(store: Store) -> Claim:
-            return await store.append(
-                claim,
-                events,
-                batch=batch,
-                close=close,
-                snapshot=snapshot,
-                status=status,
-                notes=notes,
-                lease=lease,
-                ttl=ttl,
-                stream_ttl=stream_ttl,
-            )
-
-        takes_room = not close and (bool(events) or snapshot is not None or notes is not None)
-        return await self._write("append", claim.id, call, takes_room=takes_room)
-
-    async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
+    async def take(
+        self, id: str, *, lease: float, only_orphaned: bool = False, raise_by: int = 1
+    ) -> Taken:
         """See ``Store.take``."""
-
-        async def call(store: Store) -> Taken:
-            return await store.take(id, only_orphaned=only_orphaned, lease=lease)
-
-        return await self._write("take", id, call)
+        return await self._write(
+            "take",
+            id,
+            lambda store: store.take(
+                id, lease=lease, only_orphaned=only_orphaned, raise_by=raise_by
+            ),
+        )
 
     async def read(
         self, id: str, *, after: int | None = None, limit: int | None = None
@@ -338,6 +305,13 @@ class Connection:
         """See ``Store.delete``."""
         return await self._write("delete", id, lambda store: store.delete(id, claim=claim))
 
+    async def renew(self, links: Sequence[Link], *, ttl: float) -> Sequence[bool]:
+        """See ``Store.renew``. Each link has its own place among the writes, as on a server."""
+        found: list[bool] = []
+        for link in links:
+            found += await self._write("renew", link.id, partial(_renewed, link, ttl))
+        return found
+
     async def _write(self, name: str, id: str, call: Call[T], *, takes_room: bool = False) -> T:
         self._require_whole()
         result = await self._shared.perform(name, id, call, writes=True, takes_room=takes_room)
@@ -347,6 +321,10 @@ class Connection:
     def _require_whole(self) -> None:
         if self.is_cut:
             raise StoreUnavailable("the connection is cut")
+
+
+async def _renewed(link: Link, ttl: float, store: Store) -> Sequence[bool]:
+    return await store.renew([link], ttl=ttl)
 
 
 class Process:

@@ -18,7 +18,15 @@ from response_cache.errors import (
     Missing,
     SequenceGap,
 )
-from response_cache.store import Claim, RecordView, Taken
+from response_cache.store import (
+    Append,
+    Appended,
+    Claim,
+    Link,
+    NewRecord,
+    RecordView,
+    Taken,
+)
 
 __all__ = ("ModelRecord", "StoreModel")
 
@@ -34,14 +42,15 @@ class ModelRecord:
     status: str
     events: list[bytes]
     snapshot_through: int
-    ttl: float
+    epoch: int
+    private: bytes
+    ttl: float = 0.0
     lease: float = 0.0
     lease_ends: float = 0.0
     expires: float = 0.0
     log_expires: float = math.inf
-    epoch: int = 1
     notes: bytes = b""
-    batch: str = ""
+    token: str = ""
     closed: bool = False
 
     def claim(self, id: str) -> Claim:
@@ -50,7 +59,7 @@ class ModelRecord:
 
 
 class StoreModel:
-    """The contract in dictionaries; ``now`` is moved by whoever tests."""
+    """The contract in dictionaries; the test moves ``now``. It has room for everything."""
 
     def __init__(self, tombstone_ttl: float) -> None:
         self.now = 0.0
@@ -70,87 +79,63 @@ class StoreModel:
         """Whether *id* has a tombstone."""
         return self.now < self.tombstones.get(id, -math.inf)
 
-    def create(
-        self,
-        id: str,
-        *,
-        incarnation: str,
-        header: bytes,
-        request: bytes,
-        snapshot: bytes,
-        events: Sequence[bytes],
-        status: str,
-        lease: float,
-        ttl: float,
-    ) -> Claim:
+    def create(self, new: NewRecord, lease: float) -> Claim:
         """See ``Store.create``."""
-        if self.is_deleted(id):
-            raise Deleted(id)
-        record = self.record(id)
+        if self.is_deleted(new.id):
+            raise Deleted(new.id)
+        record = self.record(new.id)
         if record is None:
-            record = self.records[id] = ModelRecord(
-                incarnation=incarnation,
-                header=header,
-                request=request,
-                snapshot=snapshot,
-                status=status,
-                events=list(events),
-                snapshot_through=len(events) - 1,
-                ttl=ttl,
+            record = self.records[new.id] = ModelRecord(
+                incarnation=new.incarnation,
+                header=new.header,
+                request=new.request,
+                snapshot=new.snapshot,
+                status=new.status,
+                events=list(new.events),
+                snapshot_through=len(new.events) - 1,
+                epoch=new.epoch,
+                private=new.private,
             )
-        if record.incarnation != incarnation:
-            raise AlreadyExists(id)
-        if record.epoch > 1:
-            raise Fenced(id)
-        self._renew(record, lease, ttl)
-        return record.claim(id)
+        if record.incarnation != new.incarnation:
+            raise AlreadyExists(new.id)
+        if record.epoch > new.epoch:
+            raise Fenced(new.id)
+        if not record.closed:
+            record.epoch = new.epoch
+            self._hold(record, lease, new.ttl)
+        return record.claim(new.id)
 
-    def append(
-        self,
-        claim: Claim,
-        events: Sequence[bytes],
-        *,
-        batch: str = "",
-        close: bool = False,
-        snapshot: bytes | None = None,
-        status: str | None = None,
-        notes: bytes | None = None,
-        lease: float,
-        ttl: float,
-        stream_ttl: float | None = None,
-    ) -> Claim:
+    def append(self, claim: Claim, append: Append, lease: float) -> Appended:
         """See ``Store.append``."""
         record = self._held(claim)
-        if not (batch and batch == record.batch):
+        if not (append.token and append.token == record.token):
             _check_writable(record, claim)
-            record.events += events
-            record.batch = batch if events else record.batch
-            record.status = record.status if status is None else status
-            record.notes = record.notes if notes is None else notes
-            if snapshot is not None:
-                record.snapshot, record.snapshot_through = snapshot, len(record.events) - 1
-            if close:
-                self._close(record, ttl, stream_ttl)
-        self._renew(record, lease, ttl)
-        return record.claim(claim.id)
+            _write(record, append)
+            if append.close:
+                self._close(record, append)
+        if not record.closed:
+            self._hold(record, lease, append.ttl)
+        return Appended(record.claim(claim.id))
 
-    def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
+    def take(
+        self, id: str, *, lease: float, only_orphaned: bool = False, raise_by: int = 1
+    ) -> Taken:
         """See ``Store.take``."""
         record = self.record(id)
         if record is None:
             raise Missing(id)
         if record.closed or (only_orphaned and self._is_leased(record)):
-            return Taken(None, self._page(id, record))
-        record.epoch += 1
-        self._renew(record, lease, record.ttl)
-        return Taken(record.claim(id), self._page(id, record))
+            return Taken(None, self._view(id, record))
+        record.epoch += raise_by
+        self._hold(record, lease, record.ttl)
+        return Taken(record.claim(id), self._view(id, record), record.private)
 
     def read(
         self, id: str, *, after: int | None = None, limit: int | None = None
     ) -> RecordView | None:
         """See ``Store.read``."""
         record = self.record(id)
-        return None if record is None else self._page(id, record, after, limit)
+        return None if record is None else self._view(id, record, after, limit)
 
     def request(self, id: str) -> bytes | None:
         """See ``Store.request``."""
@@ -176,6 +161,18 @@ class StoreModel:
             return False
         return self.records.pop(id, None) is not None
 
+    def renew(self, links: Sequence[Link], *, ttl: float) -> Sequence[bool]:
+        """See ``Store.renew``."""
+        return [self._renew(link, ttl) for link in links]
+
+    def _renew(self, link: Link, ttl: float) -> bool:
+        record = self.record(link.id)
+        if record is None or record.incarnation != link.incarnation or not record.closed:
+            return False
+        if record.expires < self.now + ttl:
+            record.expires = self.now + 1.5 * ttl
+        return True
+
     def _held(self, claim: Claim) -> ModelRecord:
         if self.is_deleted(claim.id):
             raise Deleted(claim.id)
@@ -189,19 +186,20 @@ class StoreModel:
     def _is_leased(self, record: ModelRecord) -> bool:
         return self.now < record.lease_ends <= self.now + 2 * record.lease
 
-    def _renew(self, record: ModelRecord, lease: float, ttl: float) -> None:
-        if not record.closed:
-            record.ttl = ttl
-            record.lease = lease
-            record.lease_ends = self.now + lease
-            record.expires = self.now + max(ttl, 4 * lease)
+    def _hold(self, record: ModelRecord, lease: float, ttl: float) -> None:
+        record.ttl = ttl
+        record.lease = lease
+        record.lease_ends = self.now + lease
+        record.expires = max(record.expires, self.now + ttl, self.now + 4 * lease)
 
-    def _close(self, record: ModelRecord, ttl: float, stream_ttl: float | None) -> None:
+    def _close(self, record: ModelRecord, append: Append) -> None:
         record.closed = True
-        record.expires = self.now + ttl
-        record.log_expires = math.inf if stream_ttl is None else self.now + stream_ttl
+        record.private = b""
+        record.expires = record.log_expires = self.now + append.ttl
+        if append.stream_ttl is not None and append.stream_ttl < append.ttl:
+            record.log_expires = self.now + append.stream_ttl
 
-    def _page(
+    def _view(
         self, id: str, record: ModelRecord, after: int | None = None, limit: int | None = None
     ) -> RecordView:
         log_expired = self.now >= record.log_expires
@@ -227,6 +225,18 @@ class StoreModel:
 
 def _holds(claim: Claim, record: ModelRecord) -> bool:
     return (claim.incarnation, claim.epoch) == (record.incarnation, record.epoch)
+
+
+def _write(record: ModelRecord, append: Append) -> None:
+    if append.events:
+        record.events += append.events
+        record.token = append.token
+    if append.snapshot is not None:
+        record.snapshot = append.snapshot
+        record.snapshot_through = len(record.events) - 1
+    record.status = record.status if append.status is None else append.status
+    record.notes = record.notes if append.notes is None else append.notes
+    record.private = record.private if append.private is None else append.private
 
 
 def _check_writable(record: ModelRecord, claim: Claim) -> None:

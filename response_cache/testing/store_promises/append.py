@@ -113,16 +113,16 @@ class AppendPromises(Promises):
 
     async def test_a_fenced_claim_cannot_repeat_its_last_batch(self, subject: Subject) -> None:
         claim = await subject.create()
-        await subject.append(claim, b"0", batch="b")
+        await subject.append(claim, b"0", token="b")
         await subject.take_over()
         with pytest.raises(Fenced):
-            await subject.append(claim, b"0", batch="b")
+            await subject.append(claim, b"0", token="b")
 
     async def test_a_new_holder_has_no_last_batch_of_the_old_one_to_repeat_by_chance(
         self, subject: Subject
     ) -> None:
-        await subject.append(await subject.create(), b"0", batch="old")
-        claim = await subject.append(await subject.take_over(), b"1", batch="new")
+        await subject.append(await subject.create(), b"0", token="old")
+        claim = await subject.append(await subject.take_over(), b"1", token="new")
         assert claim.tail == 2
         assert await subject.log() == (b"0", b"1")
 
@@ -144,7 +144,7 @@ class AppendPromises(Promises):
     async def test_a_claim_with_another_tail_is_told_the_right_one(
         self, subject: Subject, events: Sequence[bytes], tail: int
     ) -> None:
-        claim = await subject.append(await subject.create(b"0"), b"1", batch="last")
+        claim = await subject.append(await subject.create(b"0"), b"1", token="last")
         with pytest.raises(SequenceGap) as caught:
             await subject.append(replace(claim, tail=tail), *events)
         assert caught.value.tail == 2
@@ -161,43 +161,43 @@ class AppendPromises(Promises):
 
     async def test_a_repeated_batch_is_written_once(self, subject: Subject) -> None:
         claim = await subject.create()
-        first = await subject.append(claim, b"0", b"1", batch="b")
-        assert await subject.append(claim, b"0", b"1", batch="b") == first
+        first = await subject.append(claim, b"0", b"1", token="b")
+        assert await subject.append(claim, b"0", b"1", token="b") == first
         assert await subject.log() == (b"0", b"1")
 
     async def test_a_batch_repeated_after_a_heartbeat_is_still_known(
         self, subject: Subject
     ) -> None:
         claim = await subject.create()
-        first = await subject.append(claim, b"0", batch="b")
+        first = await subject.append(claim, b"0", token="b")
         await subject.append(first)
-        assert await subject.append(claim, b"0", batch="b") == first
+        assert await subject.append(claim, b"0", token="b") == first
 
     async def test_a_batch_that_closed_can_be_repeated(self, subject: Subject) -> None:
         claim = await subject.create()
-        closed = await subject.close(claim, b"end", batch="b")
+        closed = await subject.close(claim, b"end", token="b")
         before = await subject.view()
-        assert await subject.close(claim, b"end", batch="b") == closed
+        assert await subject.close(claim, b"end", token="b") == closed
         assert await subject.view() == before
 
     async def test_the_last_batch_can_be_repeated_after_a_close_without_events(
         self, subject: Subject
     ) -> None:
         claim = await subject.create()
-        last = await subject.append(claim, b"0", batch="b")
+        last = await subject.append(claim, b"0", token="b")
         await subject.close(last)
-        assert await subject.append(claim, b"0", batch="b") == last
+        assert await subject.append(claim, b"0", token="b") == last
 
     async def test_only_the_last_batch_is_known(self, subject: Subject) -> None:
         claim = await subject.create()
-        await subject.append(await subject.append(claim, b"0", batch="a"), b"1", batch="b")
+        await subject.append(await subject.append(claim, b"0", token="a"), b"1", token="b")
         with pytest.raises(SequenceGap) as caught:
-            await subject.append(claim, b"0", batch="a")
+            await subject.append(claim, b"0", token="a")
         assert caught.value.tail == 2
 
     async def test_the_same_events_in_a_new_batch_are_new_events(self, subject: Subject) -> None:
-        claim = await subject.append(await subject.create(), b"same", batch="a")
-        await subject.append(claim, b"same", batch="b")
+        claim = await subject.append(await subject.create(), b"same", token="a")
+        await subject.append(claim, b"same", token="b")
         assert await subject.log() == (b"same", b"same")
 
     async def test_the_end_becomes_visible_in_one_step(self, subject: Subject) -> None:
@@ -227,6 +227,6 @@ class AppendPromises(Promises):
         self, subject: Subject
     ) -> None:
         claim = await subject.create()
-        outcomes = await all_at_once([partial(subject.append, claim, b"0", batch="b")] * CROWD)
+        outcomes = await all_at_once([partial(subject.append, claim, b"0", token="b")] * CROWD)
         assert outcomes == [replace(claim, tail=1)] * CROWD
         assert await subject.log() == (b"0",)

@@ -60,13 +60,13 @@ class DeletePromises(Promises):
         self, subject: Subject
     ) -> None:
         claim = await subject.append(
-            await subject.create(b"0"), b"1", batch="b", snapshot=b"s", status="x", notes=b"n"
+            await subject.create(b"0"), b"1", token="b", snapshot=b"s", status="x", notes=b"n"
         )
         await subject.delete(claim=claim)
         fresh = await subject.create(incarnation="second")
         view = await subject.view()
         assert (view.status, view.notes, view.snapshot) == ("queued", b"", b"snapshot")
-        await subject.append(fresh, b"new", batch="b")
+        await subject.append(fresh, b"new", token="b")
         assert await subject.log() == (b"new",)
 
     async def test_a_record_is_withdrawn_whatever_the_tail_of_the_claim(

@@ -12,7 +12,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from response_cache.errors import AlreadyExists, Fenced, SequenceGap
-from response_cache.store import Claim, RecordView, Store
+from response_cache.store import Append, Claim, Link, NewRecord, RecordView, Store
 
 __all__ = (
     "CROWD",
@@ -48,59 +48,76 @@ class Subject:
     store: Store
     id: str
 
-    async def create(
+    def new(
         self,
         *events: bytes,
         incarnation: str = "first",
-        lease: float = LEASE,
         ttl: float = TTL,
-    ) -> Claim:
-        """Create the record, with *events* as its log."""
-        return await self.store.create(
-            self.id,
+        epoch: int = 1,
+        private: bytes = b"",
+    ) -> NewRecord:
+        """What a record is made from, with *events* as its log."""
+        return NewRecord(
+            id=self.id,
             incarnation=incarnation,
             header=b"header",
             request=b"request",
             snapshot=b"snapshot",
             events=events,
             status="queued",
-            lease=lease,
             ttl=ttl,
+            private=private,
+            owner="owner",
+            label="label",
+            epoch=epoch,
         )
+
+    async def create(
+        self,
+        *events: bytes,
+        incarnation: str = "first",
+        lease: float = LEASE,
+        ttl: float = TTL,
+        epoch: int = 1,
+        private: bytes = b"",
+    ) -> Claim:
+        """Create the record, with *events* as its log."""
+        new = self.new(*events, incarnation=incarnation, ttl=ttl, epoch=epoch, private=private)
+        return await self.store.create(new, lease)
 
     async def append(
         self,
         claim: Claim,
         *events: bytes,
-        batch: str | None = None,
+        token: str | None = None,
         close: bool = False,
         snapshot: bytes | None = None,
         status: str | None = None,
         notes: bytes | None = None,
+        private: bytes | None = None,
         lease: float = LEASE,
         ttl: float = TTL,
         stream_ttl: float | None = None,
     ) -> Claim:
-        """Append *events*; the batch has a token of its own unless one is given."""
-        token = uuid4().hex if events and batch is None else batch or ""
-        return await self.store.append(
-            claim,
-            events,
-            batch=token,
-            close=close,
+        """Append *events*; the append has a token of its own unless one is given."""
+        append = Append(
+            events=events,
+            token=uuid4().hex if events and token is None else token or "",
             snapshot=snapshot,
             status=status,
             notes=notes,
-            lease=lease,
+            private=private,
+            close=close,
             ttl=ttl,
             stream_ttl=stream_ttl,
         )
+        return (await self.store.append(claim, append, lease)).claim
 
     async def close(
         self,
         claim: Claim,
         *events: bytes,
-        batch: str | None = None,
+        token: str | None = None,
         ttl: float = TTL,
         stream_ttl: float | None = None,
     ) -> Claim:
@@ -108,7 +125,7 @@ class Subject:
         return await self.append(
             claim,
             *events,
-            batch=batch,
+            token=token,
             close=True,
             snapshot=b"final",
             status="completed",
@@ -116,10 +133,19 @@ class Subject:
             stream_ttl=stream_ttl,
         )
 
-    async def take(self, *, only_orphaned: bool = False, lease: float = LEASE) -> Claim | None:
+    async def take(
+        self, *, only_orphaned: bool = False, lease: float = LEASE, raise_by: int = 1
+    ) -> Claim | None:
         """Take the record; the claim, or None when that was refused."""
-        taken = await self.store.take(self.id, only_orphaned=only_orphaned, lease=lease)
+        taken = await self.store.take(
+            self.id, lease=lease, only_orphaned=only_orphaned, raise_by=raise_by
+        )
         return taken.claim
+
+    async def renew(self, *, ttl: float, incarnation: str = "first") -> bool:
+        """Renew the record as the one link of a chain."""
+        (is_there,) = await self.store.renew([Link(self.id, incarnation)], ttl=ttl)
+        return is_there
 
     async def take_over(self, *, lease: float = LEASE) -> Claim:
         """Take the record, which must not be refused."""

@@ -53,9 +53,9 @@ class TimePromises(Promises):
 
     async def test_a_repeated_batch_renews_the_lease(self, subject: Subject, clock: Clock) -> None:
         claim = await subject.create(lease=2 * self.unit)
-        await subject.append(claim, b"0", batch="b", lease=2 * self.unit)
+        await subject.append(claim, b"0", token="b", lease=2 * self.unit)
         await clock.advance(self.unit)
-        await subject.append(claim, b"0", batch="b", lease=3 * self.unit)
+        await subject.append(claim, b"0", token="b", lease=3 * self.unit)
         await clock.advance(2 * self.unit)
         assert not (await subject.view()).orphaned
 
@@ -186,9 +186,9 @@ class TimePromises(Promises):
         self, subject: Subject, clock: Clock
     ) -> None:
         claim = await subject.create()
-        await subject.close(claim, b"end", batch="b", ttl=2 * self.unit)
+        await subject.close(claim, b"end", token="b", ttl=2 * self.unit)
         await clock.advance(self.unit)
-        await subject.close(claim, b"end", batch="b", ttl=2 * self.unit)
+        await subject.close(claim, b"end", token="b", ttl=2 * self.unit)
         await clock.advance(1.5 * self.unit)
         assert await subject.is_gone()
 
@@ -227,9 +227,9 @@ class TimePromises(Promises):
         self, subject: Subject, clock: Clock
     ) -> None:
         claim = await subject.create(b"0")
-        closed = await subject.close(claim, b"end", batch="b", stream_ttl=self.unit)
+        closed = await subject.close(claim, b"end", token="b", stream_ttl=self.unit)
         await clock.advance(1.5 * self.unit)
-        assert await subject.close(claim, b"end", batch="b", stream_ttl=self.unit) == closed
+        assert await subject.close(claim, b"end", token="b", stream_ttl=self.unit) == closed
         assert (await subject.view(after=-1)).events == ()
 
     async def test_a_tombstone_does_not_last_for_ever(self, subject: Subject, clock: Clock) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from response_cache.store import NewRecord
 from response_cache.testing.store_promises.subject import LEASE, TTL, Promises, Subject
 
 __all__ = ("ValuePromises",)
@@ -19,35 +20,37 @@ class ValuePromises(Promises):
     """Values are returned as they were given, whatever bytes they are."""
 
     async def test_every_byte_comes_back_as_it_was(self, subject: Subject) -> None:
-        claim = await subject.store.create(
-            subject.id,
+        new = NewRecord(
+            id=subject.id,
             incarnation="first",
             header=ALL_BYTES,
             request=ALL_BYTES,
             snapshot=ALL_BYTES,
             events=[ALL_BYTES, ALL_BYTES[::-1]],
             status="queued",
-            lease=LEASE,
             ttl=TTL,
+            private=ALL_BYTES,
         )
+        claim = await subject.store.create(new, LEASE)
         await subject.append(claim, ALL_BYTES * 2, notes=ALL_BYTES)
         view = await subject.view()
         assert (view.header, view.notes, view.snapshot) == (ALL_BYTES,) * 3
         assert await subject.store.request(subject.id) == ALL_BYTES
         assert await subject.log() == (ALL_BYTES, ALL_BYTES[::-1], ALL_BYTES * 2)
+        assert (await subject.store.take(subject.id, lease=LEASE)).private == ALL_BYTES
 
     async def test_empty_bytes_come_back_empty(self, subject: Subject) -> None:
-        await subject.store.create(
-            subject.id,
+        new = NewRecord(
+            id=subject.id,
             incarnation="first",
             header=b"",
             request=b"",
             snapshot=b"",
             events=[b"", b""],
             status="",
-            lease=LEASE,
             ttl=TTL,
         )
+        await subject.store.create(new, LEASE)
         view = await subject.view()
         assert (view.header, view.snapshot, view.status) == (b"", b"", "")
         assert await subject.store.request(subject.id) == b""
