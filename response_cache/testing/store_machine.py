@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from response_cache.errors import SequenceGap, StoreError
-from response_cache.store import Claim, RecordView, Store, Taken
+from response_cache.store import Append, Claim, Link, NewRecord, RecordView, Store, Taken
 from response_cache.testing.store_model import StoreModel
 from response_cache.testing.store_suite import Clock
 
@@ -61,11 +61,13 @@ SOME_EVENTS = st.lists(st.binary(max_size=3), min_size=1, max_size=4)
 BYTES       = st.binary(max_size=5)
 MAYBE_BYTES = st.none() | BYTES
 STATUS      = st.sampled_from(("queued", "in_progress", "completed"))
-LEASE       = st.sampled_from((5.0, 15.0))
+LEASE       = st.sampled_from((5.0, 15.0, 0.0))
 TTL         = st.sampled_from((10.0, 40.0, 100.0))
 STREAM_TTL  = st.sampled_from((None, 5.0, 30.0))
 PAUSE       = st.sampled_from((*[0.0] * 12, 2.001, 7.001, 18.001, 62.001))
-AGO         = st.sampled_from((1, 1, 1, 2, 3))  # the last batch is the one that counts
+AGO         = st.sampled_from((1, 1, 1, 2, 3))  # the last append is the one that counts
+RISE        = st.sampled_from((1, 1, 2, 2**32 - 1))
+ABOVE       = st.sampled_from((0, 0, 0, 1, -1, 5))  # of a create's epoch, over the present one
 # fmt: on
 
 
@@ -81,7 +83,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.store, self.clock = type(self).factory()
         self.model = StoreModel(self.store.tombstone_ttl)
-        self.sent: list[tuple[Claim, list[bytes], dict[str, Any]]] = []
+        self.sent: list[tuple[Claim, Append, float]] = []
         self.run(self.store.open())
 
     def teardown(self) -> None:
@@ -94,6 +96,7 @@ class StoreMachine(RuleBasedStateMachine):
         incarnation=INCARNATION,
         content=BYTES,
         events=EVENTS,
+        above=ABOVE,
         lease=LEASE,
         ttl=TTL,
         pause=PAUSE,
@@ -104,13 +107,16 @@ class StoreMachine(RuleBasedStateMachine):
         incarnation: str,
         content: bytes,
         events: list[bytes],
+        above: int,
         lease: float,
         ttl: float,
         pause: float,
     ) -> None:
-        """Create, or repeat a create, perhaps with other contents."""
+        """Create, or repeat a create, perhaps with other contents or at another epoch."""
         self.pass_time(pause)
-        self.begin(id, incarnation, content, events, lease, ttl)
+        record = self.model.record(id)
+        epoch = max(1, above + (1 if record is None else record.epoch))
+        self.begin(id, incarnation, content, events, lease, ttl, epoch)
 
     @rule(
         id=IDS,
@@ -119,6 +125,7 @@ class StoreMachine(RuleBasedStateMachine):
         snapshot=MAYBE_BYTES,
         status=st.none() | STATUS,
         notes=MAYBE_BYTES,
+        private=MAYBE_BYTES,
         lease=LEASE,
         ttl=TTL,
         again=st.booleans(),
@@ -132,6 +139,7 @@ class StoreMachine(RuleBasedStateMachine):
         snapshot: bytes | None,
         status: str | None,
         notes: bytes | None,
+        private: bytes | None,
         lease: float,
         ttl: float,
         again: bool,
@@ -139,16 +147,16 @@ class StoreMachine(RuleBasedStateMachine):
     ) -> None:
         """Append events with a valid or an invalid claim; perhaps twice."""
         self.prepare(id, pause)
-        self.send(
-            forged(self.claim_on(id)),
-            events,
-            batch=f"batch {len(self.sent)}",
+        append = Append(
+            events=events,
+            token=f"append {len(self.sent)}",
             snapshot=snapshot,
             status=status,
             notes=notes,
-            lease=self.lasting(lease),
+            private=private,
             ttl=self.lasting(ttl),
         )
+        self.send(forged(self.claim_on(id)), append, lease)
         if again:
             self.repeat(1, pause)
 
@@ -162,21 +170,17 @@ class StoreMachine(RuleBasedStateMachine):
         ttl: float,
         pause: float,
     ) -> None:
-        """Append no events."""
+        """Append no events; with a lease of 0 the claim is given back."""
         self.prepare(id, pause)
-        self.send(
-            forged(self.claim_on(id)),
-            [],
-            snapshot=snapshot,
-            lease=self.lasting(lease),
-            ttl=self.lasting(ttl),
-        )
+        append = Append(snapshot=snapshot, ttl=self.lasting(ttl))
+        self.send(forged(self.claim_on(id)), append, lease)
 
     @rule(
         id=IDS,
         forged=FORGED,
         events=EVENTS,
         snapshot=BYTES,
+        private=MAYBE_BYTES,
         ttl=TTL,
         stream_ttl=STREAM_TTL,
         again=st.booleans(),
@@ -188,6 +192,7 @@ class StoreMachine(RuleBasedStateMachine):
         forged: Callable[[Claim], Claim],
         events: list[bytes],
         snapshot: bytes,
+        private: bytes | None,
         ttl: float,
         stream_ttl: float | None,
         again: bool,
@@ -195,17 +200,17 @@ class StoreMachine(RuleBasedStateMachine):
     ) -> None:
         """Append the end of the log; perhaps twice."""
         self.prepare(id, pause)
-        self.send(
-            forged(self.claim_on(id)),
-            events,
-            batch=f"batch {len(self.sent)}",
-            close=True,
+        append = Append(
+            events=events,
+            token=f"append {len(self.sent)}",
             snapshot=snapshot,
             status="completed",
-            lease=self.lasting(15.0),
+            private=private,
+            close=True,
             ttl=self.lasting(ttl),
             stream_ttl=None if stream_ttl is None else self.lasting(stream_ttl),
         )
+        self.send(forged(self.claim_on(id)), append, 15.0)
         if again:
             self.repeat(1, pause)
 
@@ -214,14 +219,52 @@ class StoreMachine(RuleBasedStateMachine):
     def repeat(self, ago: int, pause: float) -> None:
         """Send one of the last appends again, byte for byte the same."""
         self.pass_time(pause)
-        claim, events, rest = self.sent[-min(ago, len(self.sent))]
-        self.compare("append", claim, events, **rest)
+        self.compare("append", *self.sent[-min(ago, len(self.sent))])
 
-    @rule(id=IDS, only_orphaned=st.booleans(), lease=LEASE, pause=PAUSE)
-    def take(self, id: str, only_orphaned: bool, lease: float, pause: float) -> None:
+    @rule(id=IDS, only_orphaned=st.booleans(), raise_by=RISE, lease=LEASE, pause=PAUSE)
+    def take(self, id: str, only_orphaned: bool, raise_by: int, lease: float, pause: float) -> None:
         """Become the holder, if that is allowed."""
         self.prepare(id, pause)
-        self.compare("take", id, only_orphaned=only_orphaned, lease=self.lasting(lease))
+        self.compare(
+            "take",
+            id,
+            lease=self.lasting(lease),
+            only_orphaned=only_orphaned,
+            raise_by=raise_by,
+        )
+
+    @rule(
+        id=IDS,
+        events=SOME_EVENTS,
+        rises=st.lists(RISE, min_size=2, max_size=2, unique=True),
+        pause=PAUSE,
+    )
+    def lose_a_take(self, id: str, events: list[bytes], rises: list[int], pause: float) -> None:
+        """A take that the store lost, and another process's take of the same record after it.
+
+        The first process holds a claim that the store knows nothing of: it is fenced, and what it
+        creates again under its claim decides by the epochs who goes on.
+        """
+        self.prepare(id, pause)
+        before = self.claim_on(id)
+        lost = replace(before, epoch=before.epoch + rises[0])
+        self.compare("take", id, lease=self.lasting(15.0), raise_by=rises[1])
+        append = Append(events=events, token=f"append {len(self.sent)}", ttl=self.lasting(40.0))
+        self.send(lost, append, 15.0)
+        self.begin(id, lost.incarnation, b"", [], 15.0, 40.0, lost.epoch)
+        self.send(replace(lost, tail=self.claim_on(id).tail), append, 15.0)
+
+    @rule(
+        ids=st.lists(st.sampled_from((*NAMES, "resp_none")), max_size=3),
+        incarnation=INCARNATION,
+        ttl=st.just(0.0) | TTL,
+        pause=PAUSE,
+    )
+    def renew(self, ids: list[str], incarnation: str, ttl: float, pause: float) -> None:
+        """Put off the end of what is closed, or only look whether it is there."""
+        self.pass_time(pause)
+        links = [Link(id, incarnation) for id in ids]
+        self.compare("renew", links, ttl=self.lasting(ttl))
 
     @rule(
         id=IDS,
@@ -259,7 +302,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.sent) % 2 == 1)  # seldom: records shall grow old
     @rule(id=IDS, forged=st.none() | FORGED, pause=PAUSE)
     def delete(self, id: str, forged: Callable[[Claim], Claim] | None, pause: float) -> None:
-        """Erase: by a claim without a tombstone, or with one."""
+        """Erase: by a claim without a tombstone, or with one. Renewals find it gone."""
         self.prepare(id, pause)
         claim = None if forged is None else forged(self.claim_on(id))
         self.compare("delete", id, claim=claim)
@@ -292,20 +335,22 @@ class StoreMachine(RuleBasedStateMachine):
         events: list[bytes],
         lease: float,
         ttl: float,
+        epoch: int = 1,
     ) -> None:
         """Create on both sides."""
-        self.compare(
-            "create",
-            id,
+        new = NewRecord(
+            id=id,
             incarnation=incarnation,
             header=b"header " + content,
             request=b"request " + content,
             snapshot=b"snapshot " + content,
             events=events,
             status="queued",
-            lease=self.lasting(lease),
             ttl=self.lasting(ttl),
+            private=b"private " + content,
+            epoch=epoch,
         )
+        self.compare("create", new, self.lasting(lease))
 
     def claim_on(self, id: str) -> Claim:
         """The valid claim, or one on a record that does not exist."""
@@ -322,10 +367,10 @@ class StoreMachine(RuleBasedStateMachine):
         """A lifetime. Where the clock cannot be moved, it is too long to expire in a test."""
         return seconds * (self.unit if self.clock is not None else 1000)
 
-    def send(self, claim: Claim, events: list[bytes], **rest: Any) -> None:
+    def send(self, claim: Claim, append: Append, lease: float) -> None:
         """Append, and keep what was sent for a repeat."""
-        self.sent.append((claim, events, rest))
-        self.compare("append", claim, events, **rest)
+        self.sent.append((claim, append, self.lasting(lease)))
+        self.compare("append", *self.sent[-1])
 
     def compare(self, operation: str, *args: Any, **kwargs: Any) -> None:
         """Call *operation* on the store and on the model; the answers are the same."""
@@ -344,8 +389,10 @@ class StoreMachine(RuleBasedStateMachine):
         match answer:
             case RecordView():
                 return _comparable(answer)
-            case Taken(claim, view):
-                return Taken(claim, _comparable(view))
+            case Taken(claim, view, private):
+                return Taken(claim, _comparable(view), private)
+            case list() | tuple():
+                return list(answer)
             case _:
                 return answer
 

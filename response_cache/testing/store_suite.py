@@ -16,6 +16,7 @@ from response_cache.testing.store_promises.create import (
 )
 from response_cache.testing.store_promises.delete import DeletePromises
 from response_cache.testing.store_promises.read import ReadPromises
+from response_cache.testing.store_promises.renew import RenewPromises
 from response_cache.testing.store_promises.subject import Clock
 from response_cache.testing.store_promises.take import TakePromises
 from response_cache.testing.store_promises.time import TimePromises
@@ -34,6 +35,7 @@ class StoreConformance(
     ReadPromises,
     WaitPromises,
     DeletePromises,
+    RenewPromises,
     ValuePromises,
     TimePromises,
 ):

@@ -8,7 +8,7 @@ import pytest
 from anyio import Event, create_task_group, wait_all_tasks_blocked
 
 from response_cache.errors import Missing, StoreFull
-from response_cache.store import Claim, RecordView, Store
+from response_cache.store import Append, Claim, Link, NewRecord, RecordView, Store
 from response_cache.stores.memory import EVENT_OVERHEAD, RECORD_OVERHEAD, MemoryStore
 from response_cache.testing import StoreConformance, machine_for
 
@@ -50,27 +50,31 @@ TestMemoryStoreAgainstTheModel = pytest.mark.slow(machine_for(small_store))
 
 async def create(store: MemoryStore, id: str, size: int = 0) -> Claim:
     """A record that holds *size* bytes besides what every record costs."""
-    return await store.create(
-        id,
+    new = NewRecord(
+        id=id,
         incarnation="first",
         header=b"",
         request=b"x" * size,
         snapshot=b"",
         events=[],
         status="queued",
-        lease=LEASE,
         ttl=TTL,
     )
+    return await store.create(new, LEASE)
+
+
+def growing(size: int, token: str) -> Append:
+    """An append of one event that costs *size* bytes."""
+    return Append(events=[b"x" * (size - EVENT_OVERHEAD)], token=token, ttl=TTL)
 
 
 async def append(store: MemoryStore, claim: Claim, size: int) -> Claim:
     """Append one event that costs *size* bytes."""
-    event = b"x" * (size - EVENT_OVERHEAD)
-    return await store.append(claim, [event], batch=f"at {claim.tail}", lease=LEASE, ttl=TTL)
+    return (await store.append(claim, growing(size, f"at {claim.tail}"), LEASE)).claim
 
 
 async def close(store: MemoryStore, claim: Claim, *, stream_ttl: float | None = None) -> None:
-    await store.append(claim, [], close=True, lease=LEASE, ttl=TTL, stream_ttl=stream_ttl)
+    await store.append(claim, Append(close=True, ttl=TTL, stream_ttl=stream_ttl), LEASE)
 
 
 async def kept(store: MemoryStore, *ids: str) -> list[str]:
@@ -135,11 +139,11 @@ def test_bounds_must_be_positive(value: int) -> None:
         MemoryStore(tombstone_ttl=value)
 
 
-async def test_events_need_a_batch_token() -> None:
+async def test_events_need_a_token() -> None:
     store = MemoryStore()
     claim = await create(store, "a")
-    with pytest.raises(ValueError, match="batch"):
-        await store.append(claim, [b"0"], lease=LEASE, ttl=TTL)
+    with pytest.raises(ValueError, match="token"):
+        await store.append(claim, Append(events=[b"0"], ttl=TTL), LEASE)
     assert (await view_of(store, "a")).tail == 0
 
 
@@ -167,16 +171,81 @@ async def test_a_full_store_still_answers_the_repeat_of_a_create() -> None:
     assert await create(store, "a") == claim
 
 
-async def test_appends_to_open_responses_are_never_refused() -> None:
-    store = MemoryStore(max_bytes=holding(1))
-    claim = await append(store, await create(store, "a"), 5000)
-    assert (await view_of(store, "a")).tail == claim.tail == 1
+async def test_events_that_find_no_room_are_refused_and_leave_nothing() -> None:
+    store = MemoryStore(max_bytes=holding(1, 100))
+    claim = await append(store, await create(store, "a"), 100)
+    with pytest.raises(StoreFull, match="a"):
+        await append(store, claim, EVENT_OVERHEAD)
+    assert (await view_of(store, "a")).tail == 1
+    with pytest.raises(StoreFull):
+        await create(store, "b")
 
 
-async def test_a_response_larger_than_the_store_can_still_be_read_when_it_closes() -> None:
+async def test_one_live_response_holds_no_more_than_the_bound() -> None:
+    store = MemoryStore(max_bytes=10 * 2**20)
+    claim = await create(store, "a")
+    for _ in range(9):
+        claim = await append(store, claim, 2**20)
+    with pytest.raises(StoreFull):
+        await append(store, claim, 2**20)
+
+
+async def test_a_full_store_still_answers_the_repeat_of_an_append() -> None:
+    store = MemoryStore(max_bytes=holding(1, 100))
+    claim = await create(store, "a")
+    grown = growing(100, "last")
+    first = await store.append(claim, grown, LEASE)
+    assert await store.append(claim, grown, LEASE) == first
+
+
+async def test_a_full_store_takes_heartbeats_and_what_they_bring() -> None:
     store = MemoryStore(max_bytes=holding(1))
-    await close(store, await append(store, await create(store, "a"), 5000))
-    assert (await view_of(store, "a")).closed
+    claim = await create(store, "a")
+    beat = Append(snapshot=b"x" * 5000, notes=b"n", private=b"p", status="x", ttl=TTL)
+    assert (await store.append(claim, beat, LEASE)).claim == claim
+    assert (await view_of(store, "a")).status == "x"
+
+
+async def test_events_of_a_full_store_find_room_when_open_responses_expire(
+    clock: HandClock,
+) -> None:
+    store = MemoryStore(max_bytes=holding(2), clock=clock)
+    await create(store, "old")
+    await clock.advance(TTL - 1)
+    claim = await create(store, "a")
+    with pytest.raises(StoreFull):
+        await append(store, claim, 100)
+    await clock.advance(2)
+    assert (await append(store, claim, 100)).tail == 1
+
+
+async def test_an_end_larger_than_the_store_goes_and_can_be_read() -> None:
+    store = MemoryStore(max_bytes=holding(1))
+    claim = await create(store, "a")
+    end = Append(events=[b"x" * 5000], token="end", snapshot=b"s", close=True, ttl=TTL)
+    await store.append(claim, end, LEASE)
+    view = await view_of(store, "a")
+    assert (view.closed, view.tail) == (True, 1)
+
+
+async def test_the_private_part_counts_until_the_end() -> None:
+    store = MemoryStore(max_bytes=holding(2, 100))
+    claim = await create(store, "a")
+    await store.append(claim, Append(private=b"x" * 101, ttl=TTL), LEASE)
+    with pytest.raises(StoreFull):
+        await create(store, "b")
+    await close(store, claim)
+    await create(store, "b", 100)
+    assert await kept(store, "a", "b") == ["a", "b"]
+
+
+async def test_a_renewed_response_is_evicted_after_those_that_were_not() -> None:
+    store = MemoryStore(max_responses=2)
+    for id in ("a", "b"):
+        await close(store, await create(store, id))
+    assert await store.renew([Link("a", "first")], ttl=2 * TTL) == [True]
+    await create(store, "c")
+    assert await kept(store, "a", "b", "c") == ["a", "c"]
 
 
 async def test_a_full_store_has_room_again_when_a_response_is_deleted() -> None:
@@ -228,7 +297,7 @@ async def test_open_responses_are_never_evicted() -> None:
     opened = await create(store, "open")
     for n in range(10):
         await close(store, await create(store, f"closed {n}"))
-    assert await store.append(opened, [], lease=LEASE, ttl=TTL) == opened
+    assert (await store.append(opened, Append(ttl=TTL), LEASE)).claim == opened
 
 
 async def test_the_least_recently_used_response_is_evicted_first() -> None:
@@ -246,7 +315,7 @@ async def test_an_evicted_response_is_missing_and_leaves_no_tombstone() -> None:
     await close(store, claim)
     second = await create(store, "b")
     with pytest.raises(Missing):
-        await store.append(claim, [], lease=LEASE, ttl=TTL)
+        await store.append(claim, Append(ttl=TTL), LEASE)
     await close(store, second)
     assert (await create(store, "a")).epoch == 1
 
@@ -266,7 +335,7 @@ async def test_the_bytes_of_replaced_snapshots_and_notes_are_given_back() -> Non
     claim = await create(store, "a")
     for size in (5000, 100, 50):
         content = b"x" * size
-        await store.append(claim, [], snapshot=content, notes=content, lease=LEASE, ttl=TTL)
+        await store.append(claim, Append(snapshot=content, notes=content, ttl=TTL), LEASE)
     await create(store, "b")
     with pytest.raises(StoreFull):
         await create(store, "c")
@@ -313,7 +382,7 @@ async def test_heartbeats_wake_nobody() -> None:
     async with create_task_group() as group:
         group.start_soon(reader.run)
         await wait_all_tasks_blocked()
-        await store.append(claim, [], snapshot=b"s", lease=LEASE, ttl=TTL)
+        await store.append(claim, Append(snapshot=b"s", ttl=TTL), LEASE)
         await wait_all_tasks_blocked()
         assert not reader.woken.is_set()
         await append(store, claim, 100)

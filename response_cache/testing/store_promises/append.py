@@ -10,7 +10,13 @@ import pytest
 
 from response_cache.errors import Closed, Deleted, Fenced, Missing, SequenceGap
 from response_cache.store import Claim
-from response_cache.testing.store_promises.subject import CROWD, Promises, Subject, all_at_once
+from response_cache.testing.store_promises.subject import (
+    CROWD,
+    LEASE,
+    Promises,
+    Subject,
+    all_at_once,
+)
 
 __all__ = ("AppendPromises",)
 
@@ -212,6 +218,14 @@ class AppendPromises(Promises):
         await subject.close(await subject.create(b"0"))
         view = await subject.view()
         assert (view.closed, view.snapshot, view.snapshot_through) == (True, b"final", 0)
+
+    async def test_an_end_erases_the_private_part_and_takes_no_new_one(
+        self, subject: Subject
+    ) -> None:
+        claim = await subject.create(private=b"p")
+        await subject.append(claim, b"end", close=True, private=b"q")
+        taken = await subject.store.take(subject.id, lease=LEASE)
+        assert (taken.claim, taken.private) == (None, b"")
 
     async def test_of_a_crowd_with_one_claim_one_appends(self, subject: Subject) -> None:
         claim = await subject.create()

@@ -6,11 +6,18 @@ import re
 from dataclasses import replace
 from functools import partial
 
+import anyio
 import pytest
 
 from response_cache.errors import AlreadyExists, Deleted, Fenced
 from response_cache.store import Claim, RecordView, Store
-from response_cache.testing.store_promises.subject import CROWD, Promises, Subject, all_at_once
+from response_cache.testing.store_promises.subject import (
+    CROWD,
+    LEASE,
+    Promises,
+    Subject,
+    all_at_once,
+)
 
 __all__ = ("CreatePromises", "PropertyPromises", "RequestPromises")
 
@@ -106,6 +113,62 @@ class CreatePromises(Promises):
         with pytest.raises(Fenced):
             await subject.create()
 
+    async def test_a_record_can_be_created_at_an_epoch(self, subject: Subject) -> None:
+        claim = await subject.create(b"0", epoch=7)
+        assert claim == Claim(subject.id, "first", 7, tail=1)
+        assert (await subject.append(claim, b"1")).epoch == 7
+        assert (await subject.view()).epoch == 7
+
+    async def test_an_epoch_may_be_large(self, subject: Subject) -> None:
+        claim = await subject.create(epoch=2**50 + 1)
+        assert (await subject.append(claim, b"0")).epoch == 2**50 + 1
+        assert (await subject.take_over()).epoch == 2**50 + 2
+
+    async def test_a_create_at_a_higher_epoch_raises_that_of_the_record(
+        self, subject: Subject
+    ) -> None:
+        old = await subject.append(await subject.create(b"0", private=b"p"), b"1", notes=b"n")
+        before = await subject.view()
+        claim = await subject.create(b"other", epoch=5, private=b"q")
+        assert claim == replace(old, epoch=5)
+        assert await subject.view() == replace(before, epoch=5)
+        with pytest.raises(Fenced):
+            await subject.append(old, b"2")
+        assert (await subject.append(claim, b"2")).tail == 3
+        assert (await subject.store.take(subject.id, lease=LEASE)).private == b"p"
+
+    async def test_a_create_at_a_higher_epoch_wakes_the_holder(self, subject: Subject) -> None:
+        await subject.create(b"0")
+        view = await subject.view()
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(subject.wait, view, after=10**9))
+            await anyio.wait_all_tasks_blocked()
+            await subject.create(b"0", epoch=2)
+
+    async def test_a_create_at_a_lower_epoch_is_fenced(self, subject: Subject) -> None:
+        await subject.create(epoch=3)
+        with pytest.raises(Fenced):
+            await subject.create(epoch=2)
+        assert (await subject.create(epoch=3)).epoch == 3
+
+    @pytest.mark.parametrize("epoch", [3, 9], ids=["same", "higher"])
+    async def test_a_create_of_what_is_closed_changes_nothing(
+        self, subject: Subject, epoch: int
+    ) -> None:
+        closed = await subject.close(await subject.create(b"0", epoch=3), b"end")
+        before = await subject.view()
+        assert await subject.create(b"0", epoch=epoch) == closed
+        assert await subject.view() == before
+        with pytest.raises(Fenced):
+            await subject.create(epoch=2)
+
+    async def test_a_holder_restores_a_record_that_was_lost(self, subject: Subject) -> None:
+        await subject.create(b"0")
+        claim = await subject.take_over()
+        await subject.store.delete(subject.id, claim=claim)  # as lost: without a tombstone
+        assert await subject.create(b"0", epoch=claim.epoch) == claim
+        assert (await subject.append(claim, b"1")).tail == 2
+
     async def test_a_refused_create_changes_nothing(self, subject: Subject) -> None:
         await subject.create(b"0")
         before = await subject.view()
@@ -142,7 +205,7 @@ class CreatePromises(Promises):
 
 
 class RequestPromises(Promises):
-    """``request``: the body as it was received."""
+    """``request``: as it was given to ``create``."""
 
     async def test_the_request_comes_back_as_it_was_given(self, subject: Subject) -> None:
         await subject.create()

@@ -7,7 +7,13 @@ from dataclasses import replace
 import pytest
 
 from response_cache.errors import Deleted, Missing
-from response_cache.testing.store_promises.subject import CROWD, Promises, Subject, all_at_once
+from response_cache.testing.store_promises.subject import (
+    CROWD,
+    LEASE,
+    Promises,
+    Subject,
+    all_at_once,
+)
 
 __all__ = ("DeletePromises",)
 
@@ -60,7 +66,12 @@ class DeletePromises(Promises):
         self, subject: Subject
     ) -> None:
         claim = await subject.append(
-            await subject.create(b"0"), b"1", token="b", snapshot=b"s", status="x", notes=b"n"
+            await subject.create(b"0", private=b"p"),
+            b"1",
+            token="b",
+            snapshot=b"s",
+            status="x",
+            notes=b"n",
         )
         await subject.delete(claim=claim)
         fresh = await subject.create(incarnation="second")
@@ -68,6 +79,7 @@ class DeletePromises(Promises):
         assert (view.status, view.notes, view.snapshot) == ("queued", b"", b"snapshot")
         await subject.append(fresh, b"new", token="b")
         assert await subject.log() == (b"new",)
+        assert (await subject.store.take(subject.id, lease=LEASE)).private == b""
 
     async def test_a_record_is_withdrawn_whatever_the_tail_of_the_claim(
         self, subject: Subject

@@ -42,6 +42,39 @@ class TakePromises(Promises):
         assert comparable(taken.view) == await subject.view()
         assert tuple(taken.view.events) == (b"2",)
 
+    async def test_a_take_raises_the_epoch_by_as_much_as_it_is_told(self, subject: Subject) -> None:
+        await subject.create()
+        rises = (3, 2**32 - 1)
+        claims = [await subject.take(raise_by=rise) for rise in rises]
+        assert [claim and claim.epoch for claim in claims] == [4, 3 + 2**32]
+        assert (await subject.view()).epoch == 3 + 2**32
+
+    async def test_two_who_took_apart_do_not_hold_one_claim(self, subject: Subject) -> None:
+        claim = await subject.create()
+        lost = replace(claim, epoch=claim.epoch + 17)  # as if a fail-over had lost that take
+        assert await subject.take(raise_by=4) == replace(claim, epoch=5)
+        with pytest.raises(Fenced):
+            await subject.append(lost, b"lost")
+
+    async def test_a_take_gives_the_private_part_and_no_view_does(self, subject: Subject) -> None:
+        claim = await subject.create(private=b"sealed")
+        taken = await subject.store.take(subject.id, lease=LEASE)
+        assert taken.private == b"sealed"
+        assert taken.claim is not None
+        assert b"sealed" not in [taken.view.header, taken.view.notes, taken.view.snapshot]
+        await subject.append(taken.claim, b"0", private=b"again")
+        assert (await subject.store.take(subject.id, lease=LEASE)).private == b"again"
+        assert claim.epoch == 1
+
+    async def test_an_append_that_brings_no_private_part_leaves_it(self, subject: Subject) -> None:
+        await subject.append(await subject.create(private=b"p"), b"0", notes=b"n")
+        assert (await subject.store.take(subject.id, lease=LEASE)).private == b"p"
+
+    async def test_a_refused_take_gives_no_private_part(self, subject: Subject) -> None:
+        await subject.create(private=b"p")
+        taken = await subject.store.take(subject.id, lease=LEASE, only_orphaned=True)
+        assert (taken.claim, taken.private) == (None, b"")
+
     async def test_the_new_holder_may_write_and_the_old_one_not(self, subject: Subject) -> None:
         old = await subject.create()
         new = await subject.take_over()

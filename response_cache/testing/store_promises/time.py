@@ -128,6 +128,50 @@ class TimePromises(Promises):
         assert await subject.log() == (b"0", b"x", b"x", b"x")
         assert await subject.store.request(subject.id) == b"request"
 
+    async def test_a_lease_of_0_gives_the_claim_back(self, subject: Subject, clock: Clock) -> None:
+        claim = await subject.create(b"0", lease=2 * self.unit)
+        assert await subject.append(claim, lease=0) == claim
+        view = await subject.view()
+        assert (view.orphaned, view.epoch) == (True, 1)
+        await clock.advance(self.unit / 2)
+        assert await subject.take(only_orphaned=True) == replace(claim, epoch=2)
+
+    async def test_a_claim_that_was_given_back_holds_until_somebody_takes_it(
+        self, subject: Subject
+    ) -> None:
+        claim = await subject.append(await subject.create(), b"0", lease=0)
+        assert (await subject.append(claim, b"1")).tail == 2
+        assert not (await subject.view()).orphaned
+
+    async def test_a_lease_of_0_moves_the_end_of_an_open_record_to_no_earlier(
+        self, subject: Subject, clock: Clock
+    ) -> None:
+        claim = await subject.create(b"0", lease=self.unit, ttl=self.unit)
+        await subject.append(claim, lease=0, ttl=self.unit)
+        await clock.advance(3 * self.unit)
+        assert await subject.log() == (b"0",)
+        await clock.advance(1.5 * self.unit)
+        assert await subject.is_gone()
+
+    async def test_a_shorter_ttl_moves_the_end_of_an_open_record_to_no_earlier(
+        self, subject: Subject, clock: Clock
+    ) -> None:
+        claim = await subject.create(b"0", lease=self.unit / 4, ttl=4 * self.unit)
+        claim = await subject.append(claim, b"1", lease=self.unit / 4, ttl=self.unit)
+        await subject.take_over(lease=self.unit / 4)
+        await clock.advance(3 * self.unit)
+        assert await subject.log() == (b"0", b"1")
+        await clock.advance(1.5 * self.unit)
+        assert await subject.is_gone()
+
+    async def test_an_end_may_come_earlier_than_that_of_the_open_record(
+        self, subject: Subject, clock: Clock
+    ) -> None:
+        claim = await subject.create(b"0", ttl=9 * self.unit)
+        await subject.close(claim, b"end", ttl=self.unit)
+        await clock.advance(1.5 * self.unit)
+        assert await subject.is_gone()
+
     async def test_a_take_is_a_renewal(self, subject: Subject, clock: Clock) -> None:
         await subject.create(b"0", lease=self.unit / 4, ttl=2 * self.unit)
         await clock.advance(self.unit)
