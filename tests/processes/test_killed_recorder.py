@@ -41,7 +41,7 @@ async def test_one_of_many_readers_ends_what_a_killed_process_recorded(
         assert "".join(WORDS).startswith(text_of(failed))
         view = await view_of(store_url, id)
         assert_is_whole(view)
-        assert view.epoch == 2
+        assert view.epoch > 1
         for events in followed:
             assert [event["sequence_number"] for event in events] == list(range(view.tail))
             assert text_in(events) == text_of(failed)

@@ -36,7 +36,7 @@ async def test_one_process_records_another_is_read_and_a_third_cancels(store_url
             assert await site.object(id) == cancelled
         view = await view_of(store_url, id)
         assert_is_whole(view)
-        assert view.epoch == 2
+        assert view.epoch > 1
         assert ok(await a.site.delete(id))["deleted"]
         for site in (a.site, b.site, here):
             await assert_is_gone(site, id)

@@ -24,9 +24,11 @@ from response_cache.options import Options
 from response_cache.protocol.jsontext import dump
 from response_cache.recording.intake import Intake
 from response_cache.recording.recorder import Recorder
-from response_cache.recording.writer import Creation, Outcome, Writer
+from response_cache.recording.writer import LEAST_LIFE, Creation, Outcome, Writer
+from response_cache.store import NewRecord
 from response_cache.stores import store_from_url
 from tests import deadlines
+from tests.record_headers import header
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE: Final = deadlines.PATIENCE
@@ -95,17 +97,17 @@ def _queued(id: str) -> Recorder:
 
 
 def _creation(id: str, recorder: Recorder) -> Creation:
-    return Creation(
+    record = NewRecord(
         id=id,
         incarnation="the only one",
-        header=b'{"owner":null,"store":true}',
+        header=header(),
         request=b"{}",
         snapshot=recorder.snapshot(),
         events=recorder.take(),
         status=recorder.status,
-        ttl=LIFE,
-        stream_ttl=LIFE,
+        ttl=max(LIFE, LEAST_LIFE),
     )
+    return Creation(record, ttl=LIFE, stream_ttl=LIFE)
 
 
 async def _obey(intake: Intake, writer: Writer) -> None:

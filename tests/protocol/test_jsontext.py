@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from response_cache.protocol.jsontext import MAX_DEPTH, dump, load, renumber
+from response_cache.protocol.jsontext import MAX_DEPTH, dump, load, member, renumber
 from tests.data import STREAMS
 
 # Texts that look like the members which renumber searches for.
@@ -286,3 +286,43 @@ def test_every_recorded_event_keeps_its_meaning_under_a_new_number() -> None:
             expected = {**event, "sequence_number": 41}
             expected.pop("obfuscation", None)
             assert same(load(renumber(line, event, 41)), expected), recording.name
+
+
+# --- One member of an object, as it came ----------------------------------------------------------
+
+
+@given(st.dictionaries(TEXTS, VALUES, max_size=4), st.booleans())
+def test_a_member_is_the_part_of_the_text_that_is_its_value(
+    body: dict[str, Any], indented: bool
+) -> None:
+    text = json.dumps(body, indent=1 if indented else None)
+    for name in body:
+        found = member(text.encode(), name)
+        assert found is not None
+        assert json.loads(found) == body[name]
+        assert found.decode() in text
+    assert member(text.encode(), "never such a name") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b'{"a":1,"input":"x","b":2}', b'"x"'),
+        (b'\xef\xbb\xbf{"input" : 1.50 }', b"1.50"),
+        (b'{"input":1,"input":[2]}', b"[2]"),
+        (b'{"a":{"input":1}}', None),
+        (b'{"in\\u0070ut":NaN}', b"NaN"),
+        (b'{"input":%s}' % (b"1" * 5000), b"1" * 5000),
+        (b"{}", None),
+    ],
+    ids=["between", "mark", "last", "inner", "escaped", "long number", "empty"],
+)
+def test_a_member_is_found_as_parsers_find_it(text: bytes, found: bytes | None) -> None:
+    assert member(text, "input") == found
+
+
+def test_a_member_as_deep_as_is_read_is_found() -> None:
+    deep = b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1)
+    text = b'{"input":%b}' % deep
+    load(text)
+    assert member(text, "input") == deep

@@ -25,10 +25,11 @@ from response_cache.reading.tails import (
     Tails,
 )
 from response_cache.recording.orphans import Orphans
-from response_cache.store import Claim, RecordView
+from response_cache.store import Append, Claim, NewRecord, RecordView
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import Connection, FaultyStore
 from response_cache.testing.virtual_time import virtual_backend
+from tests.record_headers import header
 
 OPTIONS = Options(keep_alive=10.0, lease=6.0)
 
@@ -78,17 +79,17 @@ class Following:
 
     async def create(self, incarnation: str = "first") -> Claim:
         self.written = [frame("x", b'{"sequence_number":0}')]
-        return await self.store.create(
-            "resp_rc1",
+        new = NewRecord(
+            id="resp_rc1",
             incarnation=incarnation,
-            header=b'{"store":true}',
+            header=header(),
             request=b"{}",
             snapshot=b"{}",
             events=self.written,
             status="in_progress",
-            lease=1e6,
             ttl=1e6,
         )
+        return await self.store.create(new, 1e6)
 
     async def write(self, count: int = 1, *, size: int = 0, close: bool = False) -> None:
         events = [
@@ -97,16 +98,15 @@ class Following:
         ]
         self.written += events
         self._batch += 1
-        self.claim = await self.store.append(
-            self.claim,
-            events,
-            batch=str(self._batch),
-            close=close,
+        append = Append(
+            events=events,
+            token=str(self._batch),
             snapshot=b"{}" if close else None,
-            lease=1e6,
+            close=close,
             ttl=1e6,
             stream_ttl=100.0,
         )
+        self.claim = (await self.store.append(self.claim, append, 1e6)).claim
 
     async def view(self, after: int = -1) -> RecordView:
         view = await self.reader.view("resp_rc1", after=after, limit=PAGE_EVENTS)

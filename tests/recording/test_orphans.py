@@ -16,10 +16,11 @@ from response_cache.protocol.sse import payload
 from response_cache.reading.reader import Reader
 from response_cache.recording.orphans import Orphans, watch_time
 from response_cache.recording.recorder import Recorder
-from response_cache.store import Claim, RecordView
+from response_cache.store import Append, Claim, NewRecord, RecordView
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import Connection, Fault, FaultyStore
 from response_cache.testing.virtual_time import virtual_backend
+from tests.record_headers import header
 
 OPTIONS = Options(lease=12.0, orphan_confirmation=2.0)
 WATCH = watch_time(OPTIONS)
@@ -62,20 +63,20 @@ class Ward:
     async def create(self, *, incarnation: str = "first") -> Claim:
         queued = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
         recorder = Recorder.begin(queued, now=lambda: 0.0, max_events=100)
-        return await self.shared.truth.create(
-            "resp_rc1",
+        new = NewRecord(
+            id="resp_rc1",
             incarnation=incarnation,
-            header=b'{"store":true}',
+            header=header(),
             request=b"{}",
             snapshot=b'{"id":"resp_rc1","status":"queued","output":[]}',
             events=recorder.take(),
             status="queued",
-            lease=OPTIONS.lease,
             ttl=1000.0,
         )
+        return await self.shared.truth.create(new, OPTIONS.lease)
 
     async def renew(self, claim: Claim) -> None:
-        await self.shared.truth.append(claim, (), lease=OPTIONS.lease, ttl=1000.0)
+        await self.shared.truth.append(claim, Append(ttl=1000.0), OPTIONS.lease)
 
     async def read(self) -> RecordView:
         view = await self.reading.view("resp_rc1")
@@ -314,9 +315,8 @@ async def test_nor_do_many_steps_in_any_rhythm(ward: Ward, pause: float) -> None
 async def test_what_grows_between_two_looks_lives_however_old_its_lease(ward: Ward) -> None:
     claim = await ward.create()
     for number in range(30):
-        claim = await ward.shared.truth.append(
-            claim, [b"event"], batch=str(number), lease=OPTIONS.lease, ttl=1000.0
-        )
+        append = Append(events=[b"event"], token=str(number), ttl=1000.0)
+        claim = (await ward.shared.truth.append(claim, append, OPTIONS.lease)).claim
         ward.shared.step_clock(20)  # before anybody has seen it renewed
         assert (await ward.read()).orphaned
         await anyio.sleep(OPTIONS.orphan_confirmation / 2)
@@ -364,3 +364,23 @@ async def test_what_a_process_did_not_see_while_it_was_suspended_proves_nothing(
     view = await ward.shared.truth.read("resp_rc1")
     assert view is not None
     assert view.closed
+
+
+async def test_an_orphan_of_a_kind_that_is_not_known_is_left_alone(ward: Ward) -> None:
+    claim = await ward.create()
+    await ward.shared.truth.delete(claim.id, claim=claim)
+    unknown = NewRecord(
+        id=claim.id,
+        incarnation="second",
+        header=b'{"v":2,"kind":"response"}',
+        request=b"",
+        snapshot=b"",
+        events=[],
+        status="",
+        ttl=1000.0,
+    )
+    await ward.shared.truth.create(unknown, 0)
+    assert (await ward.read()).orphaned
+    await anyio.sleep(2 * WATCH)
+    assert ward.orphans.observed == 0
+    assert ward.shared.operations["take"] == 0

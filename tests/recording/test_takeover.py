@@ -14,13 +14,15 @@ from response_cache.options import Options
 from response_cache.protocol.jsontext import dump, load
 from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.sse import payload
+from response_cache.record import header_of
 from response_cache.recording.intake import Intake
 from response_cache.recording.recorder import Recorder
-from response_cache.recording.takeover import end_as, lifetimes
-from response_cache.store import Claim, RecordView, Taken
+from response_cache.recording.takeover import draw_rise, end_as, lifetimes
+from response_cache.store import Append, Appended, Claim, NewRecord, RecordView, Taken
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import Connection, Fault, FaultyStore
 from response_cache.testing.virtual_time import virtual_backend
+from tests.record_headers import header
 
 OPTIONS = Options(ttl=1000.0, stream_ttl=500.0, unstored_ttl=50.0)
 LEASE = 15.0
@@ -37,44 +39,41 @@ class Running:
     def __init__(self, *, store: bool = True) -> None:
         self.shared = FaultyStore(lambda clock: MemoryStore(clock=clock))
         self.connection = Connection(self.shared)
-        self._header = dump({"owner": None, "store": store})
+        self._header = header(store=store)
         queued = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
         self._snapshot = dump(queued)
         self.recorder = Recorder.begin(queued, now=lambda: 0.0, max_events=100)
         self.intake = Intake(self.recorder)
 
     async def begin(self) -> Claim:
-        claim = await self.shared.truth.create(
-            "resp_rc1",
+        new = NewRecord(
+            id="resp_rc1",
             incarnation="first",
             header=self._header,
             request=b"{}",
             snapshot=self._snapshot,
             events=self.recorder.take(),
             status="queued",
-            lease=LEASE,
             ttl=1000.0,
         )
+        claim = await self.connection.create(new, LEASE)
         self.intake.record(b'{"type":"acme:word"}')
-        return await self.append(claim, batch="word")
+        return await self.append(claim, token="word")
 
-    async def append(self, claim: Claim, *, batch: str, close: bool = False) -> Claim:
-        events, status = self.recorder.take(), self.recorder.status
-        snapshot = self.recorder.snapshot() if close else None
-        return await self.shared.truth.append(
-            claim,
-            events,
-            batch=batch,
+    async def append(self, claim: Claim, *, token: str, close: bool = False) -> Claim:
+        append = Append(
+            events=self.recorder.take(),
+            token=token,
+            snapshot=self.recorder.snapshot() if close else None,
+            status=self.recorder.status,
             close=close,
-            snapshot=snapshot,
-            status=status,
-            lease=LEASE,
             ttl=1000.0,
         )
+        return (await self.connection.append(claim, append, LEASE)).claim
 
     async def complete(self, claim: Claim) -> Claim:
         self.intake.record(b'{"type":"response.completed","response":{}}')
-        return await self.append(claim, batch="end", close=True)
+        return await self.append(claim, token="end", close=True)
 
     async def close(self, trigger: Trigger = Trigger.CANCEL, **options: Any) -> RecordView:
         return await end_as(
@@ -170,13 +169,13 @@ async def test_one_hundred_cancels_and_a_completion_leave_exactly_one_end() -> N
 class DistantStore(MemoryStore):
     """A store that is as far away for each of its callers as for any other."""
 
-    async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
+    async def take(self, id: str, **options: Any) -> Taken:
         await anyio.sleep(0.01)
-        return await super().take(id, only_orphaned=only_orphaned, lease=lease)
+        return await super().take(id, **options)
 
-    async def append(self, claim: Claim, events: Any, **options: Any) -> Claim:
+    async def append(self, claim: Claim, append: Append, lease: float) -> Appended:
         await anyio.sleep(0.01)
-        return await super().append(claim, events, **options)
+        return await super().append(claim, append, lease)
 
 
 async def test_cancels_in_step_do_not_fence_each_other_for_ever() -> None:
@@ -252,22 +251,22 @@ async def test_a_log_that_fell_back_under_the_same_claim_is_looked_at_again() ->
         """The last take stays, the word before it is lost."""
         store = running.shared.truth = MemoryStore(clock=anyio.current_time)
         running.recorder = Running().recorder
-        await store.create(
-            "resp_rc1",
+        new = NewRecord(
+            id="resp_rc1",
             incarnation="first",
-            header=b"{}",
+            header=header(),
             request=b"{}",
             snapshot=b'{"id":"resp_rc1","status":"queued","output":[]}',
             events=running.recorder.take(),
             status="queued",
-            lease=LEASE,
             ttl=1000.0,
         )
+        await store.create(new, LEASE)
         for _ in range(claim.epoch + 1):
             await store.take("resp_rc1", lease=5.0)
 
     running.connection = Interrupted(running.shared, fall_back)
-    view = await running.close()
+    view = await running.close(raise_by=lambda: 1)
     assert (view.status, view.tail) == ("cancelled", 3)
 
 
@@ -278,9 +277,39 @@ async def test_the_end_keeps_the_lifetimes_of_the_response(
     running = Running(store=store)
     await running.begin()
     view = await running.close()
-    assert lifetimes(view.header, OPTIONS) == expected
+    kept = header_of(view.header)
+    assert kept is not None
+    assert lifetimes(kept, OPTIONS) == expected
     await anyio.sleep(expected[1] + 0.1)
     page_now = await running.shared.truth.read("resp_rc1")
     assert page_now.log_expired if store and page_now else page_now is None
     await anyio.sleep(expected[0] - expected[1])
     assert await running.shared.truth.read("resp_rc1") is None
+
+
+async def test_takers_of_a_take_that_was_lost_do_not_hold_one_claim() -> None:
+    running = Running()
+    claim = await running.begin()
+    rises = iter((5, 7))
+    lost = await running.connection.take("resp_rc1", lease=5.0, raise_by=next(rises))
+    assert lost.claim is not None
+    await running.shared.lose(1)  # the fail-over of a server that had the take alone
+    view = await running.close(raise_by=lambda: next(rises))
+    assert (view.closed, view.epoch) == (True, claim.epoch + 7)
+    with pytest.raises(Fenced):
+        await running.complete(lost.claim)
+
+
+def test_a_take_raises_the_epoch_at_random_by_less_than_a_store_can_count() -> None:
+    rises = {draw_rise() for _ in range(1000)}
+    assert len(rises) > 990
+    assert 1 <= min(rises) < max(rises) <= 2**32 - 1
+
+
+async def test_a_record_of_a_kind_that_is_not_known_is_as_if_it_were_not_there() -> None:
+    running = Running()
+    running._header = b'{"v":2,"kind":"response"}'
+    await running.begin()
+    with pytest.raises(Missing):
+        await running.close()
+    assert (await running.log())[-1]["type"] == "acme:word"

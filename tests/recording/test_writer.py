@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -24,10 +25,11 @@ from response_cache.recording.recorder import Recorder
 from response_cache.recording.takeover import end_as
 from response_cache.recording.timers import Timers
 from response_cache.recording.writer import Creation, Outcome, Writer
-from response_cache.store import RecordView
+from response_cache.store import Append, Appended, Claim, NewRecord, RecordView
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import Connection, Fault, FaultyStore
 from response_cache.testing.virtual_time import virtual_backend
+from tests.record_headers import header
 
 LEASE = 6.0
 HEARTBEAT = LEASE / 3
@@ -41,7 +43,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 class Bench:
     """A recorder, its writer, and the store behind them."""
 
-    header: ClassVar[bytes] = b'{"owner":null,"store":true,"fingerprint":null}'
+    header: ClassVar[bytes] = header()
 
     def __init__(
         self,
@@ -61,7 +63,7 @@ class Bench:
         snapshot = dump(queued)
         self.recorder = Recorder.begin(queued, now=lambda: 0.0, max_events=100_000)
         self.intake = Intake(self.recorder)
-        creation = Creation(
+        record = NewRecord(
             id="resp_rc1",
             incarnation="first",
             header=self.header,
@@ -70,8 +72,8 @@ class Bench:
             events=self.recorder.take(),
             status="queued",
             ttl=1000.0,
-            stream_ttl=500.0,
         )
+        creation = Creation(record, ttl=1000.0, stream_ttl=500.0)
         self.writer = Writer(self.connection, creation, self.intake, self.options, timers)
 
     @asynccontextmanager
@@ -311,11 +313,11 @@ class Wiretap(Connection):
 
     def __init__(self, shared: FaultyStore) -> None:
         super().__init__(shared)
-        self.appends: list[tuple[Any, ...]] = []
+        self.appends: list[tuple[Claim, Append]] = []
 
-    async def append(self, claim: Any, events: Any, **rest: Any) -> Any:
-        self.appends.append((claim, tuple(events), tuple(sorted(rest.items()))))
-        return await super().append(claim, events, **rest)
+    async def append(self, claim: Claim, append: Append, lease: float) -> Appended:
+        self.appends.append((claim, append))
+        return await super().append(claim, append, lease)
 
 
 async def test_a_retry_is_the_same_batch_and_never_merged_with_newer_events() -> None:
@@ -348,7 +350,7 @@ async def test_retries_come_at_least_every_half_second_and_keep_the_lease() -> N
 
 
 async def test_a_full_store_is_told_that_the_recorder_lives_until_there_is_room() -> None:
-    bench = Bench()
+    bench = Bench(full_timeout=1000.0)
     async with bench.writing():
         bench.store.is_full = True
         bench.say("a")
@@ -360,6 +362,51 @@ async def test_a_full_store_is_told_that_the_recorder_lives_until_there_is_room(
         bench.store.is_full = False
         await anyio.sleep(1)
         assert await bench.words() == ["a", "b"]
+
+
+async def test_a_response_that_finds_no_room_for_too_long_fails_with_what_it_has() -> None:
+    bench = Bench(full_timeout=5.0)
+    async with bench.writing():
+        bench.store.is_full = True
+        bench.say("a")
+        await anyio.sleep(4.5)
+        bench.say("b")
+        assert not (await bench.view()).closed
+        await anyio.sleep(1)
+        await bench.until_over()
+        assert bench.writer.outcome is Outcome.CLOSED
+        assert await bench.words() == ["a", "b"]
+        view = await bench.view()
+        assert (view.closed, view.status) == (True, "failed")
+        assert b"no room" in view.events[-1]
+
+
+async def test_room_in_between_gives_a_response_its_whole_time_again() -> None:
+    bench = Bench(full_timeout=5.0)
+    async with bench.writing():
+        for word in "abc":
+            bench.store.is_full = True
+            bench.say(word)
+            await anyio.sleep(4)
+            bench.store.is_full = False
+            await anyio.sleep(1)
+        assert await bench.words() == ["a", "b", "c"]
+        assert not (await bench.view()).closed
+
+
+async def test_a_memory_store_that_is_full_of_one_response_takes_its_end() -> None:
+    bench = Bench(full_timeout=1.0)
+    bench.store = FaultyStore(lambda clock: MemoryStore(clock=clock, max_bytes=2**16))
+    bench.connection = Connection(bench.store)
+    bench.writer = Writer(bench.connection, bench.writer.creation, bench.recorder, bench.options)
+    async with bench.writing():
+        for _ in range(20):
+            bench.say("x" * 5000)
+            await anyio.sleep(0.5)
+        await bench.until_over()
+        view = await bench.view()
+        assert (view.closed, view.status) == (True, "failed")
+        assert 5 < len(await bench.words()) < 20
 
 
 async def test_an_end_goes_with_what_was_refused_before_it_and_needs_no_room() -> None:
@@ -383,7 +430,9 @@ async def test_who_finds_more_events_than_it_ever_had_gives_way() -> None:
     async with bench.writing():
         claim = bench.writer.claim
         events = [b"data: {}\n\n"] * 5
-        await bench.store.truth.append(claim, events, batch="twin", lease=LEASE, ttl=1000.0)
+        await bench.store.truth.append(
+            claim, Append(events=events, token="twin", ttl=1000.0), LEASE
+        )
         bench.say("a")
         bench.complete()
         await bench.until_over()
@@ -450,6 +499,21 @@ async def test_a_lost_record_is_created_again_with_all_that_was_in_it() -> None:
         assert await bench.words() == ["a"]
         assert load((await bench.view()).notes) == {"admitted": True, "upstream_id": "up"}
         assert await bench.store.truth.request("resp_rc1") == b"{}"
+
+
+async def test_a_record_that_began_above_epoch_1_is_created_again_at_its_epoch() -> None:
+    bench = Bench()
+    record = replace(bench.writer.creation.record, epoch=2**40)
+    creation = replace(bench.writer.creation, record=record)
+    bench.writer = Writer(bench.connection, creation, bench.recorder, bench.options)
+    async with bench.writing():
+        bench.say("a")
+        await anyio.sleep(1)
+        await bench.store.lose()
+        bench.say("b")
+        await anyio.sleep(1)
+        assert await bench.words() == ["a", "b"]
+        assert (await bench.view()).epoch == 2**40
 
 
 async def test_after_a_loss_the_next_batch_brings_a_snapshot() -> None:
@@ -637,7 +701,7 @@ async def test_what_was_deleted_after_its_end_is_left_alone() -> None:
 
 async def test_a_response_that_expired_by_itself_is_not_brought_back() -> None:
     bench = Bench()
-    object.__setattr__(bench.writer.creation, "ttl", 3.0)
+    bench.writer.creation = replace(bench.writer.creation, ttl=3.0)
     async with bench.writing() as tasks:
         bench.complete()
         await bench.until_over()
@@ -692,8 +756,9 @@ async def test_a_create_is_not_repeated_when_a_tombstone_may_have_expired() -> N
 async def test_an_id_that_is_not_free_is_said() -> None:
     bench, other = Bench(), Bench()
     other.connection = Connection(bench.store)
-    object.__setattr__(other.writer.creation, "incarnation", "second")
-    other.writer = Writer(other.connection, other.writer.creation, other.intake, other.options)
+    record = replace(other.writer.creation.record, incarnation="second")
+    creation = replace(other.writer.creation, record=record)
+    other.writer = Writer(other.connection, creation, other.intake, other.options)
     await bench.writer.create()
     with pytest.raises(AlreadyExists):
         await other.writer.create()

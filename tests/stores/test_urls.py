@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from response_cache.errors import StoreFull
-from response_cache.store import Store
+from response_cache.store import NewRecord, Store
 from response_cache.stores import store_from_url
 from response_cache.stores.memory import MemoryStore
 
@@ -13,17 +13,17 @@ SECRET = "hunter2"
 
 
 async def create(store: Store, id: str, request: bytes = b"") -> None:
-    await store.create(
-        id,
+    new = NewRecord(
+        id=id,
         incarnation="first",
         header=b"",
         request=request,
         snapshot=b"",
         events=[],
         status="queued",
-        lease=10.0,
         ttl=10.0,
     )
+    await store.create(new, 10.0)
 
 
 @pytest.mark.parametrize("url", ["memory://", "memory:", "MEMORY://", "memory://?"])
