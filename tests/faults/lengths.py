@@ -49,6 +49,7 @@ class Lengths:
             "lease": self.lease,
             "take_lease": self.take_lease,
             "orphan_confirmation": self.orphan_confirmation,
+            "full_timeout": 60.0,  # longer than any test keeps a store full
         }
 
 
