@@ -11,7 +11,7 @@ credentials of their servers.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -41,7 +41,21 @@ class Header:
 
     def __bytes__(self) -> bytes:
         """The header as a store keeps it."""
-        return dump({"v": VERSION, "kind": KIND} | asdict(self))
+        return dump(
+            {
+                "v": VERSION,
+                "kind": KIND,
+                "owner": self.owner,
+                "store": self.store,
+                "stream": self.stream,
+                "background": self.background,
+                "created_at": self.created_at,
+                "fingerprint": self.fingerprint,
+                "recipe": self.recipe,
+                "previous": self.previous,
+                "depth": self.depth,
+            }
+        )
 
 
 def header_of(data: bytes) -> Header | None:

@@ -98,12 +98,13 @@ def renumber(data: bytes, event: JsonObject, number: int) -> bytes:
 
 # Tells where values end. Numbers are left as text: their values are not asked for.
 _SPANS: Final = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str)
-_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_SPACE: Final = " \t\n\r"
 
 
 def _after_space(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
+    while text[at] in _SPACE:
+        at += 1
+    return at
 
 
 def _load_patiently(data: bytes, max_depth: int) -> Any:

@@ -172,7 +172,7 @@ class _Record:
             events=self.log[first:end],
             tail=self.tail,
             closed=self.closed,
-            orphaned=rules.is_orphaned(self, now),
+            orphaned=not self.closed and rules.is_orphaned(self, now),
             log_expired=now >= self.log_expires,
         )
 
