@@ -98,13 +98,15 @@ def renumber(data: bytes, event: JsonObject, number: int) -> bytes:
 
 # Tells where values end. Numbers are left as text: their values are not asked for.
 _SPANS: Final = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str)
-_SPACE: Final = " \t\n\r"
+_SPACES: Final = " \t\n\r"
+_SPACE: Final = re.compile(r"[ \t\n\r]+")
 
 
 def _after_space(text: str, at: int) -> int:
-    while text[at] in _SPACE:
-        at += 1
-    return at
+    if text[at] not in _SPACES:
+        return at
+    found = _SPACE.match(text, at)  # there may be megabytes of them
+    return found.end() if found else at
 
 
 def _load_patiently(data: bytes, max_depth: int) -> Any:
