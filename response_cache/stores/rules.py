@@ -147,7 +147,7 @@ def may_withdraw(id: str, claim: Claim, kept: Kept | None) -> bool:
     return kept is not None and not kept.closed and id == claim.id and _holds(claim, kept)
 
 
-def is_linked(link: Link, kept: Kept) -> bool:
+def is_linked(link: Link, kept: Position) -> bool:
     """Whether *kept*, under the id of *link*, is the record that the chain means, and closed."""
     return kept.closed and kept.incarnation == link.incarnation
 
