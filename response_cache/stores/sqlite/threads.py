@@ -7,16 +7,15 @@ can open a store of its own.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
-from anyio.lowlevel import current_token
 
+from response_cache.eventloop import call_soon
 from response_cache.stores.sqlite.file import DatabaseFile
 from response_cache.stores.sqlite.records import Records
 from response_cache.stores.sqlite.session import Session
@@ -39,7 +38,7 @@ class Threads:
     ) -> None:
         """The writer runs *tasks*. To be made in the event loop that will use it."""
         self._process = os.getpid()
-        self._loop_call_soon = _call_soon_in_this_loop()
+        self._loop_call_soon = call_soon()
         self._writes = WorkQueue()
         self._reads = WorkQueue()
         self._writer = Worker(
@@ -111,15 +110,3 @@ class Threads:
     def _call_soon(self, callback: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop is closed, so no caller is left to be told
             self._loop_call_soon(callback)
-
-
-class _TrioToken(Protocol):
-    def run_sync_soon(self, callback: Callable[[], None]) -> None: ...
-
-
-def _call_soon_in_this_loop() -> Callable[[Callable[[], None]], object]:
-    """How other threads have a function called in this event loop, without waiting for it."""
-    loop = current_token().native_token
-    if isinstance(loop, asyncio.AbstractEventLoop):
-        return loop.call_soon_threadsafe
-    return cast(_TrioToken, loop).run_sync_soon
