@@ -27,6 +27,7 @@ OWNER_ONLY: Final = 0o600  # prompts and answers of many people are in the file
 READABLE_BY_OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
 COMPANIONS: Final = ("-wal", "-shm")  # files that SQLite keeps beside a database in use
 WAL_BYTES: Final = 16 * 2**20  # to which the write-ahead log is cut after a peak
+MOST_PAGES: Final = 2**30 - 1  # of a file: the bound that every release of SQLite knows
 RETRY_INTERVAL: Final = 0.01  # between two tries of what SQLite does not wait for by itself
 
 _warned_of: Final[set[Path]] = set()
@@ -83,9 +84,21 @@ class DatabaseFile:
     def _configure(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA synchronous = {self.synchronous}")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+        self.set_bound(connection)
+
+    def set_bound(self, connection: sqlite3.Connection) -> None:
+        """Let writes through *connection* make the file no larger than ``max_bytes``.
+
+        A file that is larger already may only not grow.
+        """
         if self.max_bytes is not None:
             page_size = _number(connection, "page_size")
             connection.execute(f"PRAGMA max_page_count = {max(1, self.max_bytes // page_size)}")
+
+    def lift_bound(self, connection: sqlite3.Connection) -> None:
+        """Let them make it as large as SQLite can."""
+        if self.max_bytes is not None:
+            connection.execute(f"PRAGMA max_page_count = {MOST_PAGES}")
 
     def _create(self) -> None:
         if not self.path.parent.is_dir():

@@ -1,7 +1,8 @@
 """The operations of the store contract as SQL, inside a transaction that ``Session`` has begun.
 
-All checks of an operation come before its first write, so a refusal changes nothing and the
-transaction can go on with the next operation.
+``response_cache.stores.rules`` decides what is refused, and how long leases and records last. All
+checks of an operation come before its first write, so a refusal changes nothing and the transaction
+can go on with the next operation.
 """
 
 from __future__ import annotations
@@ -12,41 +13,38 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Final
 
-from response_cache.errors import (
-    AlreadyExists,
-    Closed,
-    Deleted,
-    Fenced,
-    Missing,
-    SequenceGap,
-)
+from response_cache.errors import StoreFull
 from response_cache.log.batches import unpack
-from response_cache.store import Claim, RecordView, Taken
-from response_cache.stores.sqlite.rows import Batch, Row, State
+from response_cache.store import Append, Appended, Claim, Link, NewRecord, RecordView, Taken
+from response_cache.stores import rules
+from response_cache.stores.sqlite.rows import Row, State
 
 __all__ = ("Records",)
 
-
 COLUMNS: Final = ", ".join(Row._fields)
+NEW: Final = (*Row._fields, "owner", "label", "private")
 
 FIND: Final = f"SELECT {COLUMNS} FROM record WHERE id = ? AND expires > ?"  # noqa: S608 - our own
 STATES: Final = """
-    SELECT id, incarnation, epoch, tail, closed FROM record
+    SELECT id, incarnation, epoch, tail, closed, expires FROM record
     WHERE id IN (SELECT value FROM json_each(?)) AND expires > ?
 """
 INSERT: Final = f"""
-    INSERT INTO record ({COLUMNS}) VALUES ({", ".join(f":{name}" for name in Row._fields)})
+    INSERT INTO record ({", ".join(NEW)}) VALUES ({", ".join(f":{name}" for name in NEW)})
 """  # noqa: S608 - our own
 UPDATE: Final = """
-    UPDATE record SET epoch = :epoch, status = :status, notes = :notes, batch = :batch,
+    UPDATE record SET epoch = :epoch, status = :status, notes = :notes, token = :token,
         tail = :tail, through = :through, closed = :closed, ttl = :ttl,
-        lease = :lease, lease_ends = :lease_ends, expires = :expires, log_expires = :log_expires
+        lease = :lease, lease_ends = :lease_ends, expires = :expires, log_expires = :log_expires,
+        private = coalesce(:private, private)
     WHERE key = :key
 """
+PRIVATE: Final = "SELECT private FROM record WHERE key = ?"
 REQUEST: Final = """
     SELECT body FROM request JOIN record ON record.key = request.record
     WHERE record.id = ? AND record.expires > ?
 """
+PUT_OFF: Final = "UPDATE record SET expires = ? WHERE id = ?"
 SET_SNAPSHOT: Final = "INSERT OR REPLACE INTO snapshot (record, body) VALUES (?, ?)"
 SET_REQUEST: Final = "INSERT INTO request (record, body) VALUES (?, ?)"
 ADD_BATCH: Final = "INSERT INTO log (record, last, events) VALUES (?, ?, ?)"
@@ -59,90 +57,53 @@ SET_TOMBSTONE: Final = "INSERT OR REPLACE INTO tombstone (id, expires) VALUES (?
 class Records:
     """All records as one transaction sees them, at one instant of the store's clock."""
 
-    def __init__(self, connection: sqlite3.Connection, now: float) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, now: float, *, is_full: bool = False
+    ) -> None:
+        """A store that *is_full* refuses new records, and appends that need room."""
         self.connection = connection
         self.now = now
+        self._is_full = is_full
 
-    def create(
-        self,
-        id: str,
-        batch: Batch,
-        *,
-        incarnation: str,
-        header: bytes,
-        request: bytes,
-        snapshot: bytes,
-        status: str,
-        lease: float,
-        ttl: float,
-    ) -> Claim:
-        """See ``Store.create``. The repeat of a create that is still open renews its lease."""
-        self._refuse_deleted(id, "create")
-        row = self.find(id)
-        if row is not None:
-            _check_repeated(row, incarnation)
-            row = row.renewed(self.now, lease=lease, ttl=ttl)
+    def create(self, new: NewRecord, block: bytes, lease: float) -> Claim:
+        """See ``Store.create``; *block* is the events of *new*, packed."""
+        if self._is_deleted(new.id):
+            raise rules.absence(new.id, "create", is_deleted=True)
+        row = self.find(new.id)
+        if row is None:
+            return self._inserted(new, block, lease).claim()
+        epoch = rules.epoch_of_repeated(new, row)
+        if not row.closed:
+            row = row._replace(epoch=epoch).renewed(self.now, lease=lease, ttl=new.ttl)
             self._update(row)
-            return row.claim()
-        self.erase(id)  # an expired record that was not swept yet
-        row = Row(
-            key=self._next_key(),
-            id=id,
-            incarnation=incarnation,
-            epoch=1,
-            status=status,
-            header=header,
-            notes=b"",
-            batch="",
-            tail=batch.length,
-            through=batch.length - 1,
-            closed=False,
-            ttl=0.0,
-            lease=0.0,
-            lease_ends=0.0,
-            expires=0.0,
-            log_expires=None,
-        ).renewed(self.now, lease=lease, ttl=ttl)
-        self.connection.execute(INSERT, row._asdict())
-        self.connection.execute(SET_REQUEST, (row.key, request))
-        self.connection.execute(SET_SNAPSHOT, (row.key, snapshot))
-        self._add(row, batch)
         return row.claim()
 
-    def append(
-        self,
-        claim: Claim,
-        batch: Batch,
-        *,
-        close: bool,
-        snapshot: bytes | None,
-        status: str | None,
-        notes: bytes | None,
-        lease: float,
-        ttl: float,
-        stream_ttl: float | None,
-    ) -> Claim:
-        """See ``Store.append``. A repeated batch renews the lease, as a heartbeat does."""
-        row = self._held(claim)
-        if not (batch.token and batch.token == row.batch):
-            _check_writable(row, claim)
-            row = self._written(row, batch, snapshot, status, notes)
-            if close:
-                row = self._closed(row, ttl, stream_ttl)
-        row = row.renewed(self.now, lease=lease, ttl=ttl)
-        self._update(row)
-        return row.claim()
+    def append(self, claim: Claim, append: Append, block: bytes, lease: float) -> Appended:
+        """See ``Store.append``; *block* is the events of *append*, packed.
 
-    def take(self, id: str, *, only_orphaned: bool, lease: float) -> Taken:
+        A repeated append renews the lease, as a heartbeat does.
+        """
+        row = self.find(claim.id)
+        if row is None:
+            raise rules.absence(claim.id, "append to", is_deleted=self._is_deleted(claim.id))
+        if not rules.is_repeated(claim, append, row):
+            row = self._written(row, append, block, lease)
+        elif not row.closed:
+            row = row.renewed(self.now, lease=lease, ttl=append.ttl)
+            self._update(row)
+        return Appended(row.claim())
+
+    def take(self, id: str, *, lease: float, only_orphaned: bool, raise_by: int) -> Taken:
         """See ``Store.take``. It is a renewal with the ttl that was last given."""
         row = self.find(id)
         if row is None:
-            raise Missing(f"cannot take {id}: there is no such record")
-        if row.closed or (only_orphaned and not row.is_orphaned(self.now)):
+            raise rules.absence(id, "take", is_deleted=False)
+        if not rules.may_take(row, self.now, only_orphaned=only_orphaned):
             return Taken(None, self._view(row, None, None))
-        row = row._replace(epoch=row.epoch + 1).renewed(self.now, lease=lease, ttl=row.ttl)
+        row = row._replace(epoch=row.epoch + raise_by).renewed(self.now, lease=lease, ttl=row.ttl)
         self._update(row)
-        return Taken(row.claim(), self._view(row, None, None))
+        (private,) = self.connection.execute(PRIVATE, (row.key,)).fetchone()
+        return Taken(row.claim(), self._view(row, None, None), private)
 
     def read(self, id: str, after: int | None, limit: int | None) -> RecordView | None:
         """See ``Store.read``."""
@@ -155,19 +116,24 @@ class Records:
         return None if found is None else found[0]
 
     def states(self, ids: Sequence[str]) -> dict[str, State]:
-        """The states of all *ids* that have a record."""
+        """The states of all *ids* that have a record, in one query."""
         rows = self.connection.execute(STATES, (json.dumps(ids), self.now))
         return {id: State(*state) for id, *state in rows}
 
     def delete(self, id: str, *, claim: Claim | None, tombstone_ttl: float) -> bool:
         """See ``Store.delete``. Without *claim* it leaves a tombstone also where nothing was."""
         row = self.find(id)
-        if claim is None:
-            self.connection.execute(SET_TOMBSTONE, (id, self.now + tombstone_ttl))
-        elif row is None or row.closed or id != claim.id or not row.is_held_by(claim):
+        if claim is not None and not rules.may_withdraw(id, claim, row):
             return False
         self.erase(id)
+        if claim is None:  # after the erasing, which makes room for it
+            self.connection.execute(SET_TOMBSTONE, (id, self.now + tombstone_ttl))
         return row is not None
+
+    def renew(self, links: Sequence[Link], ttl: float) -> list[bool]:
+        """See ``Store.renew``. It writes nothing where *ttl* is 0."""
+        states = self.states([link.id for link in links])
+        return [self._renew(link, states.get(link.id), ttl) for link in links]
 
     def find(self, id: str) -> Row | None:
         """The record, unless it has expired."""
@@ -187,62 +153,58 @@ class Records:
         self.connection.execute("DELETE FROM request WHERE record = ?", (key,))
         self.connection.execute("DELETE FROM record WHERE key = ?", (key,))
 
+    def _is_deleted(self, id: str) -> bool:
+        return self.connection.execute(TOMBSTONE, (id, self.now)).fetchone() is not None
+
+    def _inserted(self, new: NewRecord, block: bytes, lease: float) -> Row:
+        """Store a new record; its row."""
+        if self._is_full:
+            raise StoreFull(f"cannot create {new.id}: there is no room left in the file")
+        self.erase(new.id)  # an expired record that was not swept yet
+        row = Row.of(self._next_key(), new).renewed(self.now, lease=lease, ttl=new.ttl)
+        apart = {"owner": new.owner, "label": new.label, "private": new.private}
+        self.connection.execute(INSERT, row._asdict() | apart)
+        self.connection.execute(SET_REQUEST, (row.key, new.request))
+        self.connection.execute(SET_SNAPSHOT, (row.key, new.snapshot))
+        if new.events:
+            self.connection.execute(ADD_BATCH, (row.key, row.tail - 1, block))
+        return row
+
     def _next_key(self) -> int:
         (key,) = self.connection.execute("SELECT coalesce(max(key), 0) + 1 FROM record").fetchone()
         return int(key)
 
-    def _refuse_deleted(self, id: str, tried: str) -> None:
-        if self.connection.execute(TOMBSTONE, (id, self.now)).fetchone() is not None:
-            raise Deleted(f"cannot {tried} {id}: it was deleted")
-
-    def _held(self, claim: Claim) -> Row:
-        """The record that *claim* may write to, closed or not."""
-        row = self.find(claim.id)
-        if row is None:
-            self._refuse_deleted(claim.id, "append to")
-            raise Missing(f"cannot append to {claim.id}: there is no such record")
-        if not row.is_held_by(claim):
-            raise Fenced(
-                f"cannot append to {claim.id} at epoch {claim.epoch}: it was taken at epoch"
-                f" {row.epoch} or created anew"
-            )
+    def _written(self, row: Row, append: Append, block: bytes, lease: float) -> Row:
+        """Store an append that is the next one of the record at *row*; the row after it."""
+        if self._is_full and rules.needs_room(append):
+            raise StoreFull(f"cannot append to {row.id}: there is no room left in the file")
+        row = row.appended(append)
+        if append.events:
+            self.connection.execute(ADD_BATCH, (row.key, row.tail - 1, block))
+        if append.snapshot is not None:
+            self.connection.execute(SET_SNAPSHOT, (row.key, append.snapshot))
+        if append.close:
+            row = row.ended(self.now, ttl=append.ttl, stream_ttl=append.stream_ttl)
+        else:
+            row = row.renewed(self.now, lease=lease, ttl=append.ttl)
+        self._update(row, b"" if append.close else append.private)
         return row
 
-    def _written(
-        self,
-        row: Row,
-        batch: Batch,
-        snapshot: bytes | None,
-        status: str | None,
-        notes: bytes | None,
-    ) -> Row:
-        """Store the parts of one append; the caller stores the row that is returned."""
-        if batch.length:
-            row = row._replace(tail=row.tail + batch.length, batch=batch.token)
-            self._add(row, batch)
-        if snapshot is not None:
-            row = row._replace(through=row.tail - 1)
-            self.connection.execute(SET_SNAPSHOT, (row.key, snapshot))
-        return row._replace(
-            status=row.status if status is None else status,
-            notes=row.notes if notes is None else notes,
-        )
+    def _update(self, row: Row, private: bytes | None = None) -> None:
+        """Store *row*, and the private part unless it is None."""
+        self.connection.execute(UPDATE, row._asdict() | {"private": private})
 
-    def _closed(self, row: Row, ttl: float, stream_ttl: float | None) -> Row:
-        log_expires = None if stream_ttl is None else self.now + stream_ttl
-        return row._replace(closed=True, expires=self.now + ttl, log_expires=log_expires)
-
-    def _add(self, row: Row, batch: Batch) -> None:
-        """Store *batch*, which the tail of *row* already counts."""
-        if batch.length:
-            self.connection.execute(ADD_BATCH, (row.key, row.tail - 1, batch.block))
-
-    def _update(self, row: Row) -> None:
-        self.connection.execute(UPDATE, row._asdict())
+    def _renew(self, link: Link, state: State | None, ttl: float) -> bool:
+        if state is None or not rules.is_linked(link, state):
+            return False
+        expires = rules.end_of_renewed(self.now, ttl=ttl, expires=state.expires)
+        if expires != state.expires:
+            self.connection.execute(PUT_OFF, (expires, link.id))
+        return True
 
     def _view(self, row: Row, after: int | None, limit: int | None) -> RecordView:
         first = row.through + 1 if after is None else max(after, -1) + 1
-        log_expired = row.log_expires is not None and self.now >= row.log_expires
+        log_expired = self.now >= row.log_expires
         is_empty = log_expired or first >= row.tail
         return RecordView(
             id=row.id,
@@ -257,7 +219,7 @@ class Records:
             events=[] if is_empty else self._events(row.key, first, limit),
             tail=row.tail,
             closed=bool(row.closed),
-            orphaned=row.is_orphaned(self.now),
+            orphaned=rules.is_orphaned(row, self.now),
             log_expired=log_expired,
         )
 
@@ -275,21 +237,3 @@ class Records:
                 if limit is not None and len(events) >= limit:
                     break
         return events[:limit]
-
-
-def _check_repeated(row: Row, incarnation: str) -> None:
-    """Raise unless a create of *incarnation* is the repeat of the one that made the record."""
-    if row.incarnation != incarnation:
-        raise AlreadyExists(f"cannot create {row.id}: it exists")
-    if row.epoch != 1:
-        raise Fenced(f"cannot create {row.id} again: it was taken at epoch {row.epoch}")
-
-
-def _check_writable(row: Row, claim: Claim) -> None:
-    if row.closed:
-        raise Closed(f"cannot append to {row.id}: it is closed")
-    if claim.tail != row.tail:
-        raise SequenceGap(
-            f"cannot append to {row.id} at {claim.tail}: its tail is {row.tail}",
-            tail=row.tail,
-        )

@@ -23,7 +23,7 @@ FORMAT_1: Final = (
         status TEXT NOT NULL,
         header BLOB NOT NULL,
         notes BLOB NOT NULL,
-        batch TEXT NOT NULL,         -- token of the last append that brought events, or ''
+        token TEXT NOT NULL,         -- of the last append that brought events, or ''
         tail INTEGER NOT NULL,       -- number that the next event will have
         through INTEGER NOT NULL,    -- number of the last event that the snapshot covers
         closed INTEGER NOT NULL,
@@ -31,7 +31,11 @@ FORMAT_1: Final = (
         lease REAL NOT NULL,         -- as given last; all times are seconds of the store's clock
         lease_ends REAL NOT NULL,
         expires REAL NOT NULL,
-        log_expires REAL             -- NULL: as long as the record; 0: its rows were swept
+        log_expires REAL NOT NULL,   -- infinite while the record is open; 0: the log was swept
+        -- Appends do not read what follows: it is last, so that SQLite need not step over it.
+        owner TEXT NOT NULL,         -- digest; with the label only to list records by
+        label TEXT NOT NULL,
+        private BLOB NOT NULL        -- read by a take alone; empty once the record is closed
     )
     """,
     # Partial indexes: an append to an open record changes none of them.

@@ -36,11 +36,14 @@ class Session:
         self._guard = ForkGuard(self._close)
 
     @contextmanager
-    def transaction(self, begin: BeginStatement | None = None) -> Iterator[Records]:
+    def transaction(
+        self, begin: BeginStatement | None = None, *, is_full: bool = False
+    ) -> Iterator[Records]:
         """The records at one instant. The transaction is committed at the end of the context.
 
         An error that leaves the context rolls everything back. *begin* replaces that of the
-        session.
+        session. With *is_full* the records refuse what needs room, and for the rest the file may
+        grow past its bound.
 
         Raises:
             StoreFull: there is no room; nothing was written.
@@ -50,12 +53,25 @@ class Session:
             try:
                 with translating(self._file.path):
                     connection = self._connected()
+                    if is_full:
+                        self._file.lift_bound(connection)
                     connection.execute(begin or self._begin)
-                    yield Records(connection, self._clock())
+                    yield Records(connection, self._clock(), is_full=is_full)
                     connection.execute("COMMIT")
+                    if is_full:
+                        self._file.set_bound(connection)
             except BaseException:
-                self._close()
+                self._close()  # the next connection has the bound of the file
                 raise
+
+    def set_bound(self) -> None:
+        """Bound the file anew: one that was larger than its bound may have shrunk.
+
+        Raises:
+            StoreUnavailable: the file did not work.
+        """
+        with self._guard, translating(self._file.path):
+            self._file.set_bound(self._connected())
 
     def shrink(self, pages: int) -> None:
         """Give at most *pages* free pages of the file back, in a transaction of its own.

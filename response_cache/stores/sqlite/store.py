@@ -18,9 +18,9 @@ from typing import Final, get_args
 import anyio.to_thread
 
 from response_cache.log.batches import pack
-from response_cache.store import Claim, RecordView, Taken
+from response_cache.store import Append, Appended, Claim, Link, NewRecord, RecordView, Taken
+from response_cache.stores import rules
 from response_cache.stores.sqlite.file import DatabaseFile, Synchronous
-from response_cache.stores.sqlite.rows import Batch
 from response_cache.stores.sqlite.sweep import Sweep
 from response_cache.stores.sqlite.threads import Threads
 from response_cache.stores.sqlite.watch import ChangePoll, Waiter, Waiters
@@ -102,77 +102,31 @@ class SQLiteStore:
             await threads.stop()
             self._waiters.wake_all()
 
-    async def create(
-        self,
-        id: str,
-        *,
-        incarnation: str,
-        header: bytes,
-        request: bytes,
-        snapshot: bytes,
-        events: Sequence[bytes],
-        status: str,
-        lease: float,
-        ttl: float,
-    ) -> Claim:
+    async def create(self, new: NewRecord, lease: float) -> Claim:
         """See ``Store.create``. The repeat of a create that is still open renews its lease."""
-        batch = await _packed(events)
+        block = await _packed(new.events)
         return await self._threads.write(
-            lambda records: records.create(
-                id,
-                batch,
-                incarnation=incarnation,
-                header=header,
-                request=request,
-                snapshot=snapshot,
-                status=status,
-                lease=lease,
-                ttl=ttl,
-            ),
-            lambda _: self._waiters.wake(id),
+            lambda records: records.create(new, block, lease),
+            lambda _: self._waiters.wake(new.id),
         )
 
-    async def append(
-        self,
-        claim: Claim,
-        events: Sequence[bytes],
-        *,
-        batch: str = "",
-        close: bool = False,
-        snapshot: bytes | None = None,
-        status: str | None = None,
-        notes: bytes | None = None,
-        lease: float,
-        ttl: float,
-        stream_ttl: float | None = None,
-    ) -> Claim:
-        """See ``Store.append``. A repeated batch renews the lease, as a heartbeat does.
-
-        Raises:
-            ValueError: there are events and no *batch*.
-        """
-        if events and not batch:
-            raise ValueError("an append that brings events needs a batch token")
-        packed = await _packed(events, batch)
+    async def append(self, claim: Claim, append: Append, lease: float) -> Appended:
+        """See ``Store.append``. A repeated append renews the lease, as a heartbeat does."""
+        rules.require_token(append)
+        block = await _packed(append.events)
         return await self._threads.write(
-            lambda records: records.append(
-                claim,
-                packed,
-                close=close,
-                snapshot=snapshot,
-                status=status,
-                notes=notes,
-                lease=lease,
-                ttl=ttl,
-                stream_ttl=stream_ttl,
-            ),
-            self._wake_all_of if close else self._wake_readers_of,
+            lambda records: records.append(claim, append, block, lease),
+            self._wake_all_of if append.close else self._wake_readers_of,
         )
 
-    async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
+    async def take(
+        self, id: str, *, lease: float, only_orphaned: bool = False, raise_by: int = 1
+    ) -> Taken:
         """See ``Store.take``. It is a renewal with the ttl that was last given."""
         return await self._threads.write(
-            lambda records: records.take(id, only_orphaned=only_orphaned, lease=lease),
+            lambda records: records.take(
+                id, lease=lease, only_orphaned=only_orphaned, raise_by=raise_by
+            ),
             lambda _: self._waiters.wake(id),
         )
 
@@ -205,20 +159,28 @@ class SQLiteStore:
             lambda _: self._waiters.wake(id),
         )
 
+    async def renew(self, links: Sequence[Link], *, ttl: float) -> Sequence[bool]:
+        """See ``Store.renew``. With *ttl* 0 it only reads."""
+        run = self._threads.write if ttl > 0 else self._threads.read
+        return await run(lambda records: records.renew(links, ttl))
+
     @property
     def _threads(self) -> Threads:
         if self._opened is None:
             raise RuntimeError("the SQLite store is not open")
         return self._opened
 
-    def _wake_readers_of(self, claim: Claim) -> None:
-        self._waiters.wake_readers(claim.id, claim.tail)
+    def _wake_readers_of(self, appended: Appended) -> None:
+        self._waiters.wake_readers(appended.claim.id, appended.claim.tail)
 
-    def _wake_all_of(self, claim: Claim) -> None:
-        self._waiters.wake(claim.id)
+    def _wake_all_of(self, appended: Appended) -> None:
+        self._waiters.wake(appended.claim.id)
 
 
-async def _packed(events: Sequence[bytes], token: str = "") -> Batch:
+async def _packed(events: Sequence[bytes]) -> bytes:
+    """*events* as one block; ``b""`` for none."""
+    if not events:
+        return b""
     if sum(map(len, events)) <= MAX_BYTES_PACKED_INLINE:
-        return Batch(pack(events), len(events), token)
-    return Batch(await anyio.to_thread.run_sync(pack, events), len(events), token)
+        return pack(events)
+    return await anyio.to_thread.run_sync(pack, events)

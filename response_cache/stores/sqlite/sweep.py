@@ -51,6 +51,7 @@ class Sweep:
                 spare_pages = _spare_pages(records.connection)
             if spare_pages:
                 session.shrink(min(spare_pages, MAX_PAGES))
+            session.set_bound()
         except StoreUnavailable as error:
             logger.warning("cannot sweep: %s", error)
         else:

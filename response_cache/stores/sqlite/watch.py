@@ -24,6 +24,7 @@ from typing import Final
 import anyio
 
 from response_cache.errors import StoreUnavailable
+from response_cache.stores.rules import has_news
 from response_cache.stores.sqlite.rows import State
 from response_cache.stores.sqlite.session import Session
 
@@ -50,11 +51,12 @@ class Waiter:
 
     def has_news(self, state: State | None) -> bool:
         """Whether *state* is new to the task; None: the record is gone."""
-        return (
-            state is None
-            or state.closed != self.closed
-            or state.tail > self.after + 1
-            or (state.incarnation, state.epoch) != (self.incarnation, self.epoch)
+        return state is None or has_news(
+            state,
+            after=self.after,
+            epoch=self.epoch,
+            incarnation=self.incarnation,
+            closed=self.closed,
         )
 
 

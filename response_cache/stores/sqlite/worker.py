@@ -3,8 +3,14 @@
 **Group commit.** A worker takes all queued jobs and runs them in one transaction, so a hundred
 appends that arrive together cost one commit. No caller gets a result before the commit. A refusal
 (``Fenced``, ``SequenceGap``) is raised before the job writes anything, so it changes nothing for
-the rest of the group. An error that rolls back the transaction, such as a full disk, may be caused
-by one job alone: each job of the group is then run again in a transaction of its own.
+the rest of the group. An error that rolls back the transaction may be caused by one job alone: each
+job of the group is then run again in a transaction of its own.
+
+**A full store.** When a transaction finds no room, it is run again with the bound of the file
+lifted and with all refused that needs room. So heartbeats, ends of responses and deletes go, and
+what is refused meets the refusals first that come before ``StoreFull``. A job of a group that was
+refused is then run again alone, within the bound: it may be smaller than the job that found no
+room.
 
 A job whose caller was cancelled is dropped if it has not started, and finished otherwise.
 """
@@ -149,18 +155,39 @@ class Worker(threading.Thread):
 
     def _run_together(self, jobs: Sequence[Job]) -> None:
         try:
-            with self._session.transaction() as records:
-                for job in jobs:
-                    job.run(records)
+            self._run_in_one_transaction(jobs)
+        except StoreFull:
+            self._run_without_room(jobs)
         except Exception as error:  # noqa: BLE001 - raised again by the callers of the jobs
-            if len(jobs) == 1:
-                jobs[0].error = error
-            elif _may_be_of_one_job(error):
-                for job in jobs:
-                    self._run_together([job])
-            else:
-                for job in jobs:
-                    job.error = copy(error)  # each one is raised in a task of its own
+            self._bear(error, jobs)
+
+    def _run_without_room(self, jobs: Sequence[Job]) -> None:
+        try:
+            self._run_in_one_transaction(jobs, is_full=True)
+        except Exception as error:  # noqa: BLE001 - raised again by the callers of the jobs
+            self._bear(error, jobs)
+        else:
+            if len(jobs) > 1:
+                self._run_each([job for job in jobs if isinstance(job.error, StoreFull)])
+
+    def _run_in_one_transaction(self, jobs: Sequence[Job], *, is_full: bool = False) -> None:
+        with self._session.transaction(is_full=is_full) as records:
+            for job in jobs:
+                job.run(records)
+
+    def _run_each(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._run_together([job])
+
+    def _bear(self, error: Exception, jobs: Sequence[Job]) -> None:
+        """Deal with an error that has rolled back the transaction of *jobs*."""
+        if len(jobs) == 1:
+            jobs[0].error = error
+        elif _may_be_of_one_job(error):
+            self._run_each(jobs)
+        else:
+            for job in jobs:
+                job.error = copy(error)  # each one is raised in a task of its own
 
     def _timeout(self) -> float | None:
         """Seconds until the first periodic task is due."""

@@ -19,14 +19,13 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from response_cache.errors import StoreError
-from response_cache.store import Claim
+from response_cache.store import Append, Claim
 from response_cache.stores.sqlite.store import SQLiteStore
 from tests import deadlines
+from tests.stores.sqlite.subject import LEASE, TTL, create
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 PATIENCE: Final = deadlines.PATIENCE
-LEASE: Final = 60.0
-TTL: Final = 600.0
 NOBODY: Final = 65534
 
 
@@ -79,30 +78,19 @@ class _Orders:
         await self._store.open()
 
     async def create(self, id: str) -> None:
-        self._claims[id] = await self._store.create(
-            id,
-            incarnation="first",
-            header=b"",
-            request=b"request",
-            snapshot=b"snapshot",
-            events=[],
-            status="queued",
-            lease=LEASE,
-            ttl=TTL,
-        )
+        self._claims[id] = await create(self._store, id)
 
     async def append(self, id: str, *events: str, close: bool = False) -> float:
         """The time just before the append was asked for."""
         before = time.time()
         claim = self._claims[id]
-        self._claims[id] = await self._store.append(
-            claim,
-            [event.encode() for event in events],
-            batch=f"batch {claim.tail}",
+        append = Append(
+            events=[event.encode() for event in events],
+            token=f"at {claim.tail}",
             close=close,
-            lease=LEASE,
             ttl=TTL,
         )
+        self._claims[id] = (await self._store.append(claim, append, LEASE)).claim
         return before
 
     async def flood(self, id: str) -> None:

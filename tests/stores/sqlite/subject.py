@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import anyio
 
-from response_cache.store import Claim, RecordView, Store
+from response_cache.store import Append, Claim, NewRecord, RecordView, Store
 from response_cache.stores.sqlite.store import SQLiteStore
 from tests import deadlines
 
@@ -46,27 +46,43 @@ async def open_store(
 
 
 async def create(store: Store, id: str, *events: bytes, request: bytes = b"request") -> Claim:
-    return await store.create(
-        id,
+    return await store.create(new_record(id, *events, request=request), LEASE)
+
+
+def new_record(id: str, *events: bytes, request: bytes = b"request", epoch: int = 1) -> NewRecord:
+    return NewRecord(
+        id=id,
         incarnation="first",
         header=b"header",
         request=request,
         snapshot=b"snapshot",
         events=events,
         status="queued",
-        lease=LEASE,
         ttl=TTL,
+        private=b"private",
+        owner="owner",
+        label="model",
+        epoch=epoch,
     )
 
 
 async def append(store: Store, claim: Claim, *events: bytes) -> Claim:
-    return await store.append(claim, events, batch=f"at {claim.tail}", lease=LEASE, ttl=TTL)
+    append = Append(events=events, token=f"at {claim.tail}", ttl=TTL)
+    return (await store.append(claim, append, LEASE)).claim
 
 
-async def close(store: Store, claim: Claim, *, stream_ttl: float | None = None) -> Claim:
-    return await store.append(
-        claim, [], close=True, snapshot=b"end", lease=LEASE, ttl=TTL, stream_ttl=stream_ttl
+async def close(
+    store: Store, claim: Claim, *events: bytes, stream_ttl: float | None = None
+) -> Claim:
+    end = Append(
+        events=events,
+        token=f"at {claim.tail}",
+        snapshot=b"end",
+        close=True,
+        ttl=TTL,
+        stream_ttl=stream_ttl,
     )
+    return (await store.append(claim, end, LEASE)).claim
 
 
 async def view_of(store: Store, id: str, *, after: int | None = -1) -> RecordView:

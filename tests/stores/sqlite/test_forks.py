@@ -25,6 +25,7 @@ PROLOGUE: Final = """
 import os, sys, threading
 from anyio.from_thread import start_blocking_portal
 from contextlib import contextmanager
+from response_cache.store import NewRecord
 from response_cache.stores.sqlite.store import SQLiteStore
 
 @contextmanager
@@ -41,8 +42,9 @@ def opened():
             portal.call(store.aclose)
 
 def create(do, id):
-    do("create", id, incarnation="first", header=b"{}", request=b"{}", snapshot=b"{}",
-       events=[], status="queued", lease=60.0, ttl=600.0)
+    new = NewRecord(id=id, incarnation="first", header=b"{}", request=b"{}", snapshot=b"{}",
+                    events=[], status="queued", ttl=600.0)
+    do("create", new, lease=60.0)
 
 def forked(child):
     "Runs child in a fork, which must end well, and goes on at once."

@@ -1,7 +1,7 @@
 """Files of every format that was ever released can be read, and are brought to the present one.
 
-``python -m tests.stores.sqlite.test_formats`` writes the sample of the present format. A sample
-that was released is never written again.
+``python -m tests.stores.sqlite.test_formats`` writes the sample of the present format where there
+is none. A sample that was released is never written again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import anyio
 import pytest
 
 from response_cache.errors import Deleted, StoreUnavailable
-from response_cache.store import Claim, RecordView
+from response_cache.store import Append, Claim, NewRecord, RecordView
 from response_cache.stores.sqlite import file as sqlite_file
 from response_cache.stores.sqlite.schema import FORMAT, MIGRATIONS
 from response_cache.stores.sqlite.store import SQLiteStore
@@ -27,6 +27,15 @@ SAMPLES: Final = sorted(DATA.glob("sqlite-format-*.db"))
 WRITTEN: Final = 1_000_000.0  # the time of the samples
 LEASE: Final = 60.0
 TTL: Final = 3600.0
+END: Final = Append(
+    events=[b"end"],
+    token="token",
+    snapshot=b"final",
+    status="completed",
+    close=True,
+    ttl=TTL,
+    stream_ttl=TTL / 2,
+)
 
 
 def store_at(path: Path, now: float) -> SQLiteStore:
@@ -34,17 +43,20 @@ def store_at(path: Path, now: float) -> SQLiteStore:
 
 
 async def create(store: SQLiteStore, id: str) -> Claim:
-    return await store.create(
-        id,
+    new = NewRecord(
+        id=id,
         incarnation="first",
         header=b"header of " + id.encode(),
         request=b"request of " + id.encode(),
         snapshot=b"snapshot",
         events=[b"0", b"1"],
         status="queued",
-        lease=LEASE,
         ttl=TTL,
+        private=b"private of " + id.encode(),
+        owner="owner",
+        label="model",
     )
+    return await store.create(new, LEASE)
 
 
 async def write_sample(path: Path) -> None:
@@ -52,22 +64,11 @@ async def write_sample(path: Path) -> None:
     store = store_at(path, WRITTEN)
     await store.open()
     claim = await create(store, "resp_open")
-    await store.append(
-        claim, [b"2", bytes(range(256))], batch="batch", notes=b"notes", lease=LEASE, ttl=TTL
-    )
+    more = Append(events=[b"2", bytes(range(256))], token="token", notes=b"notes", ttl=TTL)
+    await store.append(claim, more, LEASE)
     await store.take("resp_open", lease=LEASE)
     claim = await create(store, "resp_closed")
-    await store.append(
-        claim,
-        [b"end"],
-        batch="batch",
-        close=True,
-        snapshot=b"final",
-        status="completed",
-        lease=LEASE,
-        ttl=TTL,
-        stream_ttl=TTL / 2,
-    )
+    await store.append(claim, END, LEASE)
     await create(store, "resp_deleted")
     await store.delete("resp_deleted")
     await store.aclose()
@@ -102,7 +103,10 @@ async def check_sample(path: Path) -> None:
     assert (await view_of(store, "resp_open")).snapshot == b"snapshot"
     assert await store.request("resp_open") == b"request of resp_open"
     claim = Claim("resp_open", "first", 2, tail=4)
-    await store.append(claim, [b"more"], batch="next", lease=LEASE, ttl=TTL)
+    await store.append(claim, Append(events=[b"more"], token="next", ttl=TTL), LEASE)
+    assert (await store.take("resp_open", lease=LEASE)).private == b"private of resp_open"
+    repeated = await store.append(Claim("resp_closed", "first", 1, tail=2), END, LEASE)
+    assert repeated.claim.tail == 3
     closed = await view_of(store, "resp_closed")
     assert (closed.closed, closed.status, closed.snapshot) == (True, "completed", b"final")
     assert list((await view_of(store, "resp_closed", after=-1)).events) == [b"0", b"1", b"end"]
@@ -177,4 +181,6 @@ async def test_a_step_that_fails_leaves_the_file_as_it_was(
 
 
 if __name__ == "__main__":
-    anyio.run(write_sample, DATA / f"sqlite-format-{FORMAT}.db")
+    sample = DATA / f"sqlite-format-{FORMAT}.db"
+    assert not sample.exists(), f"{sample} is there"
+    anyio.run(write_sample, sample)

@@ -17,7 +17,7 @@ import anyio
 import pytest
 from anyio import create_task_group
 
-from response_cache.store import Claim, Store
+from response_cache.store import Append, Claim, Store
 from response_cache.stores import store_from_url
 from response_cache.stores.sqlite import watch as sqlite_watch
 from response_cache.stores.sqlite.store import SQLiteStore
@@ -223,10 +223,10 @@ async def test_a_child_process_is_told_to_open_a_store_of_its_own(store: SQLiteS
     assert (await view_of(store, "a")).tail == 0
 
 
-async def test_events_need_a_batch_token(store: SQLiteStore) -> None:
+async def test_events_need_a_token(store: SQLiteStore) -> None:
     claim = await create(store, "a")
-    with pytest.raises(ValueError, match="batch"):
-        await store.append(claim, [b"0"], lease=LEASE, ttl=TTL)
+    with pytest.raises(ValueError, match="token"):
+        await store.append(claim, Append(events=[b"0"], ttl=TTL), LEASE)
     assert (await view_of(store, "a")).tail == 0
 
 
@@ -255,15 +255,14 @@ async def test_the_mistake_of_one_caller_fails_nobody_else(store: SQLiteStore, p
     failed: list[str] = []
 
     async def write(claim: Claim, notes: object) -> None:
+        append = Append(
+            events=[b"0"],
+            token="t",
+            notes=notes,  # type: ignore[arg-type]  # the mistake
+            ttl=TTL,
+        )
         try:
-            await store.append(
-                claim,
-                [b"0"],
-                batch="b",
-                notes=notes,  # type: ignore[arg-type]  # the mistake
-                lease=LEASE,
-                ttl=TTL,
-            )
+            await store.append(claim, append, LEASE)
         except sqlite3.Error:
             failed.append(claim.id)
 

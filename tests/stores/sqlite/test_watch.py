@@ -95,12 +95,12 @@ def test_who_waits_for_what_is_gone_is_woken(session: Session) -> None:
     ("state", "is_news"),
     [
         (None, True),
-        (State("first", 1, 0, closed=False), False),
-        (State("first", 1, 1, closed=False), False),
-        (State("first", 1, 2, closed=False), True),
-        (State("first", 2, 1, closed=False), True),
-        (State("second", 1, 1, closed=False), True),
-        (State("first", 1, 1, closed=True), True),
+        (State("first", 1, 0, closed=False, expires=1.0), False),
+        (State("first", 1, 1, closed=False, expires=1.0), False),
+        (State("first", 1, 2, closed=False, expires=1.0), True),
+        (State("first", 2, 1, closed=False, expires=1.0), True),
+        (State("second", 1, 1, closed=False, expires=1.0), True),
+        (State("first", 1, 1, closed=True, expires=1.0), True),
     ],
 )
 def test_what_is_new_to_who_waits_for_a_second_event(state: State | None, is_news: bool) -> None:
