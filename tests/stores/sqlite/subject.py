@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import anyio
 
+from response_cache.errors import StoreFull
 from response_cache.store import Append, Claim, NewRecord, RecordView, Store
 from response_cache.stores.sqlite.store import SQLiteStore
 from tests import deadlines
@@ -83,6 +85,15 @@ async def close(
         stream_ttl=stream_ttl,
     )
     return (await store.append(claim, end, LEASE)).claim
+
+
+async def grown_until_full(store: SQLiteStore, claim: Claim) -> Claim:
+    """The last claim before there was no room."""
+    while True:
+        try:
+            claim = await append(store, claim, os.urandom(2**14))
+        except StoreFull:
+            return claim
 
 
 async def view_of(store: Store, id: str, *, after: int | None = -1) -> RecordView:

@@ -12,14 +12,25 @@ from tempfile import TemporaryDirectory
 import anyio
 import pytest
 
+from response_cache.cache import Created, ResponseCache
 from response_cache.errors import StoreFull, StoreUnavailable
-from response_cache.store import Claim
-from response_cache.stores.sqlite.schema import APPLICATION_ID, FORMAT
+from response_cache.options import Options
+from response_cache.protocol.ids import ANYBODY
+from response_cache.protocol.jsontext import dump
+from response_cache.protocol.requests import create_request
+from response_cache.store import Append, Claim
+from response_cache.stores.sqlite.schema import FORMAT
 from response_cache.stores.sqlite.store import SQLiteStore
+from response_cache.testing.simulator import ScriptedAnswer
 from tests.stores.sqlite.peer import peer_on
 from tests.stores.sqlite.subject import (
+    LEASE,
+    PATIENCE,
+    TTL,
     append,
+    close,
     create,
+    grown_until_full,
     open_store,
     view_of,
     wait_for_more,
@@ -28,6 +39,8 @@ from tests.stores.sqlite.subject import (
 pytestmark = pytest.mark.slow
 
 IMPATIENT = 0.02
+MAX_BYTES = 2**20
+BODY = {"model": "m", "input": "hi", "background": True}
 
 
 @pytest.fixture
@@ -72,6 +85,14 @@ def overwrite(path: Path, start: int, content: bytes) -> None:
     with path.open("r+b") as file:
         file.seek(start)
         file.write(content)
+
+
+def size_of(path: Path) -> int:
+    """The bytes of the file, of which a part may still be in the write-ahead log."""
+    with closing(sqlite3.connect(path)) as connection:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    return int(pages) * int(page_size)
 
 
 def database(path: Path, *statements: str) -> None:
@@ -206,17 +227,8 @@ async def test_all_that_waited_for_a_lock_get_an_error_of_their_own(
     assert len({id(error) for error in errors}) == len(claims)
 
 
-async def grown_until_full(store: SQLiteStore, claim: Claim) -> Claim:
-    """The last claim before there was no room."""
-    while True:
-        try:
-            claim = await append(store, claim, os.urandom(2**14))
-        except StoreFull:
-            return claim
-
-
 async def test_a_full_store_refuses_and_leaves_what_it_has(path: Path) -> None:
-    async with open_store(path, max_bytes=2**20) as store:
+    async with open_store(path, max_bytes=MAX_BYTES) as store:
         claim = await create(store, "a")
         claim = await grown_until_full(store, claim)
         view = await view_of(store, "a")
@@ -227,7 +239,7 @@ async def test_a_full_store_refuses_and_leaves_what_it_has(path: Path) -> None:
 
 
 async def test_a_full_store_has_room_again_when_a_response_is_deleted(path: Path) -> None:
-    async with open_store(path, max_bytes=2**20) as store:
+    async with open_store(path, max_bytes=MAX_BYTES) as store:
         await create(store, "a", request=os.urandom(2**19))
         with pytest.raises(StoreFull):
             await create(store, "b", request=os.urandom(2**19))
@@ -235,8 +247,73 @@ async def test_a_full_store_has_room_again_when_a_response_is_deleted(path: Path
         await create(store, "b", request=os.urandom(2**19))
 
 
+async def test_heartbeats_and_ends_go_past_the_bound_of_a_full_store(path: Path) -> None:
+    async with open_store(path, max_bytes=MAX_BYTES) as store:
+        ended = await create(store, "ended")
+        claim = await grown_until_full(store, await create(store, "a"))
+        heartbeat = Append(notes=os.urandom(2**16), snapshot=os.urandom(2**16), ttl=TTL)
+        assert (await store.append(claim, heartbeat, LEASE)).claim == claim
+        await close(store, ended, event := os.urandom(2**18))
+        assert list((await view_of(store, "ended")).events) == [event]
+        assert size_of(path) > MAX_BYTES + 2**18
+        with pytest.raises(StoreFull):
+            await append(store, claim, os.urandom(2**14))
+    async with open_store(path, max_bytes=MAX_BYTES) as store:
+        with pytest.raises(StoreFull):
+            await append(store, claim, os.urandom(2**14))
+
+
+async def test_all_that_needs_no_room_goes_where_many_are_refused(path: Path) -> None:
+    async with open_store(path, max_bytes=MAX_BYTES) as store:
+        claims = [await create(store, f"resp_{n}") for n in range(30)]
+        await grown_until_full(store, await create(store, "a"))
+        refused: list[int] = []
+
+        async def write(n: int) -> None:
+            try:
+                await (append, close)[n % 2](store, claims[n], os.urandom(2**15))
+            except StoreFull:
+                refused.append(n)
+
+        async with anyio.create_task_group() as group:
+            for n in range(30):
+                group.start_soon(write, n)
+        assert sorted(refused) == [*range(0, 30, 2)]
+        closed = [(await view_of(store, claim.id)).closed for claim in claims]
+        assert closed == [False, True] * 15
+
+
+async def test_a_full_store_can_always_be_deleted_from(path: Path) -> None:
+    async with open_store(path, max_bytes=MAX_BYTES) as store:
+        ids = [f"resp_{n:0200}" for n in range(100)]  # their tombstones need pages
+        for id in ids:
+            await create(store, id)
+        await grown_until_full(store, await create(store, "a"))
+        assert all([await store.delete(id) for id in ids])
+
+
+async def test_a_response_that_finds_no_room_ends_failed_with_what_it_has(path: Path) -> None:
+    upstream = ScriptedAnswer()
+    store = SQLiteStore(path, max_bytes=MAX_BYTES)
+    async with ResponseCache(store, Options(full_timeout=0.2)) as cache:
+        created = await cache.create(create_request(BODY), dump(BODY), upstream, owner=ANYBODY)
+        assert isinstance(created, Created)
+        upstream.send({"type": "response.created", "response": {"id": "resp_up"}})
+        view = await view_of(store, created.id, after=None)
+        with anyio.fail_after(PATIENCE):
+            while not view.closed:
+                upstream.send({"type": "response.custom", "text": os.urandom(2**14).hex()})
+                await anyio.sleep(0.01)
+                view = await view_of(store, created.id, after=None)
+        upstream.finish()
+        assert view.status == "failed"
+        log = (await view_of(store, created.id)).events
+        assert len(log) == view.tail > 10
+        assert b"no room" in log[-1]
+
+
 async def test_what_finds_no_room_fails_alone(path: Path) -> None:
-    async with open_store(path, max_bytes=2**20) as store:
+    async with open_store(path, max_bytes=MAX_BYTES) as store:
         claims = [await create(store, f"resp_{n}") for n in range(5)]
         refused: list[str] = []
 
@@ -283,7 +360,3 @@ async def test_who_waits_is_woken_when_the_file_fails(store: SQLiteStore, path: 
         database(path, "DROP TABLE record")
     with pytest.raises(StoreUnavailable, match="no such table"):
         await store.read("a")
-
-
-def test_our_files_can_be_told_from_other_databases() -> None:
-    assert APPLICATION_ID.to_bytes(4, "big") == b"rspc"

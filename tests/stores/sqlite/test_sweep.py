@@ -20,6 +20,7 @@ from tests.stores.sqlite.subject import (
     append,
     close,
     create,
+    grown_until_full,
     open_store,
     view_of,
 )
@@ -105,6 +106,25 @@ async def test_the_file_shrinks_when_much_has_expired(
         assert looker.one("PRAGMA page_count") > 20 * 2**18 // 4096
         await clock.advance(TTL + 1)
         await looker.until("PRAGMA page_count", lambda pages: pages < 100)
+
+
+async def test_a_file_that_grew_past_its_bound_is_bounded_again_once_it_has_shrunk(
+    path: Path, clock: HandClock, looker: Looker
+) -> None:
+    async with open_store(
+        path, clock=clock, sweep_interval=0.01, tombstone_ttl=1.0, max_bytes=2**20
+    ) as store:
+        ended = await create(store, "ended")
+        await grown_until_full(store, await create(store, "a"))
+        await close(store, ended, os.urandom(2**21))
+        assert looker.one("PRAGMA page_count") > 2**21 // 4096
+        await clock.advance(TTL + 1)
+        await looker.until("PRAGMA page_count", lambda pages: pages <= 2**20 // 4096)
+        await store.delete("b")
+        await clock.advance(1)
+        await looker.until("SELECT count(*) FROM tombstone", lambda rows: rows == 0)  # swept again
+        assert (await grown_until_full(store, await create(store, "b"))).tail > 10
+        assert looker.one("PRAGMA page_count") <= 2**20 // 4096
 
 
 async def test_an_expired_response_that_was_not_swept_makes_room_for_a_new_one(
