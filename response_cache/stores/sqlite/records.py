@@ -21,24 +21,23 @@ from response_cache.stores.sqlite.rows import Row, State
 
 __all__ = ("Records",)
 
-COLUMNS: Final = ", ".join(Row._fields)
+FIRST_CHANGING: Final = Row._fields.index("epoch")
+CHANGING: Final = ", ".join(f"{name} = ?" for name in Row._fields[FIRST_CHANGING:])
 NEW: Final = (*Row._fields, "owner", "label", "private")
 
-FIND: Final = f"SELECT {COLUMNS} FROM record WHERE id = ? AND expires > ?"  # noqa: S608 - our own
+FIND: Final = f"""
+    SELECT {", ".join(Row._fields)} FROM record WHERE id = ? AND expires > ?
+"""  # noqa: S608 - our own
 STATES: Final = """
     SELECT id, incarnation, epoch, tail, closed, expires FROM record
     WHERE id IN (SELECT value FROM json_each(?)) AND expires > ?
 """
 INSERT: Final = f"""
-    INSERT INTO record ({", ".join(NEW)}) VALUES ({", ".join(f":{name}" for name in NEW)})
+    INSERT INTO record ({", ".join(NEW)}) VALUES ({", ".join("?" * len(NEW))})
 """  # noqa: S608 - our own
-UPDATE: Final = """
-    UPDATE record SET epoch = :epoch, status = :status, notes = :notes, token = :token,
-        tail = :tail, through = :through, closed = :closed, ttl = :ttl,
-        lease = :lease, lease_ends = :lease_ends, expires = :expires, log_expires = :log_expires,
-        private = coalesce(:private, private)
-    WHERE key = :key
-"""
+UPDATE: Final = f"""
+    UPDATE record SET {CHANGING}, private = coalesce(?, private) WHERE key = ?
+"""  # noqa: S608 - our own
 PRIVATE: Final = "SELECT private FROM record WHERE key = ?"
 REQUEST: Final = """
     SELECT body FROM request JOIN record ON record.key = request.record
@@ -162,8 +161,7 @@ class Records:
             raise StoreFull(f"cannot create {new.id}: there is no room left in the file")
         self.erase(new.id)  # an expired record that was not swept yet
         row = Row.of(self._next_key(), new).renewed(self.now, lease=lease, ttl=new.ttl)
-        apart = {"owner": new.owner, "label": new.label, "private": new.private}
-        self.connection.execute(INSERT, row._asdict() | apart)
+        self.connection.execute(INSERT, (*row, new.owner, new.label, new.private))
         self.connection.execute(SET_REQUEST, (row.key, new.request))
         self.connection.execute(SET_SNAPSHOT, (row.key, new.snapshot))
         if new.events:
@@ -192,7 +190,7 @@ class Records:
 
     def _update(self, row: Row, private: bytes | None = None) -> None:
         """Store *row*, and the private part unless it is None."""
-        self.connection.execute(UPDATE, row._asdict() | {"private": private})
+        self.connection.execute(UPDATE, (*row[FIRST_CHANGING:], private, row.key))
 
     def _renew(self, link: Link, state: State | None, ttl: float) -> bool:
         if state is None or not rules.is_linked(link, state):

@@ -30,9 +30,9 @@ class Row(NamedTuple):
     key: int
     id: str
     incarnation: str
+    header: bytes
     epoch: int
     status: str
-    header: bytes
     notes: bytes
     token: str
     tail: int
@@ -52,9 +52,9 @@ class Row(NamedTuple):
             key=key,
             id=new.id,
             incarnation=new.incarnation,
+            header=new.header,
             epoch=new.epoch,
             status=new.status,
-            header=new.header,
             notes=b"",
             token="",
             tail=tail,

@@ -19,9 +19,9 @@ FORMAT_1: Final = (
         key INTEGER PRIMARY KEY,     -- "record" in the other tables
         id TEXT NOT NULL UNIQUE,
         incarnation TEXT NOT NULL,
-        epoch INTEGER NOT NULL,
-        status TEXT NOT NULL,
         header BLOB NOT NULL,
+        epoch INTEGER NOT NULL,      -- what stands before it never changes
+        status TEXT NOT NULL,
         notes BLOB NOT NULL,
         token TEXT NOT NULL,         -- of the last append that brought events, or ''
         tail INTEGER NOT NULL,       -- number that the next event will have

@@ -17,7 +17,7 @@ from typing import Final, get_args
 
 import anyio.to_thread
 
-from response_cache.log.batches import pack
+from response_cache.log.batches import Batch, pack
 from response_cache.store import Append, Appended, Claim, Link, NewRecord, RecordView, Taken
 from response_cache.stores import rules
 from response_cache.stores.sqlite.file import DatabaseFile, Synchronous
@@ -181,6 +181,8 @@ async def _packed(events: Sequence[bytes]) -> bytes:
     """*events* as one block; ``b""`` for none."""
     if not events:
         return b""
-    if sum(map(len, events)) <= MAX_BYTES_PACKED_INLINE:
+    # A batch of runs keeps less than its events have, and is packed without making them.
+    size = events.size if isinstance(events, Batch) else sum(map(len, events))
+    if size <= MAX_BYTES_PACKED_INLINE:
         return pack(events)
     return await anyio.to_thread.run_sync(pack, events)

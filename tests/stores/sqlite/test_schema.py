@@ -12,9 +12,11 @@ import pytest
 from response_cache.stores.sqlite import records, sweep
 from response_cache.stores.sqlite.rows import Row
 from response_cache.stores.sqlite.schema import APPLICATION_ID, FORMAT, MIGRATIONS
+from tests.stores.sqlite.subject import LEASE, TTL, new_record
 
-ROW = Row(1, "a", "i", 1, "queued", b"", b"", "", 0, -1, False, 1, 1, 1, 1, float("inf"))
-NEW = ROW._asdict() | {"owner": "", "label": "", "private": b""}
+ROW = Row.of(1, new_record("a")).renewed(1000.0, lease=LEASE, ttl=TTL)
+NEW = (*ROW, "owner", "label", b"private")
+CHANGED = (*ROW[records.FIRST_CHANGING :], None, ROW.key)
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def test_no_value_is_ever_missing(connection: sqlite3.Connection, table: str) ->
 def test_an_id_has_one_record(connection: sqlite3.Connection) -> None:
     connection.execute(records.INSERT, NEW)
     with pytest.raises(sqlite3.IntegrityError, match=r"record\.id"):
-        connection.execute(records.INSERT, NEW | {"key": 2})
+        connection.execute(records.INSERT, (2, *NEW[1:]))
 
 
 def test_an_end_that_is_never_reached_can_be_stored(connection: sqlite3.Connection) -> None:
@@ -75,7 +77,7 @@ def plan(connection: sqlite3.Connection, statement: str, bindings: Any) -> list[
         (records.STATES, ('["a"]', 1.0), "sqlite_autoindex_record_1"),
         (records.PUT_OFF, (1.0, "a"), "sqlite_autoindex_record_1"),
         (records.REQUEST, ("a", 1.0), "sqlite_autoindex_record_1"),
-        (records.UPDATE, NEW, "INTEGER PRIMARY KEY"),
+        (records.UPDATE, CHANGED, "INTEGER PRIMARY KEY"),
         (records.PRIVATE, (1,), "INTEGER PRIMARY KEY"),
         (records.SNAPSHOT, (1,), "INTEGER PRIMARY KEY"),
         (records.BATCHES, (1, 0), "sqlite_autoindex_log_1"),
