@@ -81,6 +81,31 @@ def test_a_bound_in_bytes_is_one_in_pages(path: Path) -> None:
         assert pragma(connection, "max_page_count") == 2**20 // 4096
 
 
+def test_the_bound_can_be_lifted_and_set_again(path: Path) -> None:
+    file = file_at(path, max_bytes=2**20)
+    file.prepare()
+    with closing(file.connect()) as connection:
+        file.lift_bound(connection)
+        connection.execute("INSERT INTO tombstone (id, expires) VALUES (?, 1)", ("x" * 2**21,))
+        file.set_bound(connection)
+        bound = pragma(connection, "max_page_count")
+        assert bound == pragma(connection, "page_count")  # it may not grow any more
+        connection.execute("DELETE FROM tombstone")
+        connection.executescript("PRAGMA incremental_vacuum")
+        file.set_bound(connection)
+        assert pragma(connection, "max_page_count") == 2**20 // 4096
+
+
+def test_without_a_bound_there_is_nothing_to_lift_or_to_set(path: Path) -> None:
+    file = file_at(path)
+    file.prepare()
+    with closing(file.connect()) as connection:
+        before = pragma(connection, "max_page_count")
+        file.lift_bound(connection)
+        file.set_bound(connection)
+        assert pragma(connection, "max_page_count") == before
+
+
 @pytest.mark.parametrize(("mode", "is_told"), [(0o600, False), (0o640, True), (0o604, True)])
 def test_a_file_that_others_can_read_is_warned_of_once(
     path: Path, mode: int, is_told: bool, caplog: pytest.LogCaptureFixture

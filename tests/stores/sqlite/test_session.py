@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from response_cache.errors import StoreUnavailable
+from response_cache.errors import StoreFull, StoreUnavailable
 from response_cache.stores.sqlite.file import DatabaseFile
 from response_cache.stores.sqlite.records import Records
 from response_cache.stores.sqlite.session import Session
+from tests.stores.sqlite.subject import new_record
 
 NOW = 1000.0
 
@@ -82,6 +84,26 @@ def test_two_may_not_write_at_once_but_one_may_read(session: Session, other: Ses
         with pytest.raises(StoreUnavailable, match="locked"), other.transaction():
             pass
         assert buried(other) == []
+
+
+def test_a_full_store_may_grow_in_one_transaction_alone(file: DatabaseFile) -> None:
+    session = session_on(replace(file, max_bytes=2**20))
+    with session.transaction(is_full=True) as records:
+        bury(records, "x" * 2**21)
+        with pytest.raises(StoreFull):
+            records.create(new_record("a"), b"", lease=1.0)
+    with pytest.raises(StoreFull, match="there is no room left"), session.transaction() as records:
+        bury(records, "y" * 2**16)
+    session.close()
+
+
+def test_an_error_leaves_no_file_without_its_bound(file: DatabaseFile) -> None:
+    session = session_on(replace(file, max_bytes=2**20))
+    with pytest.raises(StoreUnavailable), session.transaction(is_full=True) as records:
+        records.connection.execute("SELECT * FROM nonsense")
+    with pytest.raises(StoreFull), session.transaction() as records:
+        bury(records, "x" * 2**21)
+    session.close()
 
 
 def test_commits_through_other_connections_change_the_version(

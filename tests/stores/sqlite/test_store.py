@@ -17,6 +17,8 @@ import anyio
 import pytest
 from anyio import create_task_group
 
+from response_cache.log.batches import Batch
+from response_cache.log.delta_runs import DeltaRun, Shape
 from response_cache.store import Append, Claim, Store
 from response_cache.stores import store_from_url
 from response_cache.stores.sqlite import watch as sqlite_watch
@@ -279,6 +281,22 @@ async def test_a_large_batch_is_packed_beside_the_event_loop(store: SQLiteStore)
     claim = await append(store, await create(store, "a"), event, b"small")
     assert claim.tail == 2
     assert list((await view_of(store, "a")).events) == [event, b"small"]
+
+
+async def test_a_run_of_deltas_is_stored_as_the_events_that_it_stands_for(
+    store: SQLiteStore,
+) -> None:
+    shape = Shape(b'{"sequence_number":', b',"delta":"', b'"}', is_number_first=True)
+    batch = Batch()
+    batch.append(b"first")
+    batch.extend(DeltaRun(shape, 1, 2000, b"\n".join([b"text"] * 2000)))
+    assert (await append(store, await create(store, "a"), *batch)).tail == 2001
+    append_of_runs = Append(events=batch, token="t", ttl=TTL)
+    claim = await create(store, "b")
+    assert (await store.append(claim, append_of_runs, LEASE)).claim.tail == 2001
+    events = (await view_of(store, "b")).events
+    assert events == (await view_of(store, "a")).events
+    assert (events[0], len(events)) == (b"first", 2001)
 
 
 # Waiting.

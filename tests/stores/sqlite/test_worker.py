@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from response_cache.errors import Missing, StoreFull, StoreUnavailable
+from response_cache.store import Claim, NewRecord
 from response_cache.stores.sqlite.file import DatabaseFile
 from response_cache.stores.sqlite.records import Records
 from response_cache.stores.sqlite.session import Session
 from response_cache.stores.sqlite.worker import Job, Worker, WorkQueue
 from tests import deadlines
+from tests.stores.sqlite.subject import new_record
 
 NOW = 1000.0
 PATIENCE = deadlines.PATIENCE
@@ -255,6 +257,23 @@ async def test_a_full_store_fails_only_the_job_that_finds_no_room(session: Sessi
     work_off(session, *jobs)
     assert [type(job.error) for job in jobs] == [type(None), StoreFull, type(None)]
     assert buried(session) == {"a", "b"}
+
+
+async def test_in_a_full_store_all_goes_that_needs_no_room_or_fits_alone(tmp_path: Path) -> None:
+    file = DatabaseFile(tmp_path / "bounded.db", "NORMAL", busy_timeout=0.02, max_bytes=2**17)
+    file.prepare()
+    session = Session(file, lambda: NOW, "BEGIN IMMEDIATE")
+    large, small = new_record("large", request=b"x" * 2**17), new_record("small")
+    tombstone = "y" * 2**17
+    jobs = [job_of(making(large)), job_of(bury(tombstone)), job_of(making(small))]
+    work_off(session, *jobs)
+    assert [type(job.error) for job in jobs] == [StoreFull, type(None), type(None)]
+    assert buried(session) == {tombstone}
+
+
+def making(new: NewRecord) -> Callable[[Records], Claim]:
+    """Work that creates a record without events."""
+    return lambda records: records.create(new, b"", lease=10.0)
 
 
 def fail_full(records: Records) -> None:
