@@ -117,8 +117,8 @@ class DatabaseFile:
             if mode & READABLE_BY_OTHERS:
                 _warned_of.add(self.path)
                 logger.warning(
-                    "%s has mode %04o: others than its owner can read the prompts and answers in"
-                    " it; %04o is enough",
+                    "%s has mode %04o: users other than its owner can read the prompts and answers"
+                    " in it; %04o is enough",
                     file,
                     mode,
                     OWNER_ONLY,

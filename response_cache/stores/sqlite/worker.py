@@ -6,11 +6,10 @@ appends that arrive together cost one commit. No caller gets a result before the
 the rest of the group. An error that rolls back the transaction may be caused by one job alone: each
 job of the group is then run again in a transaction of its own.
 
-**A full store.** When a transaction finds no room, it is run again with the bound of the file
-lifted and with all refused that needs room. So heartbeats, ends of responses and deletes go, and
-what is refused meets the refusals first that come before ``StoreFull``. A job of a group that was
-refused is then run again alone, within the bound: it may be smaller than the job that found no
-room.
+**A full store.** When a transaction finds no room, it is run again without the bound of the file,
+and every job that needs room is refused then. So heartbeats, ends of responses and deletes succeed,
+and other refusals (``Fenced``) still come before ``StoreFull``. A refused job of a group is then
+run again alone, within the bound: it may be smaller than the job that found no room.
 
 A job whose caller was cancelled is dropped if it has not started, and finished otherwise.
 """
@@ -156,19 +155,22 @@ class Worker(threading.Thread):
     def _run_together(self, jobs: Sequence[Job]) -> None:
         try:
             self._run_in_one_transaction(jobs)
-        except StoreFull:
-            self._run_without_room(jobs)
+        except StoreFull as error:
+            self._run_without_room(jobs, error)
         except Exception as error:  # noqa: BLE001 - raised again by the callers of the jobs
-            self._bear(error, jobs)
+            self._handle(error, jobs)
 
-    def _run_without_room(self, jobs: Sequence[Job]) -> None:
+    def _run_without_room(self, jobs: Sequence[Job], full: StoreFull) -> None:
         try:
             self._run_in_one_transaction(jobs, is_full=True)
         except Exception as error:  # noqa: BLE001 - raised again by the callers of the jobs
-            self._bear(error, jobs)
+            self._handle(error, jobs)
         else:
+            refused = [job for job in jobs if isinstance(job.error, StoreFull)]
             if len(jobs) > 1:
-                self._run_each([job for job in jobs if isinstance(job.error, StoreFull)])
+                self._run_each(refused)
+            elif refused:
+                jobs[0].error = full  # SQLite's own words, and the name of the file
 
     def _run_in_one_transaction(self, jobs: Sequence[Job], *, is_full: bool = False) -> None:
         with self._session.transaction(is_full=is_full) as records:
@@ -179,7 +181,7 @@ class Worker(threading.Thread):
         for job in jobs:
             self._run_together([job])
 
-    def _bear(self, error: Exception, jobs: Sequence[Job]) -> None:
+    def _handle(self, error: Exception, jobs: Sequence[Job]) -> None:
         """Deal with an error that has rolled back the transaction of *jobs*."""
         if len(jobs) == 1:
             jobs[0].error = error

@@ -233,7 +233,7 @@ async def test_a_full_store_refuses_and_leaves_what_it_has(path: Path) -> None:
         claim = await grown_until_full(store, claim)
         view = await view_of(store, "a")
         assert view.tail == len(view.events) == claim.tail > 10
-        with pytest.raises(StoreFull):
+        with pytest.raises(StoreFull, match=f"cannot use {path}: there is no room left"):
             await create(store, "b", request=os.urandom(2**20))
         assert await store.read("b") is None
 

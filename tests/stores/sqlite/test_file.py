@@ -115,7 +115,7 @@ def test_a_file_that_others_can_read_is_warned_of_once(
     path.chmod(mode)
     file_at(path).prepare()
     file_at(path).prepare()
-    said = [record for record in caplog.records if "others than its owner" in record.message]
+    said = [record for record in caplog.records if "users other than its owner" in record.message]
     assert len(said) == is_told
 
 
