@@ -398,7 +398,7 @@ async def test_a_memory_store_that_is_full_of_one_response_takes_its_end() -> No
     bench = Bench(full_timeout=1.0)
     bench.store = FaultyStore(lambda clock: MemoryStore(clock=clock, max_bytes=2**16))
     bench.connection = Connection(bench.store)
-    bench.writer = Writer(bench.connection, bench.writer.creation, bench.recorder, bench.options)
+    bench.writer = Writer(bench.connection, bench.writer.creation, bench.intake, bench.options)
     async with bench.writing():
         for _ in range(20):
             bench.say("x" * 5000)
@@ -505,7 +505,7 @@ async def test_a_record_that_began_above_epoch_1_is_created_again_at_its_epoch()
     bench = Bench()
     record = replace(bench.writer.creation.record, epoch=2**40)
     creation = replace(bench.writer.creation, record=record)
-    bench.writer = Writer(bench.connection, creation, bench.recorder, bench.options)
+    bench.writer = Writer(bench.connection, creation, bench.intake, bench.options)
     async with bench.writing():
         bench.say("a")
         await anyio.sleep(1)
