@@ -52,6 +52,7 @@ from response_cache.recording.answer import Refusal, Upstream
 from response_cache.recording.job import Job
 from response_cache.recording.jobs import RETRY_AFTER, Jobs, shutting_down
 from response_cache.recording.orphans import Orphans
+from response_cache.recording.run_state import DECIDED, OVER
 from response_cache.recording.takeover import end_as
 from response_cache.store import NO_EVENTS, RecordView, Store
 from response_cache.stores import store_of
@@ -237,7 +238,7 @@ class ResponseCache:
                 if wait > self.options.admission_wait:
                     await self._decision(job, wait)
                 else:
-                    await job.decided.wait()  # the job itself sees to it
+                    await job.state.until(DECIDED)  # the job itself sees to it
                 if job.refusal is not None:
                     return job.refusal
                 self._remember(id, owner)
@@ -462,9 +463,9 @@ class ResponseCache:
         """Return when the upstream has accepted or refused; seen to after *within* seconds."""
         if not self.is_draining:
             with self._waiting(within):
-                await job.decided.wait()
+                await job.state.until(DECIDED)
         job.hurry()
-        await job.decided.wait()
+        await job.state.until(DECIDED)
 
     async def _join(
         self, id: str, request: CreateRequest, size: int, patience: float
@@ -506,7 +507,7 @@ class ResponseCache:
             await self._decision(job, until - now)
             if job.refusal is not None:
                 with anyio.move_on_after(last - now):
-                    await job.closed.wait()  # now its record is gone
+                    await job.state.until(OVER)  # now its record is gone
 
     def _id_for(self, owner: Owner, key: str | None) -> str:
         tag = self.store.id_tag

@@ -98,6 +98,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         "intake",
         "writer",
         "answer",
+        "run_state",
         "job",
         "takeover",
         "jobs",

@@ -24,6 +24,7 @@ from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.responses import BROKEN_OFF, Failure
 from response_cache.recording.answer import Answer, Refusal, Upstream
 from response_cache.recording.intake import Intake
+from response_cache.recording.run_state import DECIDED, OVER, Move, RunState, State
 from response_cache.recording.writer import Outcome, Writer
 from response_cache.store import NO_EVENTS, Claim, Store
 
@@ -76,11 +77,8 @@ class Job:
         self._guarding = anyio.CancelScope()
         self._ended = anyio.Event()
         self.writer = writer
-        self.decided = anyio.Event()  # the upstream accepted, refused, or ended
-        self.closed = anyio.Event()  # the response is over; clean-up may go on
-        self.finished = anyio.Event()  # and its upstream has ended
+        self.state = RunState()
         self.refusal: Refusal | None = None
-        self.is_admitted = False
         self.answer = Answer(
             intake,
             changed=writer.wake,
@@ -93,17 +91,13 @@ class Job:
         )
 
     @property
-    def is_being_refused(self) -> bool:
-        """Whether a refusal has begun to come in."""
-        return self.answer.is_refusal and not self.is_admitted
+    def is_admitted(self) -> bool:
+        """Whether the client has the response's id."""
+        return self.state.current is State.ADMITTED
 
     def admit(self) -> None:
         """From now on the client has the response's id, and refusals are its failure."""
-        if self.refusal is not None or self.is_admitted:
-            return
-        self.is_admitted = True
-        self.decided.set()
-        if self._notes_admission:
+        if self.state.move(Move.ADMIT) and self._notes_admission:
             self._intake.so_far.note("admitted", True)
             self.writer.write_notes()
 
@@ -123,7 +117,7 @@ class Job:
                 tasks.start_soon(self._call)
                 tasks.start_soon(self._guard)
                 await self.writer.run()
-                self._over()
+                self._end()
                 await self._let_end()
         except Exception:
             self._intake.parse_backlog().end(Trigger.FAIL, INTERNAL)
@@ -133,18 +127,18 @@ class Job:
                 if self.writer.outcome is None:
                     await self._close_in_haste()
             finally:
-                self._over()
-                self.finished.set()
+                self._end()
+                self.state.move(Move.FINISH)
 
     async def _admit_in_time(self) -> None:
         """Wait for a refusal no longer than a client should; the client itself may have gone."""
-        if not self.decided.is_set():
+        if self.state.current not in DECIDED:
             self._admitting.deadline = anyio.current_time() + self._admission_wait
             with self._admitting:
-                await self.decided.wait()
-        if self.is_being_refused:
+                await self.state.until(DECIDED)
+        if self.answer.is_refusal:
             with anyio.move_on_after(REFUSAL_WAIT):
-                await self.decided.wait()
+                await self.state.until(DECIDED)
         self.admit()
 
     async def _call(self) -> None:
@@ -154,6 +148,8 @@ class Job:
                 try:
                     if has_waited:  # it may be cancelled by now, and we have not heard of it
                         await self.writer.confirm()
+                        await anyio.lowlevel.checkpoint_if_cancelled()
+                    self.state.move(Move.CALL)
                     self._started_at = anyio.current_time()
                     self.answer.begin()
                     await self._ask()
@@ -161,7 +157,7 @@ class Job:
                     self._places.release()
         finally:
             self._ended.set()
-            self.decided.set()
+            self.admit()  # what it left undecided is the response's failure
 
     async def _take_place(self) -> bool:
         """Take a place; whether it had to be waited for. Else no turn of the loop goes by."""
@@ -191,19 +187,18 @@ class Job:
             self._broke(BROKEN_OFF)
 
     def _broke(self, failure: Failure) -> None:
-        """The upstream is through; what it left open is a refusal or a failure."""
-        if self.refusal is not None:
-            return
-        if self.answer.status is not None or not self._refuse(_server_error()):
+        """The upstream has ended: without a status it refused, else what it left open failed."""
+        if self.answer.status is None:
+            self._refuse(_server_error())
+        if self.refusal is None:
             self.answer.fail(failure)
 
     def _refuse(self, refusal: Refusal) -> bool:
-        if self.is_admitted:
-            return False
-        self.refusal = refusal
-        self.decided.set()
-        self.writer.withdraw()
-        return True
+        """Whether the client is told of a refusal; else it is the failure of the response."""
+        if self.state.move(Move.REFUSE):
+            self.refusal = refusal
+            self.writer.withdraw()
+        return self.refusal is not None
 
     async def _guard(self) -> None:
         """Watch the claim, so that a cancel is noticed in silence, and the two time limits.
@@ -236,7 +231,7 @@ class Job:
         if view is None or (is_held and not view.closed):
             await self.writer.confirm()  # which also tells a deleted record from a lost one
         else:
-            await self.closed.wait()  # it is over; the writer is about to say how
+            await self.state.until(OVER)  # the writer is about to say how it ended
 
     def _time_left(self) -> float:
         """Seconds until a limit could be reached. A job that waits for its place has none."""
@@ -255,10 +250,9 @@ class Job:
         elif now - self.answer.heard_at >= options.idle_timeout:
             self.fail(Failure(f"The upstream was silent for {options.idle_timeout:g} seconds."))
 
-    def _over(self) -> None:
+    def _end(self) -> None:
         self._guarding.cancel()
-        self.decided.set()
-        self.closed.set()
+        self.state.move(Move.END)
 
     async def _let_end(self) -> None:
         """Let an upstream that ended by itself run on; stop any other."""

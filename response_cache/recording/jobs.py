@@ -23,6 +23,7 @@ from response_cache.recording.answer import Upstream
 from response_cache.recording.intake import Intake
 from response_cache.recording.job import SHUTTING_DOWN, Job
 from response_cache.recording.recorder import Recorder
+from response_cache.recording.run_state import FINISHED, OVER
 from response_cache.recording.takeover import lifetimes
 from response_cache.recording.timers import Timers
 from response_cache.recording.writer import LEAST_LIFE, Creation, Writer
@@ -129,14 +130,14 @@ class Jobs:
         """Return when these jobs, or else all that run now, have ended, clean-up included."""
         for job in [self._jobs.get(id) for id in ids or tuple(self._jobs)]:
             if job is not None:
-                await job.finished.wait()
+                await job.state.until(FINISHED)
 
     async def fail_all(self) -> None:
         """End what still runs as failed, and return when the store has it."""
         for job in tuple(self._jobs.values()):
             job.fail(SHUTTING_DOWN)
         for job in tuple(self._jobs.values()):
-            await job.closed.wait()
+            await job.state.until(OVER)
 
     def _creation(
         self, id: str, request: CreateRequest, raw: bytes, owner_id: str | None, *, is_keyed: bool

@@ -22,7 +22,7 @@ from response_cache.protocol.sse import frame
 from response_cache.recording.answer import Answer, Refusal, Upstream, UpstreamStopped
 from response_cache.store import Claim
 from response_cache.stores.memory import MemoryStore
-from response_cache.testing.simulator import FaultyStore, Process, ScriptedAnswer
+from response_cache.testing.simulator import Fault, FaultyStore, Process, ScriptedAnswer
 from response_cache.testing.virtual_time import virtual_backend
 
 SSE = ((b"content-type", b"text/event-stream"),)
@@ -425,6 +425,20 @@ async def test_what_was_ended_while_it_waited_for_a_place_is_not_asked_for(way: 
         await anyio.sleep(1)
         assert second.bodies == []
         assert len(third.bodies) == 1
+
+
+async def test_what_was_failed_while_it_waited_for_a_place_is_not_asked_for() -> None:
+    first, second = ScriptedAnswer(), ScriptedAnswer()
+    async with Host(max_running=1).running() as host:
+        await host.accepted(first)
+        id = await host.accepted(second)
+        host.shared.plan("append", None, Fault.SLOW)  # the first job ends before the second
+        await host.cache.drain(1.0)
+        await anyio.sleep(2)
+        assert first.has_ended.is_set()
+        assert (await host.response(id))["status"] == "failed"
+        assert host.cache.running == 0
+        assert second.bodies == []
 
 
 # Admission.
