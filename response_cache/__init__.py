@@ -23,7 +23,8 @@ from response_cache.http import (
 from response_cache.options import Options
 from response_cache.protocol.ids import ANYBODY, Owner
 from response_cache.protocol.lifecycle import Status
-from response_cache.recording.answer import Answer, Refusal, Upstream, UpstreamStopped
+from response_cache.recording.answer import Answer, Upstream, UpstreamStopped
+from response_cache.recording.attempt import Refusal
 from response_cache.store import Claim, RecordView, Store, Taken
 from response_cache.stores import store_from_url
 

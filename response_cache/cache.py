@@ -48,7 +48,8 @@ from response_cache.protocol.sse import payload
 from response_cache.reading.reader import Reader
 from response_cache.reading.tails import PAGE_EVENTS, Tails
 from response_cache.record import header_of, request_of
-from response_cache.recording.answer import Refusal, Upstream
+from response_cache.recording.answer import Upstream
+from response_cache.recording.attempt import Refusal
 from response_cache.recording.job import Job
 from response_cache.recording.jobs import RETRY_AFTER, Jobs, shutting_down
 from response_cache.recording.orphans import Orphans

@@ -28,7 +28,8 @@ from response_cache.protocol.ids import ANYBODY, Owner
 from response_cache.protocol.input_items import Paging
 from response_cache.protocol.jsontext import dump, load
 from response_cache.protocol.requests import create_request
-from response_cache.recording.answer import Answer, Refusal
+from response_cache.recording.answer import Answer
+from response_cache.recording.attempt import Refusal
 from response_cache.recording.orphans import watch_time
 from response_cache.store import Append, Appended, Claim, NewRecord, RecordView
 from response_cache.stores.memory import MemoryStore

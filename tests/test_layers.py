@@ -97,6 +97,8 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         "recorder",
         "intake",
         "writer",
+        "bodies",
+        "attempt",
         "answer",
         "run_state",
         "job",

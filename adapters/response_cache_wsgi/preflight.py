@@ -65,7 +65,7 @@ class PreflightOf:
             self._room.release()
             raise
         try:
-            head = await _last_head(parts)
+            head = await _head_in(parts)
         finally:
             parts.refuse()
         if call.error is not None:
@@ -93,9 +93,9 @@ class PreflightOf:
         }
 
 
-async def _last_head(parts: ToLoop[Part]) -> Head | None:
-    """The head that is final: the app may have taken one back."""
+async def _head_in(parts: ToLoop[Part]) -> Head | None:
+    """The head of the app's answer, once the call has ended; None if it gave none."""
     head = None
     while batch := await parts.take():
-        head = next((part for part in reversed(batch) if isinstance(part, Head)), head)
+        head = next((part for part in batch if isinstance(part, Head)), head)
     return head

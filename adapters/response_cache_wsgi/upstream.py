@@ -67,8 +67,6 @@ class WrappedApp:
             with anyio.CancelScope(shield=True):
                 await self._until_ended(parts)
         if call.error is not None:
-            if not call.is_head_sent:
-                answer.status = None  # a refusal may have been announced, but it did not come
             raise call.error
 
     async def _until_ended(self, parts: ToLoop[Part]) -> None:
@@ -114,5 +112,7 @@ async def _feed(answer: Answer, parts: ToLoop[Part]) -> None:
                     answer.start(part.status, part.headers)
                 case Word.ACCEPTED:
                     answer.admitted()
+                case Word.REFUSING:
+                    answer.refusing()
                 case Word.END:
                     answer.finish()

@@ -42,7 +42,8 @@ from response_cache.protocol.headers import Headers
 from response_cache.protocol.ids import Owner
 from response_cache.protocol.input_items import parse_paging
 from response_cache.protocol.jsontext import dump
-from response_cache.recording.answer import Refusal, Upstream
+from response_cache.recording.answer import Upstream
+from response_cache.recording.attempt import Refusal
 from response_cache.store import NO_EVENTS, RecordView
 
 __all__ = ("ResponsesAPI",)

@@ -22,7 +22,7 @@ from response_cache.protocol.dialects import Dialect
 from response_cache.protocol.headers import Headers, end_to_end
 from response_cache.protocol.jsontext import dump
 from response_cache.protocol.sse import DONE, KEEP_ALIVE
-from response_cache.recording.answer import Refusal
+from response_cache.recording.attempt import Refusal
 from response_cache.store import RecordView
 
 __all__ = (

@@ -22,7 +22,8 @@ from response_cache.errors import StoreUnavailable
 from response_cache.options import Options
 from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.responses import BROKEN_OFF, Failure
-from response_cache.recording.answer import Answer, Refusal, Upstream
+from response_cache.recording.answer import Answer, Upstream
+from response_cache.recording.attempt import Attempt, Refusal
 from response_cache.recording.intake import Intake
 from response_cache.recording.run_state import DECIDED, OVER, Move, RunState, State
 from response_cache.recording.writer import Outcome, Writer
@@ -79,14 +80,11 @@ class Job:
         self.writer = writer
         self.state = RunState()
         self.refusal: Refusal | None = None
-        self.answer = Answer(
+        self._attempt = Attempt(
             intake,
             changed=writer.wake,
-            wait_for_capacity=writer.wait_for_capacity,
             admit=self.admit,
             refuse=self._refuse,
-            timers=writer.timers,
-            buffer_bytes=options.buffer_bytes,
             max_bytes=options.max_response_bytes,
         )
 
@@ -136,7 +134,7 @@ class Job:
             self._admitting.deadline = anyio.current_time() + self._admission_wait
             with self._admitting:
                 await self.state.until(DECIDED)
-        if self.answer.is_refusal:
+        if self._attempt.is_refusal:
             with anyio.move_on_after(REFUSAL_WAIT):
                 await self.state.until(DECIDED)
         self.admit()
@@ -151,8 +149,8 @@ class Job:
                         await anyio.lowlevel.checkpoint_if_cancelled()
                     self.state.move(Move.CALL)
                     self._started_at = anyio.current_time()
-                    self.answer.begin()
-                    await self._ask()
+                    self._attempt.begin()
+                    await self._ask(self._answer())
                 finally:
                     self._places.release()
         finally:
@@ -169,12 +167,22 @@ class Job:
             return True
         return False
 
-    async def _ask(self) -> None:
+    def _answer(self) -> Answer:
+        return Answer(
+            self._attempt,
+            self._intake,
+            changed=self.writer.wake,
+            wait_for_capacity=self.writer.wait_for_capacity,
+            timers=self.writer.timers,
+            buffer_bytes=self._options.buffer_bytes,
+        )
+
+    async def _ask(self, answer: Answer) -> None:
         """Call the upstream and see to it that the response has an end afterwards."""
         try:
-            await self._upstream(self._body, self.answer)
+            await self._upstream(self._body, answer)
         except Exception as error:  # noqa: BLE001 - whatever an app raises is the answer's failure
-            if self.answer.stopped.is_set():
+            if self._attempt.stopped.is_set():
                 return
             self._report(error)
             self._broke(BROKE)
@@ -183,15 +191,15 @@ class Job:
                 raise
             self._broke(BROKE)  # a task of its own was cancelled, and nobody caught it
         else:
-            self.answer.finish()
+            self._attempt.finish()
             self._broke(BROKEN_OFF)
 
     def _broke(self, failure: Failure) -> None:
         """The upstream has ended: without a status it refused, else what it left open failed."""
-        if self.answer.status is None:
+        if self._attempt.status is None:
             self._refuse(_server_error())
         if self.refusal is None:
-            self.answer.fail(failure)
+            self._attempt.fail(failure)
 
     def _refuse(self, refusal: Refusal) -> bool:
         """Whether the client is told of a refusal; else it is the failure of the response."""
@@ -238,7 +246,7 @@ class Job:
         options, now = self._options, anyio.current_time()
         if self._started_at is None:
             return min(options.idle_timeout, options.max_duration)
-        silent_until = self.answer.heard_at + options.idle_timeout
+        silent_until = self._attempt.heard_at + options.idle_timeout
         return max(0.0, min(silent_until, self._started_at + options.max_duration) - now)
 
     def _check_limits(self) -> None:
@@ -247,7 +255,7 @@ class Job:
         options, now = self._options, anyio.current_time()
         if now - self._started_at >= options.max_duration:
             self.fail(Failure(f"The response took longer than {options.max_duration:g} seconds."))
-        elif now - self.answer.heard_at >= options.idle_timeout:
+        elif now - self._attempt.heard_at >= options.idle_timeout:
             self.fail(Failure(f"The upstream was silent for {options.idle_timeout:g} seconds."))
 
     def _end(self) -> None:
@@ -256,7 +264,7 @@ class Job:
 
     async def _let_end(self) -> None:
         """Let an upstream that ended by itself run on; stop any other."""
-        ended_by_itself = self._intake.so_far.ended_by_upstream or self.answer.has_ended
+        ended_by_itself = self._intake.so_far.ended_by_upstream or self._attempt.has_ended
         may_run_on = self.writer.outcome is not Outcome.TAKEN and (ended_by_itself or self.refusal)
         if may_run_on and not self._ended.is_set():
             with anyio.move_on_after(self._options.after_end_timeout):
@@ -265,7 +273,7 @@ class Job:
             self._calling.cancel()  # it waits for its place, and needs none any more
         if self._ended.is_set():
             return
-        self.answer.stop()
+        self._attempt.stop()
         with anyio.move_on_after(self._options.stop_grace):
             await self._ended.wait()
         self._calling.cancel()

@@ -17,7 +17,8 @@ from response_cache.protocol.events import LIFECYCLE, TERMINAL
 from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.responses import Failure
 from response_cache.protocol.sse import Decoder
-from response_cache.recording.answer import Answer, Refusal
+from response_cache.recording.answer import Answer
+from response_cache.recording.attempt import Attempt, Refusal
 from response_cache.recording.intake import Intake
 from response_cache.recording.recorder import Recorder
 from response_cache.recording.timers import Timers
@@ -45,15 +46,20 @@ class Listener:
         self.log = [*self.recorder.take()]
         self.intake = Intake(self.recorder)
         self.refusal: Refusal | None = None
+        attempt = Attempt(
+            self.intake,
+            changed=lambda now: None,
+            admit=lambda: None,
+            refuse=self._refuse,
+            max_bytes=1 << 20,
+        )
         self.answer = Answer(
+            attempt,
             self.intake,
             changed=lambda now: None,
             wait_for_capacity=self._make_room,
-            admit=lambda: None,
-            refuse=self._refuse,
             timers=Timers(),
             buffer_bytes=4096,
-            max_bytes=1 << 20,
         )
 
     async def hear(

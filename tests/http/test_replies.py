@@ -25,7 +25,7 @@ from response_cache.http.replies import (
 )
 from response_cache.protocol.dialects import OFFICIAL
 from response_cache.protocol.headers import Headers
-from response_cache.recording.answer import Refusal
+from response_cache.recording.attempt import Refusal
 from response_cache.store import RecordView
 
 # --- Errors ------------------------------------------------------------------------------------

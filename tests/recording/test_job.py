@@ -19,7 +19,8 @@ from response_cache.protocol.ids import ANYBODY
 from response_cache.protocol.jsontext import dump, load
 from response_cache.protocol.requests import create_request
 from response_cache.protocol.sse import frame
-from response_cache.recording.answer import Answer, Refusal, Upstream, UpstreamStopped
+from response_cache.recording.answer import Answer, Upstream, UpstreamStopped
+from response_cache.recording.attempt import Refusal
 from response_cache.store import Claim
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import Fault, FaultyStore, Process, ScriptedAnswer
@@ -474,6 +475,33 @@ async def test_after_the_wait_a_refusal_is_the_failure_of_the_response() -> None
         await anyio.sleep(2)
         error = (await host.response(id))["error"]
         assert error == {"code": "rate_limit_exceeded", "message": "Slow."}
+
+
+async def test_a_refusal_that_was_announced_is_waited_for() -> None:
+    async def upstream(_body: bytes, answer: Answer) -> None:
+        answer.refusing()
+        await anyio.sleep(1)
+        answer.start(429, JSON)
+        answer.finish()
+
+    async with Host().running() as host:
+        assert await host.ask(upstream) == Refusal(429, JSON, b"")
+
+
+@pytest.mark.parametrize("raises", [True, False])
+async def test_an_upstream_that_ends_instead_of_its_announced_refusal_is_a_server_error(
+    *, raises: bool
+) -> None:
+    async def upstream(_body: bytes, answer: Answer) -> None:
+        answer.refusing()
+        await anyio.sleep(1)
+        if raises:
+            raise RuntimeError("it broke over its own refusal")
+
+    async with Host().running() as host:
+        refusal = await host.ask(upstream)
+        assert isinstance(refusal, Refusal)
+        assert refusal.status == 500
 
 
 async def test_an_adapter_may_say_that_the_request_is_accepted() -> None:

@@ -23,7 +23,7 @@ _STATUS: Final = re.compile(r"([2-5]\d\d)(?: [^\x00-\x1f\x7f]*)?")
 
 
 class Head(NamedTuple):
-    """Status and headers of the app's answer; of a refusal at first the status alone."""
+    """Status and headers of the app's answer. They are final."""
 
     status: int
     headers: Headers
@@ -32,7 +32,8 @@ class Head(NamedTuple):
 class Word(Enum):
     """What else there is to be told."""
 
-    ACCEPTED = "accepted"  # it means to answer with success, though that may still change
+    ACCEPTED = "accepted"  # the app means to answer with success, though that may still change
+    REFUSING = "refusing"  # the app means to answer with an error, which may change as well
     END = "end"  # the body is complete; the app may run on
 
 
@@ -48,7 +49,7 @@ class AppCall:
         self._parts = parts
         self._head: Head | None = None
         self._is_intent_told = False
-        self.is_head_sent = False  # the status is final
+        self._is_head_sent = False  # the status is final
         self.error: Exception | None = None  # what the app has raised
 
     def run(self) -> None:
@@ -88,7 +89,7 @@ class AppCall:
         if exc_info is None and self._head is not None:
             raise RuntimeError("start_response was called before")
         error = exc_info[1] if exc_info is not None else None
-        if error is not None and self.is_head_sent:
+        if error is not None and self._is_head_sent:
             raise error
         match = _STATUS.fullmatch(status)
         if match is None:
@@ -107,11 +108,11 @@ class AppCall:
         self._parts.put(chunk)
 
     def _send_head(self) -> None:
-        if self.is_head_sent:
+        if self._is_head_sent:
             return
         if self._head is None:
             raise RuntimeError("the app has not called start_response")
-        self.is_head_sent = True
+        self._is_head_sent = True
         self._parts.put(self._head)
 
     def _tell_intent(self) -> None:
@@ -119,8 +120,7 @@ class AppCall:
 
         Nobody needs to wait longer for an acceptance; and a refusal is worth to be waited for.
         """
-        if self._head is None or self.is_head_sent or self._is_intent_told:
+        if self._head is None or self._is_head_sent or self._is_intent_told:
             return
         self._is_intent_told = True
-        status = self._head.status
-        self._parts.put(Word.ACCEPTED if status < 300 else Head(status, ()))
+        self._parts.put(Word.ACCEPTED if self._head.status < 300 else Word.REFUSING)
