@@ -13,7 +13,7 @@ import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI, Request
 from fastapi.responses import StreamingResponse
 
-from response_cache import Claim
+from response_cache.store import Claim, NewRecord
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
 from tests.adapters.asgi.driver import (
@@ -74,9 +74,9 @@ class Watched(MemoryStore):
         self.ids: list[str] = []
         self.readers = 0
 
-    async def create(self, id: str, **options: Any) -> Claim:
-        self.ids.append(id)
-        return await super().create(id, **options)
+    async def create(self, new: NewRecord, lease: float) -> Claim:
+        self.ids.append(new.id)
+        return await super().create(new, lease)
 
     async def wait(self, id: str, *, after: int, **seen: Any) -> None:
         is_reader = after < 2**40  # recorders wait for the claim alone

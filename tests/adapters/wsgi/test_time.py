@@ -17,7 +17,7 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from response_cache import Claim
+from response_cache.store import Append, Appended, Claim
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing import Serve
 from response_cache.testing.http_suite.idempotency import KEY
@@ -38,10 +38,10 @@ class Clocked(MemoryStore):
         self.now = 0.0
         self.appends = 0
 
-    async def append(self, claim: Claim, *args: Any, **options: Any) -> Claim:
-        renewed = await super().append(claim, *args, **options)
+    async def append(self, claim: Claim, append: Append, lease: float) -> Appended:
+        appended = await super().append(claim, append, lease)
         self.appends += 1
-        return renewed
+        return appended
 
 
 class OverWSGI(HttpSuite):
