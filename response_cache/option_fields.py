@@ -43,6 +43,7 @@ class OptionFields(TypedDict, total=False):
     flush_burst: int
     buffer_bytes: int
     retain_bytes: int
+    full_timeout: float
     stop_grace: float
     after_end_timeout: float
 
