@@ -93,8 +93,8 @@ def the_peers_python(given: Path | None) -> Path | None:
 # What is called inside scripts alone, or by whoever looks; the rest came over the wire.
 # fmt: off
 _OF_SCRIPTS: Final = frozenset((
-    "time", "exists", "type", "unlink", "pexpireat", "hmget", "hset", "xadd", "xrange", "xlen",
-    "publish",
+    "time", "exists", "type", "unlink", "pexpireat", "hdel", "hmget", "hset", "xadd", "xrange",
+    "xlen", "publish",
 ))
 # fmt: on
 _OF_LOOKERS: Final = frozenset(("info", "config|resetstat"))

@@ -13,6 +13,7 @@ __all__ = (
     "DELETE",
     "POSITION",
     "READ",
+    "RENEW",
     "REQUEST",
     "TAKE",
     "Argument",
@@ -43,4 +44,5 @@ READ: Final = Script("record", "view", "read")
 REQUEST: Final = Script("record", "request")
 POSITION: Final = Script("record", "position")
 DELETE: Final = Script("record", "delete")
+RENEW: Final = Script("record", "renew")
 COMPACT: Final = Script("record", "compact")

@@ -20,7 +20,17 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from response_cache.log.batches import pack
-from response_cache.store import NO_EVENTS, Claim, RecordView, Taken
+from response_cache.store import (
+    NO_EVENTS,
+    Append,
+    Appended,
+    Claim,
+    Link,
+    NewRecord,
+    RecordView,
+    Taken,
+)
+from response_cache.stores import rules
 
 try:
     import hiredis  # noqa: F401 - used by `connection`
@@ -41,6 +51,7 @@ from response_cache.stores.redis.scripts import (
     DELETE,
     POSITION,
     READ,
+    RENEW,
     REQUEST,
     TAKE,
     Argument,
@@ -55,7 +66,7 @@ from response_cache.stores.redis.topology import (
     SingleServer,
 )
 from response_cache.stores.redis.wire import (
-    lifetimes,
+    arguments_of,
     milliseconds,
     position_from,
     refuse,
@@ -138,69 +149,36 @@ class RedisStore:
         self._pipelines.clear()
         await self.servers.aclose()
 
-    async def create(
-        self,
-        id: str,
-        *,
-        incarnation: str,
-        header: bytes,
-        request: bytes,
-        snapshot: bytes,
-        events: Sequence[bytes],
-        status: str,
-        lease: float,
-        ttl: float,
-    ) -> Claim:
+    async def create(self, new: NewRecord, lease: float) -> Claim:
         """See ``Store.create``. A repeat renews the lease of a record that is still open."""
-        attempt = ("create %s", id)
+        attempt = ("create %s at epoch %d", new.id, new.epoch)
         answer = await self._call(
             CREATE,
-            id,
+            new.id,
             attempt,
-            incarnation,
-            header,
-            status,
-            snapshot,
-            request,
-            len(events),
-            pack(events) if events else b"",
-            milliseconds(lease),
-            milliseconds(ttl),
+            new.incarnation,
+            new.epoch,
+            new.header,
+            new.status,
+            new.snapshot,
+            new.request,
+            len(new.events),
+            pack(new.events) if new.events else b"",
+            round(lease * 1000),
+            milliseconds(new.ttl),
+            self.servers.publish,
+            new.private,
+            new.owner,
+            new.label,
         )
         if answer[0] != b"done":
             refuse(attempt, answer)
-        return Claim(id, incarnation, 1, int(answer[1]))
+        return Claim(new.id, new.incarnation, answer[1], answer[2])
 
-    async def append(
-        self,
-        claim: Claim,
-        events: Sequence[bytes],
-        *,
-        batch: str = "",
-        close: bool = False,
-        snapshot: bytes | None = None,
-        status: str | None = None,
-        notes: bytes | None = None,
-        lease: float,
-        ttl: float,
-        stream_ttl: float | None = None,
-    ) -> Claim:
-        """See ``Store.append``. A repeated batch renews the lease, as a heartbeat does.
-
-        Raises:
-            ValueError: there are events and no *batch*.
-        """
-        count = len(events)
-        if count and not batch:
-            raise ValueError("an append with events needs a batch token")
+    async def append(self, claim: Claim, append: Append, lease: float) -> Appended:
+        """See ``Store.append``. A repeated append renews the lease, as a heartbeat does."""
+        rules.require_token(append)
         attempt = ("append to %s at %d, epoch %d", claim.id, claim.tail, claim.epoch)
-        given = "c" if close else ""
-        if snapshot is not None:
-            given += "s"
-        if status is not None:
-            given += "t"
-        if notes is not None:
-            given += "n"
         answer = await self._call(
             APPEND,
             claim.id,
@@ -208,24 +186,24 @@ class RedisStore:
             claim.incarnation,
             claim.epoch,
             claim.tail,
-            batch,
-            count,
-            pack(events) if count else b"",
-            given,
-            snapshot or b"",
-            status or "",
-            notes or b"",
-            *lifetimes(lease, ttl, stream_ttl),
+            append.token,
+            len(append.events),
+            pack(append.events) if append.events else b"",
+            round(lease * 1000),
+            milliseconds(append.ttl),
             self.servers.publish,
+            *arguments_of(append),
         )
         if answer[0] != b"done":
             refuse(attempt, answer)
-        if close:
+        if append.close:
             self._compaction.start(claim)
-        is_watched = len(answer) < 3 or answer[2] > 0
-        return Claim(claim.id, claim.incarnation, claim.epoch, answer[1], is_watched=is_watched)
+        appended = Claim(claim.id, claim.incarnation, claim.epoch, answer[1])
+        return Appended(appended, len(answer) < 3 or answer[2] > 0)
 
-    async def take(self, id: str, *, only_orphaned: bool = False, lease: float) -> Taken:
+    async def take(
+        self, id: str, *, lease: float, only_orphaned: bool = False, raise_by: int = 1
+    ) -> Taken:
         """See ``Store.take``. It renews the record for the ttl that was given last."""
         attempt = ("take %s", id)
         answer = await self._call(
@@ -233,15 +211,16 @@ class RedisStore:
             id,
             attempt,
             1 if only_orphaned else 0,
-            milliseconds(lease),
+            raise_by,
+            round(lease * 1000),
             self.servers.publish,
         )
         if answer[0] not in (b"done", b"refused"):
             refuse(attempt, answer)
         view = view_from(id, answer[1])
-        is_taken = answer[0] == b"done"
-        claim = Claim(id, view.incarnation, view.epoch, view.tail) if is_taken else None
-        return Taken(claim, view)
+        if answer[0] == b"refused":
+            return Taken(None, view)
+        return Taken(Claim(id, view.incarnation, view.epoch, view.tail), view, answer[2])
 
     async def read(
         self, id: str, *, after: int | None = None, limit: int | None = None
@@ -303,6 +282,15 @@ class RedisStore:
         arguments = (milliseconds(self.tombstone_ttl), self.servers.publish, *held)
         answer = await self._call(DELETE, id, ("delete %s", id), *arguments)
         return bool(answer[1])
+
+    async def renew(self, links: Sequence[Link], *, ttl: float) -> Sequence[bool]:
+        """See ``Store.renew``. One call of a script for each link, side by side."""
+        life = round(ttl * 1000)
+        calls = [
+            self._call(RENEW, link.id, ("renew %s", link.id), link.incarnation, life)
+            for link in links
+        ]
+        return [answer[0] == b"done" for answer in await asyncio.gather(*calls)]
 
     async def ids(self, beginning: str = "") -> AsyncIterator[str]:
         """The ids of stored responses with this *beginning*, in no order; for operators' tools.

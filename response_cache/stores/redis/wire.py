@@ -6,7 +6,6 @@ A script answers with a list: a word that says what happened, then what belongs 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, Final, NoReturn
 
 from response_cache.errors import (
@@ -19,12 +18,12 @@ from response_cache.errors import (
     StoreError,
 )
 from response_cache.log.batches import unpack
-from response_cache.store import RecordView
+from response_cache.store import Append, RecordView
 from response_cache.stores.redis.channel import Position
 from response_cache.stores.redis.errors import Attempt, formatted
 from response_cache.stores.redis.scripts import Argument
 
-__all__ = ("lifetimes", "milliseconds", "position_from", "refuse", "view_from")
+__all__ = ("arguments_of", "milliseconds", "position_from", "refuse", "view_from")
 
 REFUSALS: Final[dict[bytes, tuple[type[StoreError], str]]] = {
     b"deleted": (Deleted, "it was deleted"),
@@ -36,15 +35,29 @@ REFUSALS: Final[dict[bytes, tuple[type[StoreError], str]]] = {
 
 
 def milliseconds(seconds: float) -> int:
-    """*seconds* for a script; at least one millisecond, which is the shortest life of a key."""
+    """*seconds* as a life for a script; at least one millisecond, the shortest life of a key."""
     return max(1, round(seconds * 1000))
 
 
-@lru_cache(maxsize=64)  # the same values with each append
-def lifetimes(lease: float, ttl: float, stream_ttl: float | None) -> tuple[Argument, ...]:
-    """Lease, ttl and stream_ttl for a script; an empty word is None."""
-    log_ttl = "" if stream_ttl is None else milliseconds(stream_ttl)
-    return milliseconds(lease), milliseconds(ttl), log_ttl
+def arguments_of(append: Append) -> list[Argument]:
+    """What *append* brings beside events: a word with a letter for each, and then the values."""
+    letters, values = "", list[Argument]()
+    if append.snapshot is not None:
+        letters += "s"
+        values.append(append.snapshot)
+    if append.status is not None:
+        letters += "t"
+        values.append(append.status)
+    if append.notes is not None:
+        letters += "n"
+        values.append(append.notes)
+    if append.private is not None:
+        letters += "p"
+        values.append(append.private)
+    if append.close:
+        letters += "c"
+        values.append("" if append.stream_ttl is None else milliseconds(append.stream_ttl))
+    return [letters, *values]
 
 
 def refuse(attempt: Attempt, answer: Sequence[Any]) -> NoReturn:

@@ -18,6 +18,7 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import Connection as Driver
 
 from response_cache.errors import StoreUnavailable
+from response_cache.store import Append, NewRecord
 from response_cache.stores import store_from_url
 from response_cache.stores.redis.callbacks import replies_to
 from response_cache.stores.redis.connection import Connection, Connections
@@ -345,19 +346,19 @@ async def test_a_store_over_tls_works_and_trusts_only_whom_it_should(
         store = store_from_url(f"{url}{tmp_path / 'ours'}")
         assert isinstance(store, RedisStore)
         await store.open()
-        claim = await store.create(
-            "r",
+        new = NewRecord(
+            id="r",
             incarnation="first",
             header=b"h",
             request=b"x" * 500_000,
             snapshot=b"{}",
             events=[b"0"],
             status="queued",
-            lease=15.0,
             ttl=100.0,
         )
+        claim = await store.create(new, 15.0)
         waiting = asyncio.create_task(store.wait("r", after=0, epoch=1, incarnation="first"))
-        await store.append(claim, [b"1"], batch="b", lease=15.0, ttl=100.0)
+        await store.append(claim, Append(events=[b"1"], token="b", ttl=100.0), 15.0)
         await waiting
         assert await store.request("r") == b"x" * 500_000
         await store.aclose()

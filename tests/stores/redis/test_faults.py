@@ -16,8 +16,8 @@ import pytest
 import redis
 import redis.asyncio
 
-from response_cache.errors import Missing, SequenceGap, StoreFull, StoreUnavailable
-from response_cache.store import Claim, Store
+from response_cache.errors import Fenced, Missing, SequenceGap, StoreFull, StoreUnavailable
+from response_cache.store import Append, Claim, Link, NewRecord, Store
 from response_cache.stores import store_from_url
 from response_cache.stores.redis.store import RedisStore
 from tests import deadlines
@@ -97,33 +97,35 @@ async def distant(proxy: Proxy) -> AsyncIterator[RedisStore]:
         yield store
 
 
-async def create(store: Store, id: str = "r", *events: bytes) -> Claim:
-    return await store.create(
-        id,
+def new(id: str, *events: bytes) -> NewRecord:
+    return NewRecord(
+        id=id,
         incarnation="first",
         header=b"h",
         request=b"q",
         snapshot=b"{}",
         events=events,
         status="queued",
-        lease=LEASE,
         ttl=TTL,
     )
+
+
+async def create(store: Store, id: str = "r", *events: bytes) -> Claim:
+    return await store.create(new(id, *events), LEASE)
 
 
 async def append(
-    store: Store, claim: Claim, *events: bytes, batch: str = "", close: bool = False
+    store: Store, claim: Claim, *events: bytes, token: str = "", close: bool = False
 ) -> Claim:
-    """Append; the token is the place, as each place gets one batch here."""
-    return await store.append(
-        claim,
-        events,
-        batch=(batch or f"at {claim.tail}") if events else "",
+    """Append; the token is the place, as each place gets one append here."""
+    append = Append(
+        events=events,
+        token=(token or f"at {claim.tail}") if events else "",
         close=close,
         snapshot=b'{"status":"completed"}' if close else None,
-        lease=LEASE,
         ttl=TTL,
     )
+    return (await store.append(claim, append, LEASE)).claim
 
 
 async def log_of(store: Store, id: str = "r") -> list[bytes]:
@@ -333,9 +335,22 @@ async def test_a_write_whose_reply_is_lost_is_repeated_and_counts_once(
     proxy.fault = fault
     with pytest.raises(StoreUnavailable):
         await append(distant, claim, b"1", b"2")
-    claim = await append(distant, claim, b"1", b"2", batch=f"at {claim.tail}")
+    claim = await append(distant, claim, b"1", b"2", token=f"at {claim.tail}")
     assert claim.tail == 3
     assert await log_of(distant) == numbers(3)
+
+
+@pytest.mark.parametrize("fault", Fault)
+async def test_a_renewal_whose_reply_is_lost_is_repeated(
+    distant: RedisStore, proxy: Proxy, client: redis.Redis, fault: Fault
+) -> None:
+    await append(distant, await create(distant), b"0", close=True)
+    links = [Link("r", "first"), Link("gone", "first")]
+    proxy.fault = fault
+    with pytest.raises(StoreUnavailable, match="cannot renew"):
+        await distant.renew(links, ttl=2 * TTL)
+    assert list(await distant.renew(links, ttl=2 * TTL)) == [True, False]
+    assert client.ttl("r") == pytest.approx(3 * TTL, abs=1)
 
 
 @pytest.mark.parametrize("fault", Fault)
@@ -473,12 +488,18 @@ async def test_at_maxmemory_a_response_can_be_kept_taken_closed_and_deleted(
 ) -> None:
     claim = await append(store, await create(store), b"0")
     other = await create(store, "other")
+    link = await append(store, await create(store, "link"), b"0", close=True)
     client.config_set("maxmemory", 1)
     assert await append(store, claim) == claim
-    assert await append(store, claim, b"0", batch="at 0") == claim
+    heartbeat = Append(snapshot=b"{}", notes=b"n", private=b"p", ttl=TTL)
+    assert (await store.append(claim, heartbeat, LEASE)).claim == claim
+    assert await append(store, claim, b"0", token="at 0") == claim
+    assert list(await store.renew([Link(link.id, "first")], ttl=2 * TTL)) == [True]
+    assert client.ttl("link") > 2 * TTL
     assert await create(store, "other") == other
     taken = await store.take("r", lease=LEASE)
     assert taken.claim is not None
+    assert (taken.view.notes, taken.private) == (b"n", b"p")
     await append(store, taken.claim, b"1", close=True)
     assert await log_of(store) == numbers(2)
     assert await store.delete("r") is True
@@ -569,6 +590,41 @@ async def test_our_own_pool_is_never_exhausted_by_ourselves(server: Server) -> N
 
 
 # More than one server.
+
+
+async def test_a_fail_over_that_lost_a_take_leaves_one_holder(
+    server: Server, store: RedisStore, client: redis.Redis
+) -> None:
+    claim = await append(store, await create(store), b"0")
+    client.save()
+    copy = server.data.read_bytes()
+    first = (await store.take("r", lease=LEASE, raise_by=700)).claim
+    assert first is not None
+    server.stop()
+    server.data.write_bytes(copy)
+    server.start()
+    second = (await insist(lambda: store.take("r", lease=LEASE, raise_by=900))).claim
+    assert second == replace(claim, epoch=901)
+    with pytest.raises(Fenced):
+        await append(store, first, b"first")
+    await append(store, second, b"second")
+    assert await log_of(store) == [b"0", b"second"]
+
+
+async def test_a_holder_restores_at_its_epoch_what_a_server_lost(
+    server: Server, store: RedisStore
+) -> None:
+    await create(store, "r", b"0")
+    held = (await store.take("r", lease=LEASE, raise_by=2**32 - 1)).claim
+    assert held is not None
+    server.stop()
+    server.start()
+    with pytest.raises(Missing):
+        await insist(lambda: append(store, held, b"1"))
+    again = replace(new("r", b"0"), epoch=held.epoch)
+    assert await store.create(again, LEASE) == held
+    await append(store, held, b"1")
+    assert await log_of(store) == numbers(2)
 
 
 async def test_a_cluster_goes_on_when_a_replica_replaces_its_primary() -> None:

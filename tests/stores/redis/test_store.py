@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -22,14 +22,14 @@ from redis.crc import key_slot
 
 from response_cache import __version__
 from response_cache.errors import Fenced
-from response_cache.store import Claim, Store
+from response_cache.store import Append, Appended, Claim, Link, NewRecord, Store
 from response_cache.stores import store_from_url
 from response_cache.stores.redis.callbacks import Cancel, OnReplies
 from response_cache.stores.redis.channel import Channel
 from response_cache.stores.redis.scripts import POSITION, Command
 from response_cache.stores.redis.store import RedisStore
 from response_cache.stores.redis.subscriptions import Subscriptions
-from response_cache.stores.redis.topology import SingleServer
+from response_cache.stores.redis.topology import Cluster, SingleServer
 from response_cache.testing import StoreConformance, machine_for
 from tests import deadlines
 from tests.stores.servers import (
@@ -189,40 +189,55 @@ def client(server: Server) -> Iterator[redis.Redis]:
         yield client
 
 
-async def create(store: Store, id: str = "r", *events: bytes) -> Claim:
-    return await store.create(
-        id,
+def new(id: str = "r", *events: bytes, epoch: int = 1, private: bytes = b"") -> NewRecord:
+    return NewRecord(
+        id=id,
         incarnation="first",
         header=b"h",
         request=b"q",
         snapshot=b'{"id":"r"}',
         events=events,
         status="queued",
-        lease=LEASE,
         ttl=TTL,
+        private=private,
+        epoch=epoch,
     )
 
 
-async def append(
-    store: Store,
-    claim: Claim,
-    *events: bytes,
-    batch: str | None = None,
-    close: bool = False,
-    snapshot: bytes | None = None,
-    stream_ttl: float | None = None,
+async def create(store: Store, id: str = "r", *events: bytes) -> Claim:
+    return await store.create(new(id, *events), LEASE)
+
+
+async def append(store: Store, claim: Claim, *events: bytes, token: str | None = None) -> Claim:
+    return (await appended(store, claim, *events, token=token)).claim
+
+
+async def appended(
+    store: Store, claim: Claim, *events: bytes, token: str | None = None
+) -> Appended:
+    token = uuid4().hex if token is None else token
+    return await store.append(claim, Append(events=events, token=token, ttl=TTL), LEASE)
+
+
+async def update(store: Store, claim: Claim, event: bytes, snapshot: bytes) -> Claim:
+    """Append *event* with a snapshot."""
+    append = Append(events=[event], token=uuid4().hex, snapshot=snapshot, ttl=TTL)
+    return (await store.append(claim, append, LEASE)).claim
+
+
+async def close(
+    store: Store, claim: Claim, *, snapshot: bytes | None = None, stream_ttl: float | None = None
 ) -> Claim:
-    batch = uuid4().hex if batch is None else batch
-    return await store.append(
-        claim,
-        events,
-        batch=batch,
-        close=close,
+    """Append the end."""
+    append = Append(
+        events=[b"end"],
+        token=uuid4().hex,
         snapshot=snapshot,
-        lease=LEASE,
+        close=True,
         ttl=TTL,
         stream_ttl=stream_ttl,
     )
+    return (await store.append(claim, append, LEASE)).claim
 
 
 async def log_of(store: Store, id: str = "r") -> list[bytes]:
@@ -247,7 +262,7 @@ async def test_the_key_of_a_response_holds_exactly_its_snapshot(
 ) -> None:
     claim = await create(store)
     assert client.get(f"{prefix}r") == b'{"id":"r"}'
-    await append(store, claim, b"0", snapshot=b'{"id":"r","status":"in_progress"}')
+    await update(store, claim, b"0", b'{"id":"r","status":"in_progress"}')
     assert client.get(f"{prefix}r") == b'{"id":"r","status":"in_progress"}'
 
 
@@ -260,9 +275,9 @@ async def test_a_response_has_four_keys_in_one_slot_and_each_expires(
     keys = [f"{prefix}r", *(f"{{{prefix}r}}:{part}" for part in ("meta", "log", "request"))]
     assert len({key_slot(key.encode()) for key in keys}) == 1
     assert [TTL <= client.ttl(key) <= 1.25 * TTL for key in keys] == [True] * 4
-    claim = await append(store, claim, b"1", snapshot=b"{}")
+    claim = await update(store, claim, b"1", b"{}")
     assert [TTL <= client.ttl(key) <= 1.25 * TTL for key in keys] == [True] * 4
-    await append(store, claim, b"end", close=True, snapshot=b"{}", stream_ttl=50.0)
+    await close(store, claim, snapshot=b"{}", stream_ttl=50.0)
     assert [client.ttl(key) for key in keys] == pytest.approx([100, 100, 50, 100], abs=1)
     await store.delete("r")
     assert keys_of(client, prefix) == {"{r}:deleted"}
@@ -286,7 +301,7 @@ async def test_a_log_that_is_over_is_packed_into_few_entries(
     for n in range(1, 50):
         claim = await append(store, claim, *[b"%d" % n] * 50)
     before = await log_of(store)
-    await append(store, claim, b"end", close=True, stream_ttl=50.0)
+    await close(store, claim, stream_ttl=50.0)
     log = f"{{{prefix}r}}:log"
     await eventually(lambda: client.xlen(log) == 3)
     assert await log_of(store) == [*before, b"end"]
@@ -303,7 +318,7 @@ async def test_a_log_is_not_packed_when_the_record_is_another_by_then(
     claim = await create(store)
     for _ in range(20):
         claim = await append(store, claim, b"x")
-    closing = asyncio.create_task(append(store, claim, b"end", close=True))
+    closing = asyncio.create_task(close(store, claim))
     closed = await closing
     await store.delete("r")
     if change == "another":
@@ -315,6 +330,77 @@ async def test_a_log_is_not_packed_when_the_record_is_another_by_then(
     )
     assert closed.tail == 21
     assert keys_of(client, prefix) == expected
+
+
+async def test_what_is_listed_by_is_kept_and_what_is_private_is_erased_with_the_close(
+    store: RedisStore, client: redis.Redis, prefix: str
+) -> None:
+    meta = f"{{{prefix}r}}:meta"
+    claim = await store.create(replace(new(private=b"p"), owner="o", label="l"), LEASE)
+    assert client.hmget(meta, "owner", "label", "private") == [b"o", b"l", b"p"]
+    append = Append(events=[b"0"], token="a", private=b"again", ttl=TTL)
+    claim = (await store.append(claim, append, LEASE)).claim
+    assert client.hget(meta, "private") == b"again"
+    end = Append(events=[b"1"], token="b", private=b"late", close=True, ttl=TTL)
+    await store.append(claim, end, LEASE)
+    await store.append(claim, end, LEASE)
+    assert client.hmget(meta, "owner", "label", "private") == [b"o", b"l", None]
+
+
+async def test_what_is_empty_takes_no_room(
+    store: RedisStore, client: redis.Redis, prefix: str
+) -> None:
+    await create(store)
+    assert client.hmget(f"{{{prefix}r}}:meta", "owner", "label", "private") == [None] * 3
+
+
+async def test_epochs_are_exact_up_to_the_largest(deployment: Deployment) -> None:
+    store, _ = deployment.make()
+    await store.open()
+    claim = await store.create(new("r", b"0", epoch=2**53 - 2**32 - 1), LEASE)
+    waiting = asyncio.create_task(
+        store.wait("r", after=NO_EVENTS, epoch=claim.epoch, incarnation="first")
+    )
+    taken = await store.take("r", lease=LEASE, raise_by=2**32 - 1)
+    assert taken.claim == replace(claim, epoch=2**53 - 2)
+    async with asyncio.timeout(PATIENCE):
+        await waiting
+    with pytest.raises(Fenced):
+        await append(store, replace(claim, epoch=2**53 - 3), b"1")
+    held = await append(store, taken.claim, b"1")
+    assert held.epoch == 2**53 - 2
+    raised = replace(held, epoch=2**53 - 1)
+    assert await store.create(new("r", b"0", epoch=raised.epoch), LEASE) == raised
+    with pytest.raises(Fenced):
+        await append(store, held, b"2")
+    view = await store.read("r")
+    assert view is not None
+    assert (view.epoch, view.tail) == (2**53 - 1, 2)
+    await store.aclose()
+
+
+async def test_whoever_waits_elsewhere_is_told_of_a_create_at_a_higher_epoch(
+    deployment: Deployment, prefix: str
+) -> None:
+    here, there = deployment.store(prefix), deployment.store(prefix)
+    await create(here)
+    waiting = asyncio.create_task(there.wait("r", after=NO_EVENTS, epoch=1, incarnation="first"))
+    await there.read("r")
+    await here.create(new("r", epoch=5), LEASE)
+    async with asyncio.timeout(PATIENCE):
+        await waiting
+    await here.aclose()
+    await there.aclose()
+
+
+async def test_a_renewed_record_keeps_its_keys_and_the_end_of_its_log(
+    store: RedisStore, client: redis.Redis, prefix: str
+) -> None:
+    await close(store, await create(store), stream_ttl=50.0)
+    keys = [f"{prefix}r", *(f"{{{prefix}r}}:{part}" for part in ("meta", "log", "request"))]
+    for ttl, left in ((90.0, 100), (0.0, 100), (200.0, 300), (200.0, 300)):
+        assert list(await store.renew([Link("r", "first")], ttl=ttl)) == [True]
+        assert [client.ttl(key) for key in keys] == pytest.approx([left, left, 50, left], abs=1)
 
 
 @pytest.mark.parametrize("prefix", ["{", "a}b", "{app}:"])
@@ -390,10 +476,10 @@ def test_bounds_must_be_positive(option: str) -> None:
         RedisStore(redis.asyncio.Redis(), **{option: 0})  # type: ignore[arg-type]  # that is it
 
 
-async def test_events_need_a_batch_token(store: RedisStore) -> None:
+async def test_events_need_a_token(store: RedisStore) -> None:
     claim = await create(store)
-    with pytest.raises(ValueError, match="batch"):
-        await append(store, claim, b"0", batch="")
+    with pytest.raises(ValueError, match="token"):
+        await append(store, claim, b"0", token="")
     assert await log_of(store) == []
 
 
@@ -448,6 +534,49 @@ async def test_a_pipeline_is_about_one_mebibyte_at_most(counting: Counting, pref
     await store.aclose()
 
 
+async def test_the_links_of_a_chain_travel_together(counting: Counting, prefix: str) -> None:
+    store = RedisStore(counting, key_prefix=prefix)
+    links = [Link(f"r{n}", "first") for n in range(500)]
+    await store.renew(links, ttl=TTL)  # and the server knows the script
+    counting.sent.clear()
+    renewing = asyncio.create_task(store.renew(links, ttl=TTL))
+    await asyncio.sleep(0)  # it has called
+    await asyncio.sleep(0)  # and this is the end of that turn, before any answer
+    assert [len(commands) for commands in counting.sent] == [200, 200, 100]
+    assert list(await renewing) == [False] * 500
+    await store.aclose()
+
+
+class CountingCluster(Cluster):
+    """A cluster that remembers what its nodes were sent."""
+
+    def __init__(self, client: redis.asyncio.RedisCluster) -> None:
+        super().__init__(client, is_owned=True)
+        self.sent: list[Sequence[Command]] = []
+
+    def send(self, commands: Sequence[Command], on_replies: OnReplies) -> Cancel:
+        self.sent.append(commands)
+        return super().send(commands, on_replies)
+
+
+async def test_the_links_of_a_chain_travel_together_to_each_node_of_a_cluster(
+    cluster: ClusterOfThree, prefix: str
+) -> None:
+    servers = CountingCluster(redis.asyncio.RedisCluster("127.0.0.1", cluster.nodes[0].port))
+    store = RedisStore(servers, key_prefix=prefix)
+    await store.open()
+    for n in range(0, 60, 2):
+        await close(store, await create(store, f"r{n}"))
+    links = [Link(f"r{n}", "first") for n in range(60)]
+    assert list(await store.renew(links, ttl=TTL)) == [True, False] * 30
+    servers.sent.clear()
+    assert list(await store.renew(links, ttl=2 * TTL)) == [True, False] * 30
+    by_node = [{servers.node_of(str(key)) for _, _, _, key, *_ in sent} for sent in servers.sent]
+    assert [len(nodes) for nodes in by_node] == [1, 1, 1]
+    assert len(set.union(*by_node)) == 3
+    await store.aclose()
+
+
 class Clumsy(SingleServer):
     """A server that nothing can be sent to."""
 
@@ -465,14 +594,14 @@ async def test_whatever_goes_wrong_in_sending_is_told_to_all_who_asked(server: S
 
 async def test_who_is_cancelled_takes_nobody_along(store: RedisStore) -> None:
     claims = await asyncio.gather(*(create(store, f"r{n}") for n in range(50)))
-    writing = [asyncio.create_task(append(store, claim, b"0", batch="b")) for claim in claims]
+    writing = [asyncio.create_task(append(store, claim, b"0", token="b")) for claim in claims]
     await asyncio.sleep(0)  # they are in one pipeline now
     await asyncio.sleep(0)
     for task in writing[::2]:
         task.cancel()
     outcomes = await asyncio.gather(*writing, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes[1::2]] == [Claim] * 25
-    again = await asyncio.gather(*(append(store, claim, b"0", batch="b") for claim in claims))
+    again = await asyncio.gather(*(append(store, claim, b"0", token="b") for claim in claims))
     assert [claim.tail for claim in again] == [1] * 50
     assert [await log_of(store, claim.id) for claim in claims] == [[b"0"]] * 50
 
@@ -542,7 +671,7 @@ async def test_who_closed_a_record_knows_it_before_he_is_told(
         await eventually(lambda: counting.questions)
         await store.read(claim.id)
         counting.sent.clear()
-        await append(store, claim, b"end", close=True)
+        await close(store, claim)
         keeper = asyncio.create_task(
             store.wait(claim.id, after=NO_EVENTS, epoch=1, incarnation="first", closed=True)
         )
@@ -595,11 +724,11 @@ async def test_a_channel_wanted_again_as_it_is_given_up_is_listened_to(
 
 
 async def test_an_append_tells_whether_anybody_listens(store: RedisStore) -> None:
-    claim = await append(store, await create(store), b"0")
-    assert not claim.is_watched
+    outcome = await appended(store, await create(store), b"0")
+    assert not outcome.is_watched
     waiting = asyncio.create_task(store.wait("r", after=0, epoch=1, incarnation="first"))
-    while not claim.is_watched:
-        claim = await append(store, claim, b"more")
+    while not outcome.is_watched:
+        outcome = await appended(store, outcome.claim, b"more")
         await asyncio.sleep(0.01)
     await waiting
 
@@ -671,7 +800,7 @@ async def test_nothing_is_left_running_or_connected(server: Server, client: redi
         waiting = asyncio.create_task(store.wait(id, after=0, epoch=1, incarnation="first"))
         for _ in range(10):
             claim = await append(store, claim, b"x")
-        await append(store, claim, b"end", close=True)
+        await close(store, claim)
         await waiting
         await store.delete(id)
         await store.aclose()

@@ -1,11 +1,13 @@
--- Writes for the holder of the claim alone, in order, each batch once: all of an append, or nothing.
-local incarnation, epoch, tail, batch = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local count, block, given = tonumber(ARGV[5]), ARGV[6], ARGV[7]
-local snapshot, status, notes = ARGV[8], ARGV[9], ARGV[10]
-local lease, ttl, log_ttl, publish = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14]
+-- Writes for the holder of the claim alone, in order, each append once: all of it, or nothing.
+local incarnation, epoch, tail, token = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local count, block = tonumber(ARGV[5]), ARGV[6]
+local lease, ttl, publish, letters = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9], ARGV[10]
 
-local function is_given(letter)
-  return string.find(given, letter, 1, true)
+-- What else is given, each under its letter: s(napshot), (s)t(atus), n(otes), p(rivate). With c(lose)
+-- comes the life of the log, or an empty word.
+local given = {}
+for index = 1, #letters do
+  given[string.sub(letters, index, index)] = ARGV[10 + index]
 end
 
 if redis.call('EXISTS', TOMBSTONE) == 1 then return {'deleted'} end
@@ -14,7 +16,7 @@ if not record then return {'missing'} end
 if record.incarnation ~= incarnation or record.epoch ~= epoch then
   return {'fenced', digits(record.epoch)}
 end
-local is_repeated = batch ~= '' and batch == record.batch
+local is_repeated = token ~= '' and token == record.token
 if not is_repeated then
   if record.closed then return {'closed'} end
   if record.tail ~= tail then return {'gap', digits(record.tail)} end
@@ -22,49 +24,46 @@ elseif record.closed then
   return {'done', record.tail}
 end
 
-local closes = not is_repeated and is_given('c')
+local closes = given.c and not is_repeated
 local changes = {}
 local function change(field, value)
   changes[#changes + 1] = field
   changes[#changes + 1] = value
 end
 
--- Allowed at maxmemory: a closing append, which frees more than it takes, and a heartbeat.
-if closes then
-  write_at_maxmemory(record)
-  if is_given('s') then redis.call('UNLINK', SNAPSHOT) end
-elseif is_repeated or (count == 0 and not is_given('s') and not is_given('n')) then
-  write_at_maxmemory(record)
-end
+-- Refused at maxmemory: events alone. Heartbeats and ends always go.
+if closes or is_repeated or count == 0 then write_at_maxmemory(record) end
 if not is_repeated then
   if count > 0 then
     record.tail = tail + count
     redis.call('XADD', LOG, digits(record.tail) .. '-0', 'e', block)
     if tail == 0 then expire_at({LOG}, record.kept_until) end
     change('tail', digits(record.tail))
-    change('batch', batch)
+    change('token', token)
   end
-  if is_given('s') then
-    redis.call('SET', SNAPSHOT, snapshot)
+  if given.s then
+    redis.call('SET', SNAPSHOT, given.s)
     expire_at({SNAPSHOT}, record.kept_until)
     change('through', digits(record.tail - 1))
   end
-  if is_given('t') then change('status', status) end
-  if is_given('n') then change('notes', notes) end
+  if given.t then change('status', given.t) end
+  if given.n then change('notes', given.n) end
+  if given.p and not closes then change('private', given.p) end
 end
 if closes then
   record.closed = true
   record.expires = now + ttl
-  record.log_expires = log_ttl and now + log_ttl or math.huge
+  record.log_expires = now + math.min(ttl, tonumber(given.c) or ttl)
   expire_at({SNAPSHOT, META, REQUEST}, record.expires)
-  expire_at({LOG}, math.min(record.expires, record.log_expires))
+  expire_at({LOG}, record.log_expires)
   change('closed', '1')
   change('expires', digits(record.expires))
-  change('log_expires', log_ttl and digits(record.log_expires) or '')
+  change('log_expires', digits(record.log_expires))
 else
-  renew(record, changes, lease, ttl)
+  hold(record, changes, lease, ttl)
 end
 redis.call('HSET', META, unpack(changes))
+if closes then redis.call('HDEL', META, 'private') end
 local receivers = 1
 if closes then
   announce(publish, {LOG, CLAIM}, record)

@@ -10,5 +10,5 @@ redis.call('UNLINK', LOG)
 for index = 3, #ARGV, 2 do
   redis.call('XADD', LOG, ARGV[index] .. '-0', 'e', ARGV[index + 1])
 end
-expire_at({LOG}, math.min(record.expires, record.log_expires))
+expire_at({LOG}, record.log_expires)
 return {'done'}

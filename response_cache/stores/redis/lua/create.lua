@@ -1,20 +1,24 @@
 -- Makes a record under one incarnation, once. A deleted id and an id of another incarnation are refused.
-local incarnation, header, status = ARGV[1], ARGV[2], ARGV[3]
-local snapshot, request, tail, block = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7]
-local lease, ttl = tonumber(ARGV[8]), tonumber(ARGV[9])
+local incarnation, epoch, header, status = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local snapshot, request, tail, block = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8]
+local lease, ttl, publish = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
+local FIRST_OPTIONAL = 12 -- private, owner, label: fields that are left out where they are empty
 
 if redis.call('EXISTS', TOMBSTONE) == 1 then return {'deleted'} end
 local record = find()
 if record then
   if record.incarnation ~= incarnation then return {'exists'} end
-  if record.epoch ~= 1 then return {'fenced', digits(record.epoch)} end
+  if record.epoch > epoch then return {'fenced', digits(record.epoch)} end
   if not record.closed then
-    local changes = {}
+    local is_raised = record.epoch < epoch
+    record.epoch = epoch
+    local changes = {'epoch', digits(epoch)}
     write_at_maxmemory(record)
-    renew(record, changes, lease, ttl)
+    hold(record, changes, lease, ttl)
     redis.call('HSET', META, unpack(changes))
+    if is_raised then announce(publish, {LOG, CLAIM}, record) end
   end
-  return {'done', digits(record.tail)}
+  return {'done', record.epoch, record.tail}
 end
 
 -- First the write that needs memory: at maxmemory nothing is written, and nothing is removed.
@@ -23,11 +27,18 @@ redis.call('UNLINK', SNAPSHOT, META, LOG) -- what is left of a lost record
 redis.call('SET', SNAPSHOT, snapshot)
 if tail > 0 then redis.call('XADD', LOG, digits(tail) .. '-0', 'e', block) end
 local changes = {
-  'incarnation', incarnation, 'epoch', '1', 'status', status, 'header', header, 'notes', '',
-  'tail', digits(tail), 'through', digits(tail - 1), 'batch', '', 'closed', '0', 'log_expires', '',
+  'incarnation', incarnation, 'epoch', digits(epoch), 'status', status, 'header', header, 'notes', '',
+  'tail', digits(tail), 'through', digits(tail - 1), 'token', '', 'closed', '0', 'log_expires', '',
 }
+for index, field in ipairs({'private', 'owner', 'label'}) do
+  local value = ARGV[FIRST_OPTIONAL + index - 1]
+  if value ~= '' then
+    changes[#changes + 1] = field
+    changes[#changes + 1] = value
+  end
+end
 redis.call('HSET', META, unpack(changes))
 changes = {}
-renew({kept_until = 0}, changes, lease, ttl)
+hold({kept_until = 0, expires = 0}, changes, lease, ttl)
 redis.call('HSET', META, unpack(changes))
-return {'done', digits(tail)}
+return {'done', epoch, tail}

@@ -17,14 +17,14 @@ end
 
 -- A record is lost when one of its parts is (evicted, expired, overwritten with another type).
 local function find()
-  local found = redis.pcall('HMGET', META, 'incarnation', 'epoch', 'tail', 'batch', 'closed',
+  local found = redis.pcall('HMGET', META, 'incarnation', 'epoch', 'tail', 'token', 'closed',
     'lease_ends', 'expires', 'log_expires', 'ttl', 'kept_until', 'lease')
   if found.err or not found[1] then return nil end
   local record = {
     incarnation = found[1],
     epoch = tonumber(found[2]),
     tail = tonumber(found[3]),
-    batch = found[4],
+    token = found[4],
     closed = found[5] == '1',
     lease_ends = tonumber(found[6]),
     expires = tonumber(found[7]),
@@ -56,16 +56,18 @@ local function expire_at(keys, deadline)
   end
 end
 
--- Adds a renewed lease and life to changes, a list of fields and values of META. Keys live a quarter
--- longer than the record is valid, so that most renewals need no other command.
-local function renew(record, changes, lease, ttl)
+-- Adds a renewed lease and life to changes, a list of fields and values of META. The end of an open
+-- record moves to no earlier. Keys live a quarter longer than the record is valid, so that most renewals
+-- need no other command.
+local function hold(record, changes, lease, ttl)
   local life = math.max(ttl, 4 * lease)
-  if now + life > record.kept_until then
+  record.expires = math.max(record.expires, now + life)
+  if record.expires > record.kept_until then
     record.kept_until = now + 1.25 * life
     expire_at(PARTS, record.kept_until)
   end
-  for _, change in ipairs({'lease', digits(lease), 'lease_ends', digits(now + lease), 'expires', digits(now + life),
-    'ttl', digits(ttl), 'kept_until', digits(record.kept_until)}) do
+  for _, change in ipairs({'lease', digits(lease), 'lease_ends', digits(now + lease),
+    'expires', digits(record.expires), 'ttl', digits(ttl), 'kept_until', digits(record.kept_until)}) do
     changes[#changes + 1] = change
   end
 end
