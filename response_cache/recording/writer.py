@@ -44,12 +44,12 @@ from response_cache.errors import (
 )
 from response_cache.eventloop import clock
 from response_cache.options import Options
-from response_cache.protocol.lifecycle import Status, Trigger
+from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.responses import Failure
 from response_cache.recording.flush_schedule import FlushSchedule
 from response_cache.recording.intake import Intake
 from response_cache.recording.recorder import Recorder
-from response_cache.recording.recovery import ResendBuffer
+from response_cache.recording.recovery import NoPlan, ResendBuffer, Write, back_off, plan
 from response_cache.recording.timers import Timers
 from response_cache.store import NO_EVENTS, Append, Appended, Claim, NewRecord, Store
 
@@ -60,7 +60,6 @@ logger = logging.getLogger("response_cache.writer")
 FIRST_SNAPSHOT: Final = 4096
 """Bytes of the log, as it is kept, before the first snapshot that only saves readers work."""
 
-LONGEST_BACK_OFF: Final = 0.5
 RENEWALS: Final = 3
 """Heartbeats in one lease."""
 
@@ -88,23 +87,6 @@ class Creation:
     ttl: float  # seconds for which the response can be read after its end
     stream_ttl: float  # and its events
     is_streamed: bool = False  # the client that asked for it reads its events as they come
-
-
-@dataclass(slots=True)  # not frozen: those are slow to make
-class _Batch:
-    """One append and the number of its first event, never changed once made."""
-
-    first: int
-    append: Append
-
-    @property
-    def end(self) -> int:
-        return self.first + len(self.append.events)
-
-    @property
-    def is_sign_of_life(self) -> bool:
-        """Whether it brings nothing, not even a status."""
-        return self.append.status is None
 
 
 class _Lost(Exception):
@@ -155,8 +137,10 @@ class Writer:
         self._snapshot_at = FIRST_SNAPSHOT
         self._snapshot_status = record.status
         self._tokens = map(secrets.token_hex(8).__add__, map(str, count()))
-        self._in_flight: _Batch | None = None
-        self._closing: _Batch | None = None
+        self._failures = 0  # of the write in flight, since the store answered last
+        self._refused_at: float | None = None  # since when the store has no room for it
+        self._in_flight: Write | None = None
+        self._closing: Write | None = None
         self.outcome: Outcome | None = None
 
     # What others ask of it; none of this waits for the store.
@@ -233,7 +217,7 @@ class Writer:
             except StoreUnavailable:
                 if attempt == CREATE_ATTEMPTS or self._may_be_forgotten():
                     raise
-                await anyio.sleep(_back_off(attempt))
+                await anyio.sleep(back_off(attempt))
             else:
                 self._resend_buffer.add(0, self.creation.record.events)
                 return
@@ -251,7 +235,7 @@ class Writer:
                         await self._erase()
                         self.outcome = Outcome.WITHDRAWN
                         break
-                    self._in_flight = self._next_batch()
+                    self._in_flight = self._next_write()
                 await self._commit(self._in_flight)
                 self._in_flight = None
                 if self._closing is not None:
@@ -273,7 +257,7 @@ class Writer:
             or self.outcome is not Outcome.CLOSED
         ):
             return
-        heartbeat = _Batch(
+        heartbeat = Write(
             self._closing.end,
             replace(
                 self._closing.append, events=(), snapshot=None, close=False, ttl=self._open_ttl
@@ -334,7 +318,7 @@ class Writer:
             self._has_capacity.set()
             self._has_capacity = None
 
-    def _next_batch(self) -> _Batch:
+    def _next_write(self) -> Write:
         """Everything that is pending, with a snapshot where one is due."""
         recorder = self._intake.parse_backlog()
         events = recorder.take()
@@ -354,7 +338,7 @@ class Writer:
             ttl=creation.ttl if is_over else creation.record.ttl,
             stream_ttl=creation.stream_ttl,
         )
-        batch = _Batch(recorder.tail - count, append)
+        batch = Write(recorder.tail - count, append)
         self._must_confirm = False
         self._expects_more = count > 0
         if is_over:
@@ -370,12 +354,11 @@ class Writer:
         self._snapshot_status = recorder.status
         return recorder.snapshot()
 
-    async def _commit(self, batch: _Batch) -> None:
-        """Send *batch* until the store has it, and before it whatever the store lost."""
+    async def _commit(self, write: Write) -> None:
+        """Send *write* until the store has it, and before it whatever the store lost."""
         confirmed, self._confirmed = self._confirmed, []
-        failures = 0
-        refused_at: float | None = None  # since when the store has no room for it
-        queue = [batch]
+        self._failures, self._refused_at = 0, None
+        queue = [write]
         while queue:
             if self._is_lost:
                 raise _Lost
@@ -383,21 +366,12 @@ class Writer:
             try:
                 appended = await self._append(queue[0])
             except StoreUnavailable as error:
-                failures += 1
-                self._report_trouble(failures)
                 if isinstance(error, StoreFull) and not queue[0].is_sign_of_life:
-                    refused_at = self._bear_refusal(refused_at)
-                    batch = self._with_the_end(batch)
-                    queue = self._after_refusal(queue[0].first, batch)
-                await anyio.sleep(_back_off(failures))
-            except SequenceGap as gap:
-                if gap.tail < batch.first:
-                    self._require_forgetful(gap)
-                queue = self._from(gap.tail, batch)
-            except Missing as missing:
-                self._require_forgetful(missing)
-                await self._create_again()
-                queue = self._from(self._claim.tail, batch)
+                    write = self._refused(write)
+                    queue = self._after_refusal(queue[0].first, write)
+                await self._pause()
+            except (SequenceGap, Missing) as error:
+                queue = self._from(await self._found(error, write.first), write)
             except (Fenced, Deleted, Closed) as error:
                 raise _Lost from error
             else:
@@ -405,68 +379,78 @@ class Writer:
                 now = self._acknowledged_at
                 self._schedule.batch_sent(now, now - started, is_watched=appended.is_watched)
                 done = queue.pop(0)
-                if failures and not done.is_sign_of_life:
+                if self._failures and not done.is_sign_of_life:
                     logger.info("%s: the store answers again", self._claim.id)
-                    failures, refused_at = 0, None
-        self._resend_buffer.add(batch.first, batch.append.events)
+                    self._failures, self._refused_at = 0, None
+        self._resend_buffer.add(write.first, write.append.events)
         for event in confirmed:
             event.set()
 
-    def _append(self, batch: _Batch) -> Awaitable[Appended]:
+    def _append(self, write: Write) -> Awaitable[Appended]:
         claim = self._claim
         return self._store.append(
-            claim if claim.tail == batch.first else replace(claim, tail=batch.first),
-            batch.append,
+            claim if claim.tail == write.first else replace(claim, tail=write.first),
+            write.append,
             self._options.lease,
         )
 
-    def _bear_refusal(self, since: float | None) -> float:
-        """Fail a response for which the store has had no room for too long, *since* when."""
-        now = self._time()
-        if since is None:
-            return now
-        if now - since >= self._options.full_timeout:
-            self._intake.parse_backlog().end(Trigger.FAIL, FULL)
-        return since
+    # What goes wrong on the way.
 
-    def _with_the_end(self, batch: _Batch) -> _Batch:
-        """*batch*, which took no effect, and all that came after it if that is the end."""
+    async def _pause(self) -> None:
+        """Wait before the same is tried again: longer each time."""
+        self._failures += 1
+        if self._failures == 1:
+            logger.warning("%s: the store does not answer; retrying", self._claim.id)
+        await anyio.sleep(back_off(self._failures))
+
+    def _refused(self, write: Write) -> Write:
+        """What to send instead of *write*, for which the store has no room: the end, if it came.
+
+        A response that was refused for too long fails, so that the end comes.
+        """
+        now = self._time()
+        if self._refused_at is None:
+            self._refused_at = now
+        elif now - self._refused_at >= self._options.full_timeout:
+            self._intake.parse_backlog().end(Trigger.FAIL, FULL)
         if self._closing is not None or not self._intake.so_far.is_over:
-            return batch
-        end = self._next_batch().append
-        events = (*batch.append.events, *end.events)
-        self._closing = _Batch(batch.first, replace(end, events=events, notes=self._notes))
-        self._in_flight = self._closing
+            return write
+        end = replace(self._next_write().append, notes=self._notes)
+        self._in_flight = self._closing = write.ended_by(end)
         return self._closing
 
-    def _after_refusal(self, tail: int, batch: _Batch) -> list[_Batch]:
-        """What to send to a store that is full: else its readers would take us for dead."""
-        return [_Batch(tail, Append(ttl=self._open_ttl)), *self._from(tail, batch)]
+    def _after_refusal(self, tail: int, write: Write) -> list[Write]:
+        """A sign of life, else the readers of a full store would take us for dead; then *write*."""
+        return [Write(tail, Append(ttl=self._open_ttl)), *self._from(tail, write)]
 
-    def _from(self, tail: int, batch: _Batch) -> list[_Batch]:
-        """What to send to a store whose tail is *tail*, so that it has all through *batch*."""
-        goal = self._closing or batch
-        goal = _Batch(goal.first, replace(goal.append, notes=self._notes))  # older ones may be lost
-        if tail > goal.end or (goal.append.close and tail == goal.end):
-            raise _Lost  # more than we ever sent, or our end's place: another one has our claim
-        self._claim = replace(self._claim, tail=tail)
-        self._snapshot_at = 0  # and so may be the snapshot
-        if tail > goal.first:
-            rest = goal.append.events[tail - goal.first :]
-            return [_Batch(tail, replace(goal.append, events=rest, token=next(self._tokens)))]
-        if tail == goal.first:
-            return [goal]
-        if not self._resend_buffer.is_complete:
-            return [self._give_up(tail)]
-        lost = tuple(self._resend_buffer.since(tail))[: goal.first - tail]
-        logger.warning("%s: sending %d events again", self._claim.id, len(lost))
-        # Whatever the goal brings: before it the upstream was answering, and there is no end.
-        again = Append(
-            events=lost, token=next(self._tokens), status=Status.IN_PROGRESS, ttl=self._open_ttl
+    async def _found(self, error: SequenceGap | Missing, first: int) -> int:
+        """The tail of a store that is not where it should be, before a write at *first*."""
+        if isinstance(error, SequenceGap):
+            if error.tail < first:
+                self._require_forgetful(error)
+            return error.tail
+        self._require_forgetful(error)
+        await self._create_again()
+        return self._claim.tail
+
+    def _from(self, tail: int, write: Write) -> list[Write]:
+        """What to send to a store whose tail is *tail*, so that it has all through *write*."""
+        goal = self._closing or write
+        goal = Write(goal.first, replace(goal.append, notes=self._notes))  # older ones may be lost
+        planned = plan(
+            tail, goal, self._resend_buffer, token=next(self._tokens), ttl=self._open_ttl
         )
-        return [_Batch(tail, again), goal]
+        if planned is NoPlan.OVERTAKEN:
+            raise _Lost
+        self._claim = replace(self._claim, tail=tail)
+        self._snapshot_at = 0  # the snapshot may be lost as well
+        if planned is NoPlan.HOLE:
+            return [self._give_up(tail)]
+        if tail < goal.first:
+            logger.warning("%s: sending %d events again", self._claim.id, goal.first - tail)
+        return planned
 
-    def _give_up(self, tail: int) -> _Batch:
+    def _give_up(self, tail: int) -> Write:
         """The end of a response whose log has a hole that cannot be filled."""
         recorder = self._intake.parse_backlog()
         event, snapshot = recorder.end_at(tail, LOST)
@@ -480,7 +464,7 @@ class Writer:
             ttl=self.creation.ttl,
             stream_ttl=self.creation.stream_ttl,
         )
-        self._closing = _Batch(tail, end)
+        self._closing = Write(tail, end)
         return self._closing
 
     async def _create(self) -> Claim:
@@ -500,7 +484,7 @@ class Writer:
                 self._acknowledge(await self._create())
             except StoreUnavailable:
                 failures += 1
-                await anyio.sleep(_back_off(failures))
+                await anyio.sleep(back_off(failures))
             except (AlreadyExists, Deleted, Fenced) as error:
                 raise _Lost from error
             else:
@@ -528,7 +512,7 @@ class Writer:
                 await self._store.delete(self._claim.id, claim=self._claim)
             except StoreUnavailable:
                 failures += 1
-                await anyio.sleep(_back_off(failures))
+                await anyio.sleep(back_off(failures))
             else:
                 return
         logger.warning("%s: a refused response is left to expire", self._claim.id)
@@ -536,12 +520,3 @@ class Writer:
     def _acknowledge(self, claim: Claim) -> None:
         self._claim = claim
         self._acknowledged_at = self._time()
-
-    def _report_trouble(self, failures: int) -> None:
-        if failures == 1:
-            logger.warning("%s: the store does not answer; retrying", self._claim.id)
-
-
-def _back_off(failures: int) -> float:
-    """Seconds before attempt number *failures* + 1."""
-    return min(LONGEST_BACK_OFF, 0.02 * 2.0 ** min(failures, 6))
