@@ -35,7 +35,7 @@ A message names the response, its state and what was tried. It never has content
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 __all__ = (
     "APIError",
@@ -65,7 +65,21 @@ __all__ = (
     "StreamBroken",
     "TooManyRequests",
     "Unavailable",
+    "error_body",
 )
+
+
+ErrorBody: TypeAlias = dict[str, dict[str, str | None]]
+
+
+def error_body(
+    message: str, *, type: str, param: str | None = None, code: str | None = None
+) -> ErrorBody:
+    """The body of an error reply, to be sent as JSON: always these four keys.
+
+    OpenAI API reference, "Error codes"; clients read ``type``, ``code`` and ``param`` by name.
+    """
+    return {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
 class ResponseCacheError(Exception):
@@ -113,6 +127,10 @@ class APIError(ResponseCacheError):
         self.message = message
         self.param = param
         self.retry_after = retry_after
+
+    def body(self) -> ErrorBody:
+        """The body of the reply, to be sent as JSON."""
+        return error_body(self.message, type=self.type, param=self.param, code=self.code)
 
 
 class InvalidRequest(APIError):

@@ -111,20 +111,12 @@ def _request_id() -> bytes:
 
 def error_reply(error: APIError) -> Body:
     """The reply that tells a client about *error*."""
-    body = {
-        "error": {
-            "message": error.message,
-            "type": error.type,
-            "param": error.param,
-            "code": error.code,
-        }
-    }
     headers: Headers = ()
     if error.retry_after is not None:
         headers += ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))),)
     if isinstance(error, MethodNotAllowed):
         headers += ((b"allow", error.allow.encode("latin-1")),)
-    return json_reply(error.status_code, dump(body), headers)
+    return json_reply(error.status_code, dump(error.body()), headers)
 
 
 def without_retry(reply: Body) -> Body:
