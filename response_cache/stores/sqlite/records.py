@@ -217,7 +217,7 @@ class Records:
             events=[] if is_empty else self._events(row.key, first, limit),
             tail=row.tail,
             closed=bool(row.closed),
-            orphaned=rules.is_orphaned(row, self.now),
+            orphaned=not row.closed and rules.is_orphaned(row, self.now),
             log_expired=log_expired,
         )
 

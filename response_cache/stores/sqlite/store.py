@@ -56,7 +56,8 @@ class SQLiteStore:
             poll_interval: seconds between two polls for the writes of other processes.
             busy_timeout: seconds to wait for the locks of other processes.
             sweep_interval: seconds between two sweeps, which remove expired rows.
-            max_bytes: size of the file at which the store is full; None: the disk is the limit.
+            max_bytes: size of the file at which new responses and more events are refused; None:
+                the disk is the limit. Ends of responses may make the file larger.
             clock: gives seconds above 0, the same in all processes.
 
         Raises:
