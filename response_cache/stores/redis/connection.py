@@ -8,8 +8,9 @@ replies are parsed in the order in which they come.
 A connection carries one exchange at a time. To cancel an exchange closes the connection, because
 the replies still to come belong to nobody. The next exchange opens another one.
 
-redis-py has no public way to hand over a connection. Where its private attributes are not as
-expected, its own pool is used instead.
+redis-py has no public way to hand over a connection. This module is the only one that reads its
+private attributes (``_writer``, ``_reader``). Where a version of redis-py has them no more, its own
+pool is used instead, and one line of the log says so.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from response_cache.sockets import is_readable
 from response_cache.stores.redis.callbacks import CallbackTasks, Cancel, OnReplies, replies_to
 from response_cache.stores.redis.scripts import Command
 
-__all__ = ("Connection", "Connections", "TakeoverUnsupported", "encoded")
+__all__ = ("Connection", "Connections", "TakeoverUnsupported", "encoded", "exchanged")
 
 logger = logging.getLogger("response_cache.stores.redis")
 
@@ -168,12 +169,49 @@ def _take_writer(driver: AbstractConnection) -> asyncio.StreamWriter | None:
     """Take the stream out of *driver*; None when the server has closed it already."""
     try:
         writer, _ = driver._writer, driver._reader
-        driver._writer = driver._reader = None
     except AttributeError as error:
         raise TakeoverUnsupported from error
-    if writer is None or isinstance(writer, asyncio.StreamWriter):
-        return writer
-    raise TakeoverUnsupported
+    if writer is not None and not isinstance(writer, asyncio.StreamWriter):
+        raise TakeoverUnsupported
+    driver._writer = driver._reader = None
+    return writer
+
+
+async def exchanged(driver: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+    """The replies to *commands* over a connection that stays redis-py's; it may be closed as yet.
+
+    An error reply is an exception in the list. Unread bytes on the connection are an answer to
+    nothing, and would be taken for the next reply: then it is connected anew.
+
+    Raises:
+        RedisError, OSError: there are no replies. redis-py has closed the connection.
+    """
+    if driver.is_connected and (await driver.can_read() or _has_unread_bytes(driver)):
+        await driver.disconnect(nowait=True)
+    if not driver.is_connected:
+        await driver.connect()  # type: ignore[no-untyped-call]  # redis-py's
+    # Not by redis-py's pipeline, which may repeat commands, and encodes them in Python.
+    await driver.send_packed_command(encoded(commands))
+    return [await _next_reply(driver) for _ in commands]
+
+
+def _has_unread_bytes(driver: AbstractConnection) -> bool:
+    """Whether the kernel holds bytes that redis-py has not read; it checks its own buffer alone.
+
+    False where redis-py has no stream to look at, as with ``fakeredis``.
+    """
+    writer = getattr(driver, "_writer", None)
+    if not isinstance(writer, asyncio.StreamWriter):
+        return False
+    socket = writer.get_extra_info("socket")
+    return socket is not None and is_readable(socket.fileno())
+
+
+async def _next_reply(driver: AbstractConnection) -> Any:
+    try:
+        return await driver.read_response()
+    except exceptions.ResponseError as error:
+        return error
 
 
 class Connections:

@@ -19,9 +19,9 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.sentinel import SentinelConnectionPool
 
 from response_cache.errors import StoreUnavailable
-from response_cache.sockets import is_readable
 from response_cache.stores.redis.callbacks import CallbackTasks, Cancel, OnReplies, replies_to
-from response_cache.stores.redis.connection import Connections, encoded
+from response_cache.stores.redis.connection import Connections, exchanged
+from response_cache.stores.redis.errors import DRIVER_ERRORS
 from response_cache.stores.redis.scripts import Command
 
 __all__ = ("MAX_CONNECTIONS", "SOCKET_TIMEOUT", "Cluster", "Servers", "SingleServer")
@@ -39,6 +39,7 @@ _MISROUTED: Final = (
     exceptions.RedisClusterException,
     exceptions.ReadOnlyError,
 )
+_MOVED: Final = (exceptions.MovedError, exceptions.AskError, exceptions.TryAgainError)
 
 
 class Servers(Protocol):
@@ -123,12 +124,7 @@ class SingleServer:
         connection: AbstractConnection
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py's
         try:
-            if _has_unread_bytes(connection):  # nothing asked for them: not the next reply
-                await connection.disconnect(nowait=True)
-                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
-            # Not by redis-py's pipeline, which may repeat commands, and encodes them in Python.
-            await connection.send_packed_command(encoded(commands))
-            return [await _next_reply(connection) for _ in commands]
+            return await exchanged(connection, commands)
         finally:  # redis-py has closed a connection with replies still to come
             await pool.release(connection)
 
@@ -156,24 +152,6 @@ class SingleServer:
 
     async def refresh(self) -> None:
         """See ``Servers.refresh``. There is nothing to ask for."""
-
-
-def _has_unread_bytes(connection: AbstractConnection) -> bool:
-    """Whether the kernel holds bytes that redis-py has not read; it checks its own buffer alone.
-
-    False for a connection without a socket, such as one of ``fakeredis``.
-    """
-    writer = getattr(connection, "_writer", None)
-    socket = None if writer is None else writer.get_extra_info("socket")
-    return socket is not None and is_readable(socket.fileno())
-
-
-async def _next_reply(connection: AbstractConnection) -> Any:
-    """The next reply; an error reply is returned."""
-    try:
-        return await connection.read_response()
-    except exceptions.ResponseError as error:
-        return error
 
 
 class Cluster:
@@ -221,18 +199,40 @@ class Cluster:
         return self._tasks.start(self._send(commands), on_replies)
 
     async def _send(self, commands: Sequence[Command]) -> list[Any]:
+        await self._client.initialize()  # does nothing the second time
         if self._is_stale:
             await self.refresh()
-        pipeline = self._client.pipeline()
-        for command in commands:
-            pipeline.execute_command(*command)
         was_answered = False
         try:
-            replies: list[Any] = await pipeline.execute(raise_on_error=False)
+            replies = await self._exchanged(commands)
             was_answered = not any(isinstance(reply, _MISROUTED) for reply in replies)
         finally:  # also when it was cancelled after its time: the node may have been replaced
             self._is_stale = self._is_stale or not was_answered
         return replies
+
+    async def _exchanged(self, commands: Sequence[Command]) -> list[Any]:
+        """Exchange *commands*, which call scripts, with the node that has the first one's key."""
+        _, _, _, key, *_ = commands[0]
+        node = self._client.get_node_from_key(str(key))
+        if node is None:
+            raise exceptions.SlotNotCoveredError("no node serves the slot")
+        connection = node.acquire_connection()
+        try:
+            await node.disconnect_if_needed(connection)
+            replies = await exchanged(connection, commands)
+        finally:  # redis-py has closed a connection with replies still to come
+            node.release(connection)
+        for index, reply in enumerate(replies):
+            if isinstance(reply, _MOVED):
+                replies[index] = await self._follow(commands[index])
+        return replies
+
+    async def _follow(self, command: Command) -> Any:
+        """The reply to *command* from the node that has its key now; an error is returned."""
+        try:
+            return await self._client.execute_command(*command)
+        except DRIVER_ERRORS as error:
+            return error
 
     def scan(self, pattern: str) -> AsyncIterator[bytes]:
         """See ``Servers.scan``."""

@@ -1,30 +1,34 @@
-"""Connections that a store has to itself, over a real server and over one that misbehaves."""
+"""Connections of a store's own, to a real server and to one that misbehaves."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import hiredis
 import pytest
+import redis.asyncio.connection
 import trustme
 from redis import exceptions
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis, RedisCluster
 from redis.asyncio.connection import Connection as Driver
 
 from response_cache.errors import StoreUnavailable
 from response_cache.store import Append, NewRecord
 from response_cache.stores import store_from_url
 from response_cache.stores.redis.callbacks import replies_to
-from response_cache.stores.redis.connection import Connection, Connections
+from response_cache.stores.redis.connection import Connection, Connections, TakeoverUnsupported
 from response_cache.stores.redis.scripts import Command
 from response_cache.stores.redis.store import RedisStore
-from response_cache.stores.redis.topology import SingleServer
+from response_cache.stores.redis.topology import Cluster, SingleServer
 from tests import deadlines
 from tests.stores.servers import Server, running_server
 
@@ -187,14 +191,14 @@ async def test_a_connection_that_is_lost_in_a_reply_is_an_error() -> None:
         assert not connection.is_open
 
 
-async def test_what_is_no_reply_breaks_the_pipe() -> None:
+async def test_what_is_no_reply_closes_the_connection() -> None:
     async with connection_to(b"HTTP/1.1 400 Bad Request\r\n\r\n") as connection:
         with pytest.raises(exceptions.InvalidResponse):
             await replies_to(connection.exchange, [("GET", "a")])
         assert not connection.is_open
 
 
-async def test_what_comes_unasked_breaks_the_pipe() -> None:
+async def test_what_comes_unasked_closes_the_connection() -> None:
     async with connection_to(b"+OK\r\n+and more\r\n") as connection:
         assert await replies_to(connection.exchange, [("SET", "a", "b")]) == [b"OK"]
         await eventually(lambda: not connection.is_open)
@@ -218,9 +222,11 @@ class Talkative:
                 if command[0] == b"HELLO":
                     writer.write(b"%1\r\n$5\r\nproto\r\n:3\r\n")
                     continue
-                name = command[-1]
-                writer.write(b"$%d\r\n%b\r\n%b" % (len(name), name, self.surplus))
-                self.surplus = b""
+                writer.write(self.answer(command))
+
+    def answer(self, command: list[bytes]) -> bytes:
+        surplus, self.surplus = self.surplus, b""
+        return b"$%d\r\n%b\r\n%b" % (len(command[-1]), command[-1], surplus)
 
     def say(self, words: bytes) -> None:
         """Say *words* unasked, on every connection; they have arrived when this returns."""
@@ -271,6 +277,52 @@ async def test_nor_does_it_on_a_client_that_was_handed_in(
         await pool.disconnect()
 
 
+class TalkativeNode(Talkative):
+    """The same as the only node of a cluster, of whatever name it is asked by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.port = 0
+
+    def answer(self, command: list[bytes]) -> bytes:
+        match command:
+            case [b"CLUSTER", b"SLOTS"]:
+                return b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % self.port
+            case [b"INFO", *_]:
+                return b"$17\r\ncluster_enabled:1\r\n"
+            case [b"COMMAND"]:
+                return b"*0\r\n"
+            case [b"EVALSHA", _, _, key, *_]:
+                return super().answer([key])
+            case _:
+                return super().answer(command)
+
+
+@pytest.mark.parametrize("surplus", SURPLUS)
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("late", ["at once", "later"])
+async def test_nor_does_it_in_a_cluster(late: str, protocol: int, surplus: bytes) -> None:
+    talkative = TalkativeNode()
+    async with listening(talkative.serve) as port:
+        talkative.port = port
+        client = RedisCluster("127.0.0.1", port, protocol=protocol, driver_info=None)
+        servers = Cluster(client, is_owned=True)
+        await client.initialize()
+
+        def get(key: str) -> Command:
+            return ("EVALSHA", "0" * 40, 1, key)
+
+        talkative.surplus = surplus if late == "at once" else b""
+        assert await replies_to(servers.send, [get("first")]) == [b"first"]
+        before = talkative.connections
+        if late == "later":
+            talkative.say(surplus)
+        assert await replies_to(servers.send, [get("a"), get("b")]) == [b"a", b"b"]
+        assert await replies_to(servers.send, [get("c")]) == [b"c"]
+        assert talkative.connections == before + 1
+        await servers.aclose()
+
+
 async def test_a_server_that_is_no_primary_any_more_is_left() -> None:
     async with connection_to(
         b"-READONLY You can't write against a read only replica.\r\n"
@@ -296,8 +348,8 @@ async def test_a_server_that_is_not_there_is_an_error(server: Server) -> None:
     await connections.aclose()
 
 
-async def test_the_driver_keeps_a_connection_where_it_is_taken_from(server: Server) -> None:
-    """The one place where we look inside the driver."""
+async def test_redis_py_keeps_a_connection_where_it_is_taken_from(server: Server) -> None:
+    """The one place where private attributes of redis-py are used."""
     driver = Driver(port=server.port)
     await driver.connect()  # type: ignore[no-untyped-call]  # redis-py's
     assert isinstance(driver._writer, asyncio.StreamWriter)
@@ -308,6 +360,51 @@ async def test_the_driver_keeps_a_connection_where_it_is_taken_from(server: Serv
     assert not driver.is_connected
     assert await replies_to(connection.exchange, [("PING",)]) == [b"PONG"]
     connection.close()
+
+
+def moved(name: str, value: Any = None) -> type[Driver]:
+    """A connection of redis-py that keeps its stream under another *name*, as a later one may.
+
+    All of redis-py's own code works with it: it is compiled anew with that name. With *value* there
+    still is something under the old name.
+    """
+    original = redis.asyncio.connection
+    module = ModuleType(original.__name__)
+    module.__package__ = original.__package__
+    source = inspect.getsource(original).replace("_writer", name)
+    exec(compile(source, module.__name__, "exec"), module.__dict__)
+    later: type[Driver] = module.Connection
+    if value is None:
+        return later
+    return type("Connection", (later,), {"_writer": value})
+
+
+@pytest.mark.parametrize("value", [None, "no stream at all"])
+async def test_where_its_attributes_have_moved_the_pool_is_used_and_said_once(
+    server: Server, caplog: pytest.LogCaptureFixture, value: Any
+) -> None:
+    pool = BlockingConnectionPool(
+        connection_class=moved("_stream_out", value), port=server.port, max_connections=4
+    )
+    client = Redis.from_pool(pool)
+    store = RedisStore(SingleServer(client, owned=[client]), key_prefix=f"{uuid4().hex}:")
+    with server.client() as looker, caplog.at_level("WARNING", "response_cache"):
+        before = len(looker.client_list())
+        await store.open()
+        found = await asyncio.gather(*(store.read(f"r{n}") for n in range(300)))
+        assert found == [None] * 300
+        assert len(looker.client_list()) <= before + 4
+        await store.aclose()
+        await eventually(lambda: len(looker.client_list()) == before)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"the connections of redis-py {redis.__version__} cannot be taken over")
+
+
+async def test_a_connection_that_cannot_be_taken_is_closed(server: Server) -> None:
+    driver = moved("_stream_out")(port=server.port)
+    with pytest.raises(TakeoverUnsupported):
+        await Connection.taken_from(driver)
+    assert not driver.is_connected
 
 
 def door_to(target: int) -> Serve:
