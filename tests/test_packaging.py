@@ -161,6 +161,14 @@ def test_the_oldest_litellm_is_the_one_that_is_tested_and_named() -> None:
     assert f"Tested with LiteLLM {oldest} and " in (ROOT / "docs" / "litellm.md").read_text()
 
 
+def test_the_oldest_redis_py_is_the_one_that_is_tested() -> None:
+    (lowest,) = re.findall(r"redis\[hiredis\]>=([\d.]+)", (ROOT / "pyproject.toml").read_text())
+    (oldest,) = re.findall(
+        r"^REDIS_PY_OLDEST := redis==(\S+) ", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    assert oldest == f"{lowest}.0"
+
+
 def test_no_file_names_a_package_registry_or_a_machine() -> None:
     tracked = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
