@@ -1,9 +1,9 @@
-"""What this process knows about one response that somebody in it waits for.
+"""What this process knows about one response that a task in it waits for.
 
 The server publishes each change of a response on a channel. A message holds the *position* of the
 response, which is all that a waiting reader needs. While every message arrives, the last position
-is known here, and nobody has to ask the server. When messages may have been lost, the position is
-unknown until somebody asks.
+is known here, and no task has to ask the server. When messages may have been lost, the position is
+unknown until a task asks.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Position:
 
 
 class Channel:
-    """One channel: how many wait for it in this process, and the last known position."""
+    """One channel: how many tasks of this process wait for it, and the last known position."""
 
     def __init__(self, name: bytes) -> None:
         self.name = name
@@ -66,7 +66,7 @@ class Channel:
         self._was_missed = False  # a recovery that no waiter saw
         self._changed = asyncio.Event()
 
-    # For those who wait.
+    # For waiting tasks.
 
     def enter(self) -> int:
         """Begin to wait. Returns a mark for ``is_recovered``."""
@@ -88,10 +88,10 @@ class Channel:
         return self.position
 
     def learn(self, answer: Position, losses: int) -> Position | None:
-        """Combine the server's *answer* with what arrived since it was asked for.
+        """Combine the server's *answer* with the messages since the question.
 
-        *losses* is the count when the server was asked: after another loss the answer is only
-        returned, not kept. Returns the latest position, or None when it is unknown.
+        *losses* is the count at the time of the question: after another loss the answer is
+        returned, but not kept. Returns the latest position, or None when it is unknown.
         """
         if not self.is_live or self.losses != losses:
             return answer
@@ -99,7 +99,7 @@ class Channel:
         return self.position
 
     def forget(self) -> None:
-        """Drop the position, so that the next waiter asks the server."""
+        """Drop the position, so that the next waiting task asks the server."""
         self.position = None
 
     async def change(self, timeout: float) -> bool:

@@ -1,6 +1,7 @@
-"""Compaction: the log of a closed record, packed anew into few large entries.
+"""Compaction: the log of a closed record is packed anew, into few large entries.
 
-It takes a third of the memory then. Readers do not notice. A failure costs memory and nothing else.
+The log takes a third of the memory then. The events stay the same. After a failure the log stays as
+it was, which costs memory and nothing else.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Compaction:
         task.add_done_callback(self._tasks.discard)
 
     async def aclose(self) -> None:
-        """Cancel what is on its way."""
+        """Cancel all compactions that have not ended."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,16 +1,18 @@
-"""Connections that a store has for itself: opened by redis-py, then used without it.
+"""Connections of a store's own: opened by redis-py, then used without it.
 
 A recorder sends small commands often. The pool, the streams and the time-outs of redis-py would
 cost as much CPU as everything else that a batch needs. So redis-py connects (TLS, credentials,
-database, Sentinel), and then the socket is taken over: commands are written as they are, and
+database, Sentinel), and then its socket is taken over: commands are written straight to it, and
 replies are parsed in the order in which they come.
 
-A connection carries one exchange at a time. To cancel an exchange closes the connection, because
-the replies still to come belong to nobody. The next exchange opens another one.
+A connection carries one exchange at a time: commands, and their replies. Cancelling an exchange
+closes the connection, because the rest of the replies must answer no later command. The next
+exchange opens another connection.
 
-redis-py has no public way to hand over a connection. This module is the only one that reads its
-private attributes (``_writer``, ``_reader``). Where a version of redis-py has them no more, its own
-pool is used instead, and one line of the log says so.
+In this module, a *driver* is a connection of redis-py. redis-py has no public way to hand over its
+socket. This module is the only one that reads private attributes of redis-py (``_writer``,
+``_reader``). Where a version of redis-py has them no more, its own pool is used instead, and one
+line of the log says so.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ class Connection(asyncio.Protocol):
 
     @classmethod
     async def taken_from(cls, driver: AbstractConnection) -> Connection:
-        """Connect *driver* and take its socket; redis-py sees it closed from then on.
+        """Connect *driver* and take its socket. For redis-py the driver is closed from then on.
 
         Raises:
             RedisError, OSError: it cannot be connected.
@@ -93,8 +95,8 @@ class Connection(asyncio.Protocol):
     def is_idle(self) -> bool:
         """Whether it can carry an exchange now.
 
-        False when unread bytes are there: nothing asked for them, and they would be taken for the
-        next reply.
+        False when unread bytes are there: they answer nothing, and would be taken for the next
+        reply.
         """
         transport = self._transport
         if self._on_replies is not None or transport is None or transport.is_closing():
@@ -135,7 +137,7 @@ class Connection(asyncio.Protocol):
             return
         if self._missing_replies:
             return
-        if parser.has_data():  # nothing asked for it, and it would be the next reply
+        if parser.has_data():  # it answers nothing, and would be taken for the next reply
             self._abort()
         for reply in replies:
             if isinstance(reply, exceptions.ReadOnlyError):

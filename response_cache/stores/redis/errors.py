@@ -20,7 +20,7 @@ DRIVER_ERRORS: Final = (
     OSError,
     TimeoutError,
 )
-"""Everything that redis-py and asyncio raise when a server does not answer as it should."""
+"""All errors of redis-py and asyncio for a server that does not answer as it should."""
 
 # The first row that fits gives the reason; an error that fits no row is named by its class.
 # fmt: off
@@ -65,7 +65,7 @@ def translated(error: BaseException, attempt: Attempt) -> StoreUnavailable:
 
 
 def safe_cause(error: BaseException) -> BaseException:
-    """*error*, without its text where that repeats a command: its password, or its content."""
+    """*error*, without its text where the text repeats a command: a password may be in it."""
     link: BaseException | None = error
     while link is not None:
         if _REPEATED in str(link):

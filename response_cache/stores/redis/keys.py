@@ -1,7 +1,8 @@
 """The names of keys: five for each response, in one slot of a cluster.
 
-``{key_prefix}{id}`` is the snapshot. The others have the name of that key as their hash tag, so
-that all five are in the same slot. In a key, an id has no braces: they would make another hash tag.
+``{key_prefix}{id}`` is the snapshot. The other four keys have the name of that key as their hash
+tag (Redis Cluster specification, "Hash tags"), so all five are in the same slot. Braces in an id
+are percent-encoded: they would make another hash tag.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 
 __all__ = ("id_of", "keys_of", "pattern_of")
 
-MAX_CACHED_ID: Final = 128  # characters; longer ids, which are not ours, are not kept in memory
+MAX_CACHED_ID: Final = 128  # characters; our ids are shorter, and longer ones are not cached
 
 _PARTS: Final = ("meta", "log", "request", "deleted")
 _ESCAPED: Final = str.maketrans({"{": "%7B", "}": "%7D", "%": "%25"})

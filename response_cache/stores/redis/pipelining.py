@@ -5,7 +5,7 @@ on their way as there are connections, further calls wait and go with the next o
 process is, the less each call costs. When the last pipeline had one call, the next call is sent at
 once and does not wait for the end of the turn.
 
-A caller may be cancelled: the pipeline goes on for the other calls. Each call gets its reply, or
+When a caller is cancelled, the pipeline goes on for the other calls. Each call gets its reply, or
 fails, within one time-out. A pipeline has as much time as its oldest call has left.
 """
 

@@ -3,21 +3,22 @@
 Each response has five keys in one slot (``keys``):
 
 * ``{key_prefix}{id}``: the snapshot as it was given, so that ``redis-cli GET`` shows the response;
-* ``...:meta``, a hash: *the* record. With another part missing, the record is lost;
-* ``...:log``, a stream: one entry for each batch. The id of an entry is the number of its last
-  event + 1, so a batch can never be there twice;
+* ``...:meta``, a hash: all that is short. A record without this key does not exist; a record
+  without one of its other keys is lost, and counts as missing;
+* ``...:log``, a stream: one entry for each append with events. The id of an entry is the number of
+  its last event + 1, so an append can never be there twice;
 * ``...:request``, and ``...:deleted``, the tombstone.
 
 Each operation is one script (``lua/``), and uses the clock of the server. Calls that are made at
-the same time travel together (``pipelining``). Who waits is woken by messages (``subscriptions``),
-and asks from time to time in case that a message was lost.
+the same time travel together (``pipelining``). A waiting task is woken by a message
+(``subscriptions``), and asks the server from time to time in case that a message was lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from response_cache.log.batches import pack
 from response_cache.store import (
@@ -40,11 +41,12 @@ except ImportError as error:
         "RedisStore needs redis and hiredis: pip install 'response-cache[redis]'"
     ) from error
 
+from response_cache.stores.redis.calls import Calls
 from response_cache.stores.redis.channel import Channel, Position
+from response_cache.stores.redis.cluster import Cluster
 from response_cache.stores.redis.compaction import Compaction
-from response_cache.stores.redis.errors import DRIVER_ERRORS, Attempt, safe_cause, translated
+from response_cache.stores.redis.errors import DRIVER_ERRORS, safe_cause, translated
 from response_cache.stores.redis.keys import id_of, keys_of, pattern_of
-from response_cache.stores.redis.pipelining import AutoPipeline
 from response_cache.stores.redis.scripts import (
     APPEND,
     CREATE,
@@ -54,14 +56,11 @@ from response_cache.stores.redis.scripts import (
     RENEW,
     REQUEST,
     TAKE,
-    Argument,
-    Script,
 )
 from response_cache.stores.redis.subscriptions import Subscriptions
 from response_cache.stores.redis.topology import (
     MAX_CONNECTIONS,
     SOCKET_TIMEOUT,
-    Cluster,
     Servers,
     SingleServer,
 )
@@ -77,9 +76,9 @@ __all__ = ("RedisStore",)
 
 KEY_PREFIX: Final = "response_cache:"
 TOMBSTONE_TTL: Final = 3600.0
-# Seconds after which a waiter asks the server, in case that a message was lost.
+# Seconds after which a waiting task asks the server, in case that a message was lost.
 CHECK_INTERVAL: Final = 5.0
-CLAIM_CHECK_INTERVAL: Final = 30.0  # of the holder, whose renewals tell that the claim is lost
+CLAIM_CHECK_INTERVAL: Final = 30.0  # of a holder: its next append tells as well that it was fenced
 
 
 class RedisStore:
@@ -98,11 +97,12 @@ class RedisStore:
         socket_timeout: float = SOCKET_TIMEOUT,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
-        """*client* stays the caller's, who closes it after the store.
+        """A *client* of redis-py is not closed by the store: the caller closes it afterwards.
 
-        *socket_timeout* is for one call, connecting included. With a back-off of half a second it
-        must stay below ``Options.orphan_confirmation``. *max_connections* is how many pipelines
-        may be on their way to one node at a time.
+        *socket_timeout* is for one call, connecting included, in seconds. Together with half a
+        second, a recorder's longest pause between two attempts, it must stay below
+        ``Options.orphan_confirmation``. *tombstone_ttl* is in seconds, too. *max_connections* is
+        how many pipelines may be on their way to one node at a time.
 
         Raises:
             ValueError: an argument is out of its range, or the client decodes what it reads.
@@ -115,8 +115,10 @@ class RedisStore:
         self.servers = _servers(client)
         self._prefix = key_prefix
         self._timeout = socket_timeout
-        self._max_connections = max_connections
-        self._pipelines: dict[str, AutoPipeline] = {}  # by node
+        self._calls = Calls(
+            self.servers, key_prefix, pipelines=max_connections, timeout=socket_timeout
+        )
+        self._call = self._calls.call
         self._compaction = Compaction(self._call)
         self._subscriptions = Subscriptions(self.servers, timeout=socket_timeout)
 
@@ -144,9 +146,7 @@ class RedisStore:
         """See ``Store.aclose``."""
         await self._compaction.aclose()
         await self._subscriptions.aclose()
-        for pipeline in self._pipelines.values():
-            pipeline.close()
-        self._pipelines.clear()
+        self._calls.close()
         await self.servers.aclose()
 
     async def create(self, new: NewRecord, lease: float) -> Claim:
@@ -246,8 +246,8 @@ class RedisStore:
     ) -> None:
         """See ``Store.wait``. Also returns when messages arrive again after a loss.
 
-        An expiry and a lost message are noticed within ``CHECK_INTERVAL``; by a waiter for no
-        event (``NO_EVENTS``), who waits for the claim alone, within ``CLAIM_CHECK_INTERVAL``.
+        An expiry and a lost message are noticed within ``CHECK_INTERVAL``. With ``NO_EVENTS`` for
+        *after*, which waits for a change of the claim alone, within ``CLAIM_CHECK_INTERVAL``.
         """
         name, interval = self.keys(id)[2], CHECK_INTERVAL
         if after >= NO_EVENTS:
@@ -295,7 +295,7 @@ class RedisStore:
     async def ids(self, beginning: str = "") -> AsyncIterator[str]:
         """The ids of stored responses with this *beginning*, in no order; for operators' tools.
 
-        A response that is created or deleted meanwhile may be missing, and an id may come twice.
+        An id may come twice. A response that is created or deleted meanwhile may be missing.
         """
         async for key in self.servers.scan(pattern_of(self._prefix, beginning)):
             yield id_of(self._prefix, key.decode())
@@ -304,33 +304,10 @@ class RedisStore:
         """The keys of a response: snapshot, meta, log, request, tombstone."""
         return keys_of(self._prefix, id)
 
-    def _call(
-        self, script: Script, id: str, attempt: Attempt, *arguments: Argument
-    ) -> asyncio.Future[Any]:
-        """The answer of *script*, to be awaited: a word, and what belongs to it (``wire``).
-
-        Raises:
-            StoreUnavailable: there is no answer; at once, or when it is awaited.
-        """
-        keys = keys_of(self._prefix, id)
-        try:
-            node = self.servers.node_of(keys[0])
-        except DRIVER_ERRORS as error:
-            raise translated(error, attempt) from safe_cause(error)
-        pipeline = self._pipelines.get(node)
-        if pipeline is None:
-            pipeline = self._pipelines[node] = self._new_pipeline()
-        return pipeline.call(script, keys, arguments, attempt)
-
-    def _new_pipeline(self) -> AutoPipeline:
-        return AutoPipeline(
-            self.servers.send, pipelines=self._max_connections, timeout=self._timeout
-        )
-
     async def _position(self, id: str, channel: Channel) -> Position | None:
         """The latest position of the response, asked from the server.
 
-        None when the record is not there, or the position is unknown: then the waiter reads.
+        None when the record is not there, or its position is unknown: the caller reads it then.
         """
         await channel.until_live(self._timeout)
         losses = channel.losses

@@ -1,9 +1,9 @@
 """Subscriptions to channels: one connection for each node, however many readers wait.
 
-A process receives messages only for responses that somebody in it waits for. A channel is
-subscribed for its first waiter, and unsubscribed a moment after its last one, because a reader that
-waits in a loop comes back at once. When the connection is lost, messages may be lost as well: then
-each waiter asks the server, and asks again when the connection is restored.
+A process receives messages only for responses that a task in it waits for. A channel is subscribed
+for the first task that waits, and unsubscribed a moment after the last one, because a reader waits
+in a loop and comes back at once. When the connection is lost, messages may be lost as well: then
+each waiting task asks the server, and asks again when the connection is restored.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Subscriptions:
         )
 
     async def _move_channels(self, lost: Listener) -> None:
-        """Give channels of *lost* that are on another node now to the listener of that node."""
+        """Move the channels of *lost* that are on another node now to the listener of that node."""
         await self._servers.refresh()
         for name, listener in [*self._listener_of.items()]:
             if listener is lost and self._servers.node_of(name) != lost.node:
@@ -185,7 +185,7 @@ class Listener:
             await connection.disconnect(nowait=True)
 
     async def _send_changes(self, connection: AbstractConnection) -> None:
-        """Subscribe to channels that are wanted, and unsubscribe from those that are not."""
+        """Subscribe to each channel that is wanted, and unsubscribe from each other one."""
         while True:
             self._has_changes.clear()
             commands = self._commands()
@@ -199,8 +199,8 @@ class Listener:
     def _commands(self) -> list[tuple[str, bytes]]:
         """The commands for what has changed. One channel each: a command must not mix slots.
 
-        A channel that was dropped and is wanted again is subscribed again, so that its new owner
-        gets an answer.
+        A channel that was dropped and is wanted again is subscribed again: its confirmation is
+        what tells the new ``Channel`` that messages arrive.
         """
         changed, self._changed = self._changed, set()
         new = changed & self._wanted.keys()

@@ -5,7 +5,7 @@
     redis+cluster://[user:password@]host[:port],…                 a cluster
 
 ``rediss`` instead of ``redis`` is the same over TLS, to Sentinels as well. User and password are
-for the servers; Sentinels get none. No error message repeats a part of the URL.
+sent to the servers, and to no Sentinel. No error message repeats a part of the URL.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
 
 from response_cache._version import __version__
+from response_cache.stores.redis.cluster import Cluster
 from response_cache.stores.redis.topology import (
     MAX_CONNECTIONS,
     SOCKET_TIMEOUT,
-    Cluster,
     Servers,
     SingleServer,
 )

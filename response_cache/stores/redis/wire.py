@@ -1,6 +1,6 @@
 """What goes to the scripts and what comes back, as values of the store contract.
 
-A script answers with a list: a word that says what happened, then what belongs to it.
+A script answers with a list: a word that says what happened, then what belongs to that word.
 """
 
 from __future__ import annotations

@@ -26,10 +26,11 @@ from response_cache.store import Append, Appended, Claim, Link, NewRecord, Store
 from response_cache.stores import store_from_url
 from response_cache.stores.redis.callbacks import Cancel, OnReplies
 from response_cache.stores.redis.channel import Channel
+from response_cache.stores.redis.cluster import Cluster
 from response_cache.stores.redis.scripts import POSITION, Command
 from response_cache.stores.redis.store import RedisStore
 from response_cache.stores.redis.subscriptions import Subscriptions
-from response_cache.stores.redis.topology import Cluster, SingleServer
+from response_cache.stores.redis.topology import SingleServer
 from response_cache.testing import StoreConformance, machine_for
 from tests import deadlines
 from tests.stores.servers import (

@@ -1,4 +1,4 @@
--- The beginning of every script: finds the record, as it is at the server's time. Finding writes nothing.
+-- The first part of every script: finds the record, by the clock of the server. Finding writes nothing.
 local SNAPSHOT, META, LOG, REQUEST, TOMBSTONE = unpack(KEYS)
 local PARTS = {SNAPSHOT, META, LOG, REQUEST}
 local CLAIM = string.sub(LOG, 1, -4) .. 'claim' -- a channel; the other channel has the name of the log

@@ -1,4 +1,4 @@
--- Raises the epoch of an open record and reads it, in one step: the holder of before is fenced.
+-- Raises the epoch of an open record and reads it, in one step: the former holder is fenced.
 local only_orphaned, raise_by = ARGV[1] == '1', tonumber(ARGV[2])
 local lease, publish = tonumber(ARGV[3]), ARGV[4]
 

@@ -1,4 +1,4 @@
--- The beginning of the scripts that read a whole record: one consistent view of it, as of now.
+-- The second part of the scripts that read a whole record: one consistent view of it, as of now.
 local CHUNK = 64
 
 -- The entries with the events numbered first and above, as pairs: the number after the entry's last
