@@ -56,7 +56,6 @@ FILLED: Final[dict[str, Callable[[str], object] | None]] = {
     "response_cache/stores/redis/keys.py:_named": lambda long: keys.keys_of(
         "prefix:", f"resp_{long}"
     ),
-    "response_cache/stores/redis/wire.py:lifetimes": None,  # numbers of options
 }
 
 # Caches that are objects: what they keep is counted in bytes, or has a form of ours.
