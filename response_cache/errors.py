@@ -68,8 +68,8 @@ __all__ = (
     "error_body",
 )
 
-
 ErrorBody: TypeAlias = dict[str, dict[str, str | None]]
+"""The error object of OpenAI's API under its key ``error``."""
 
 
 def error_body(
@@ -77,7 +77,7 @@ def error_body(
 ) -> ErrorBody:
     """The body of an error reply, to be sent as JSON: always these four keys.
 
-    OpenAI API reference, "Error codes"; clients read ``type``, ``code`` and ``param`` by name.
+    Clients read each of the keys by its name (OpenAI API reference, Errors).
     """
     return {"error": {"message": message, "type": type, "param": param, "code": code}}
 

@@ -20,6 +20,7 @@ from response_cache.errors import (
     StreamBroken,
     TooManyRequests,
     Unavailable,
+    error_body,
 )
 
 LINE = re.compile(r"^((?:[ │├└─])*)(\w+)(?: +(\d{3}))?", re.MULTILINE)
@@ -66,7 +67,21 @@ def test_the_statuses_are_as_drawn() -> None:
 
 
 def test_all_are_exported() -> None:
-    assert sorted(errors.__all__) == sorted(classes())
+    assert sorted(errors.__all__) == sorted((*classes(), "error_body"))
+
+
+def test_an_error_body_has_always_four_keys() -> None:
+    assert error_body("No.", type="server_error") == {
+        "error": {"message": "No.", "type": "server_error", "param": None, "code": None}
+    }
+    assert TooManyRequests("Slow.", param="model").body() == {
+        "error": {
+            "message": "Slow.",
+            "type": "rate_limit_error",
+            "param": "model",
+            "code": "rate_limit_exceeded",
+        }
+    }
 
 
 @pytest.mark.parametrize("name", sorted(drawn()))

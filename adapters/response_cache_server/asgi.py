@@ -8,13 +8,14 @@ from typing import Any, TypeAlias
 import anyio
 from pydantic_core import to_json
 
+from response_cache.errors import error_body
+
 __all__ = (
     "App",
     "Message",
     "Receive",
     "Scope",
     "Send",
-    "error_body",
     "race",
     "refuse_websocket",
     "run_lifespan",
@@ -28,13 +29,6 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-def error_body(
-    message: str, *, type: str, param: str | None = None, code: str | None = None
-) -> dict[str, Any]:
-    """The error object of the API, always with its four keys (see docs/protocol.md)."""
-    return {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
 async def send_json(

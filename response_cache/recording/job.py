@@ -18,8 +18,9 @@ from typing import Final
 import anyio
 import anyio.lowlevel
 
-from response_cache.errors import StoreUnavailable
+from response_cache.errors import StoreUnavailable, error_body
 from response_cache.options import Options
+from response_cache.protocol.jsontext import dump
 from response_cache.protocol.lifecycle import Trigger
 from response_cache.protocol.responses import BROKEN_OFF, Failure
 from response_cache.recording.answer import Answer, Upstream
@@ -305,7 +306,5 @@ def _is_cancelled() -> bool:
 
 
 def _server_error() -> Refusal:
-    body = b'{"error":{"message":"%b","type":"server_error","param":null,"code":null}}'
-    return Refusal(
-        500, ((b"content-type", b"application/json"),), body % UNANSWERED.message.encode()
-    )
+    body = dump(error_body(UNANSWERED.message, type="server_error"))
+    return Refusal(500, ((b"content-type", b"application/json"),), body)

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as ProxyRequest
 
 from response_cache import Body, Owner, PassThrough, Request
+from response_cache.errors import error_body
 from response_cache.http.bodies import decode_body
 from response_cache.protocol.ids import digest
 from response_cache.protocol.jsontext import dump
@@ -130,8 +131,7 @@ def _refusal(status: int, message: str) -> Body:
     """The proxy's refusal as an error of the API."""
     kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     code = "invalid_api_key" if status == 401 else None
-    error = {"message": message, "type": kind, "param": None, "code": code}
-    content = dump({"error": error})
+    content = dump(error_body(message, type=kind, code=code))
     headers = (
         (b"content-type", b"application/json"),
         (b"cache-control", b"private, no-cache"),

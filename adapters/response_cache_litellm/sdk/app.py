@@ -14,11 +14,11 @@ import anyio
 import litellm
 
 from response_cache import Options
-from response_cache.errors import APIError, InvalidRequest, RequestTooLarge
+from response_cache.errors import APIError, InvalidRequest, RequestTooLarge, error_body
 from response_cache.protocol.jsontext import JsonObject, dump
 from response_cache.protocol.requests import json_object
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
-from response_cache_litellm.sdk.events import Events, error_of
+from response_cache_litellm.sdk.events import Events
 
 __all__ = ("litellm_app",)
 
@@ -60,7 +60,7 @@ async def _serve(scope: Scope, receive: Receive, send: Send, defaults: Mapping[s
     path = scope["path"].rstrip("/")
     if not path.endswith(PATHS) or scope["method"] != "POST":
         message = f"There is no {scope['method']} {scope['path']} here."
-        await _send_json(send, 404, error_of(message, kind="invalid_request_error"))
+        await _send_json(send, 404, error_body(message, type="invalid_request_error"))
         return
     try:
         body = await _read(receive)
@@ -68,8 +68,7 @@ async def _serve(scope: Scope, receive: Receive, send: Send, defaults: Mapping[s
             return
         arguments = {**defaults, **_arguments(body)}
     except APIError as error:
-        body_of_error = error_of(error.message, kind=error.type, param=error.param)
-        await _send_json(send, error.status_code, body_of_error)
+        await _send_json(send, error.status_code, error.body())
         return
     await _while_there(receive, lambda: _answer(arguments, send))
 
@@ -94,7 +93,7 @@ async def _answer(arguments: JsonObject, send: Send) -> None:
         status = getattr(error, "status_code", None)
         status = status if isinstance(status, int) and 400 <= status <= 599 else 500
         kind = "server_error" if status >= 500 else "invalid_request_error"
-        await _send_json(send, status, error_of(_message(error), kind=kind))
+        await _send_json(send, status, error_body(_message(error), type=kind))
     else:
         if arguments.get("stream") is True and hasattr(answer, "__aiter__"):
             await _stream(answer, send)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from response_cache.protocol.jsontext import JsonObject, dump
 from response_cache.protocol.sse import frame
 
-__all__ = ("Events", "error_of")
+__all__ = ("Events",)
 
 
 class Events:
@@ -30,8 +28,3 @@ class Events:
         error = {"code": "server_error", "message": message}
         failed = {**self._response, "status": "failed", "error": error}
         return self.frame({"type": "response.failed", "response": failed})
-
-
-def error_of(message: str, *, kind: str, param: str | None = None) -> dict[str, Any]:
-    """An error as the API words it."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": None}}

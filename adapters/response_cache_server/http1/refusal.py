@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from response_cache_server.asgi import Receive, Scope, Send, error_body, send_json
+from response_cache.errors import error_body
+from response_cache_server.asgi import Receive, Scope, Send, send_json
 
 __all__ = ("SERVER_FAULT", "Refusal")
 
