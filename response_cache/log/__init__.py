@@ -1,1 +1,1 @@
-"""How the events of a log are kept: in batches, and runs of deltas as what differs."""
+"""How the events of a log are kept: in batches, with runs of deltas in a short form."""

@@ -1,8 +1,9 @@
-"""A batch of events as one block of bytes: how batches are kept and stored.
+"""A batch of events, and the block of bytes that it is packed into to be kept and stored.
 
-A block is the lengths of its parts in text, a line end, and the parts. A part is an event, or a run
-of events, whose length has an ``r`` before it. All of it is compressed by zlib, unless it is short
-as it is: no text begins with the first byte of zlib.
+A block begins with the lengths of its parts in decimal, separated by commas, and a line end. The
+parts follow. A part is an event, or a run of events, whose length has an ``r`` before it. A block
+that is not short is compressed as a whole by zlib (RFC 1950). Its first byte tells: it is ``x``,
+with which no list of lengths begins.
 """
 
 from __future__ import annotations
@@ -20,19 +21,20 @@ Part: TypeAlias = bytes | DeltaRun
 _FAST: Final = 1  # zlib level: events repeat themselves so much that more effort gains little
 _ZLIB: Final = b"x"
 _RUN: Final = b"r"
-_SHORT: Final = 2048  # bytes of a block for which compressing costs more than it saves
+_SHORT: Final = 2048  # bytes up to which to compress a block costs more than it saves
 
 
 class Batch(Sequence[bytes]):
-    """Events in their order, packed at most once, however many want them packed: a store, and who
-    keeps them in case that it forgets. To be added to before anybody has it packed.
+    """Events in their order, which are packed once at most.
+
+    A store and the resend buffer use the same block. No event may be added after that.
     """
 
     def __init__(self) -> None:
         self._parts: list[Part] = []
         self._length = 0
         self._block: bytes | None = None
-        self.size = 0  # bytes of what it keeps, which for a run is much less than its events
+        self.size = 0  # bytes that it keeps, which for a run is much less than its events have
 
     def append(self, event: bytes) -> None:
         """Add one event."""
@@ -41,7 +43,7 @@ class Batch(Sequence[bytes]):
         self.size += len(event)
 
     def extend(self, run: DeltaRun) -> None:
-        """Add a run of them; it belongs to the batch from now on."""
+        """Add a run of events. The run belongs to the batch from now on."""
         self._length += run.length
         last = self._parts[-1] if self._parts else None
         grown = last.absorb(run) if isinstance(last, DeltaRun) else 0
@@ -51,7 +53,7 @@ class Batch(Sequence[bytes]):
 
     @property
     def block(self) -> bytes:
-        """All of them, packed."""
+        """All events, packed."""
         return pack(self)
 
     def __len__(self) -> int:
@@ -95,7 +97,7 @@ def unpack(block: bytes) -> list[bytes]:
 
 
 def repacked(blocks: Iterable[bytes], most: int) -> Iterator[Batch]:
-    """The events of *blocks* in as few batches as there can be with at most *most* in each."""
+    """The events of *blocks* in as few batches as possible, of at most *most* events each."""
     batch = Batch()
     for part in (part for block in blocks for part in _parts(block)):
         rest: Part | None = part

@@ -1,7 +1,7 @@
-"""Events in a row that differ in their number and in one text alone, kept as what differs.
+"""A run: events in a row that differ in nothing but their number and one text, in a short form.
 
 Most of a log is such runs: the deltas of one text. As whole events they are ten times as long, and
-to write, compress and read all that they have in common is most of what a delta costs.
+most of what a delta costs is to write, compress and read the bytes that all of them share.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ("DeltaRun", "Shape")
 
 
 class Shape(NamedTuple):
-    """The bytes that all events of a run have: before, between and after the two that differ."""
+    """The bytes that all events of a run share: before, between and after number and text."""
 
     before: bytes
     between: bytes
@@ -31,16 +31,16 @@ class Shape(NamedTuple):
 
 
 class DeltaRun:
-    """Some events of one shape, numbered without gaps. No text has a line end in it."""
+    """Events of one shape, numbered without gaps. No text has a line end in it."""
 
     __slots__ = ("_lines", "first", "length", "shape", "size")
 
     def __init__(self, shape: Shape, first: int, length: int, lines: bytes) -> None:
-        """*length* texts, at least one, in as many *lines*, the last one without its end."""
+        """*lines* has *length* texts, one or more, with a line end between each two."""
         self.shape = shape
         self.first = first
         self.length = length
-        self._lines = [lines]  # pieces of them
+        self._lines = [lines]  # in pieces, with a line end between each two
         before, between, after, _ = shape
         self.size = len(before) + len(between) + len(after) + len(lines)  # bytes that it keeps
 
@@ -48,9 +48,9 @@ class DeltaRun:
         return self.shape.filled(self.first, self._texts())
 
     def absorb(self, other: DeltaRun) -> int:
-        """Make *other* a part of this run if it goes on where this one ends.
+        """Add *other* to this run if it goes on where this run ends.
 
-        The bytes that this one keeps more then; 0 if it does not go on.
+        Returns by how many bytes ``size`` has grown; 0 if *other* does not go on.
         """
         if other.first != self.first + self.length or other.shape != self.shape:
             return 0
@@ -61,7 +61,7 @@ class DeltaRun:
         return grown
 
     def cut(self, length: int) -> tuple[DeltaRun, DeltaRun]:
-        """The first *length* events, and the others; neither may be empty."""
+        """The first *length* events and the rest as two runs; neither may be empty."""
         texts = self._texts()
         head, rest = b"\n".join(texts[:length]), b"\n".join(texts[length:])
         return (
@@ -70,7 +70,7 @@ class DeltaRun:
         )
 
     def dump(self) -> bytes:
-        """The run as bytes, of which ``load`` makes it again."""
+        """The run as bytes, for ``load``."""
         before, between, after, is_number_first = self.shape
         lengths = f"{len(before)},{len(between)},{len(after)}"
         head = f"{self.first},{1 if is_number_first else 0},{lengths}\n".encode()
@@ -78,7 +78,7 @@ class DeltaRun:
 
     @classmethod
     def load(cls, dumped: bytes) -> DeltaRun:
-        """The run that was dumped."""
+        """The run that ``dump`` gave as *dumped*."""
         head, _, body = dumped.partition(b"\n")
         first, is_number_first, *lengths = map(int, head.split(b","))
         literals = []

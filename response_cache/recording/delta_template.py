@@ -1,10 +1,10 @@
-"""What the deltas of one text have in common, so that one more of them needs no parsing.
+"""Recognises the deltas of one text by their bytes, so that they need no parsing.
 
-A model's answer is mostly one text in a thousand deltas, which as bytes differ in three places: the
-number, the delta, and the padding. Those that follow each other in a stream are recognised by what
-stays the same, and become a run of our events: a fraction of the work.
+A model's answer is mostly one text in a thousand deltas. As bytes these events differ in three
+places: the number, the delta and the padding. A template has the bytes between the places. Deltas
+that match it and follow each other become a run of our events, for a fraction of the work.
 
-Nothing depends on it: what is not recognised, for whatever reason, is read as any other event.
+Nothing depends on a match: an event that is not recognised is parsed like any other event.
 """
 
 from __future__ import annotations
@@ -39,23 +39,22 @@ _VALUES: Final = {
     "padding": b"[0-9A-Za-z]++",
 }
 
-WINDOW: Final = 16 * 2**10  # bytes of a stretch: so many at most are looked at again for an odd one
+WINDOW: Final = 16 * 2**10  # bytes of a stretch, which is searched again when one frame is odd
 
 _Found: TypeAlias = tuple[bytes, ...]
-"""Of a frame: its literals with the delta among them, and nothing. Of what is no frame: all of it
-in the last place."""
-
+"""What the pattern finds: the literals of a frame, with the delta among them, and an empty last
+item; or, where the bytes are no frame, all of them as the last item."""
 
 Match: TypeAlias = tuple[str, DeltaRun, int]
-"""A stretch of a stream that holds nothing but deltas of one text: what they add to it, our events,
-and where they end in the stream."""
+"""A stretch of deltas of one text: what they add to the text, our events, and where the stretch
+ends in the stream."""
 
 
 class DeltaTemplate:
-    """The bytes that stay the same around the places that differ."""
+    """The bytes that all deltas of one text share, of the upstream's events and of ours."""
 
     def __init__(self, theirs: _Parts, ours: _Parts) -> None:
-        """As an upstream sends them, and as we record them."""
+        """*theirs* is an event as the upstream sends it, *ours* the same event as we record it."""
         self._pattern = _pattern(theirs.places, tuple(map(len, theirs.literals)))
         delta = theirs.places.index("delta") + 1
         self._literals = theirs.literals
@@ -66,7 +65,10 @@ class DeltaTemplate:
 
     @classmethod
     def of(cls, frame: bytes, ours: bytes, number: int) -> DeltaTemplate | None:
-        """Of events like *frame*, which became *ours* under *number*; None if it cannot tell."""
+        """The template of events like *frame*, which was recorded as *ours* under *number*.
+
+        None if *frame* does not show it without doubt.
+        """
         theirs, recorded = _Parts.of(frame), _Parts.of(ours)
         if theirs is None or recorded is None or "padding" in recorded.places:
             return None
@@ -75,9 +77,9 @@ class DeltaTemplate:
         return made if likely is not None and [*likely[1]] == [ours] else None
 
     def stretch(self, stream: bytes, start: int, number: int, most: int) -> Match | None:
-        """The deltas that *stream* goes on with at *start*, if it does; at most *most* of them.
+        """The deltas in *stream* from *start* on: at most *most* of them, and within ``WINDOW``.
 
-        Never past ``WINDOW``. Our events are numbered from *number* on.
+        Our events are numbered from *number* on. None if the next event does not match.
         """
         end = min(len(stream), start + WINDOW)
         found: list[_Found] = self._pattern.findall(stream, start, end)
@@ -88,7 +90,7 @@ class DeltaTemplate:
         return match or self._beginning(found[:most], stream, start, number)
 
     def _matched(self, found: list[_Found], number: int, end: int) -> Match | None:
-        """What *found* says, unless there is something odd in it."""
+        """The match of all frames in *found*, or None if one of them is odd."""
         count = len(found)
         if not count or [*map(self._literals_of, found)].count(self._literals) != count:
             return None
@@ -99,7 +101,7 @@ class DeltaTemplate:
     def _beginning(
         self, found: list[_Found], stream: bytes, start: int, number: int
     ) -> Match | None:
-        """The same of those before the first odd one."""
+        """The match of the frames before the first odd one."""
         good = sum(1 for _ in takewhile(lambda one: self._matched([one], number, start), found))
         matches = islice(self._pattern.finditer(stream, start), good)
         return self._matched(
@@ -109,9 +111,10 @@ class DeltaTemplate:
 
 @lru_cache(maxsize=256)  # to compile one takes as long as to recognise a hundred deltas
 def _pattern(places: Sequence[str], lengths: Sequence[int]) -> re.Pattern[bytes]:
-    """What finds frames, whatever they say between their *places*, but as long; or else the rest.
+    """A pattern of frames whose literals have these *lengths*, or else of the rest of the bytes.
 
-    So it is the same for the next response, which has other ids. The groups are ``_Found``.
+    It does not know the literals themselves, so that it serves the next response as well, which has
+    other ids. The groups are ``_Found``.
     """
     first, *others = (b"(.{%d})" % length for length in lengths)
     values = (_VALUES[place] for place in places)
@@ -128,7 +131,7 @@ class _Parts:
 
     @classmethod
     def of(cls, frame: bytes) -> _Parts | None:
-        """Those of *frame*; None if they could be taken for something else."""
+        """The parts of *frame*; None if one of its places is in doubt."""
         if b"\\" in frame or any(frame.count(key) != 1 for key in _KEYS):
             return None
         found = [*_PLACES.finditer(frame)]
@@ -142,7 +145,7 @@ class _Parts:
 
 
 def _text(lines: bytes, count: int) -> str | None:
-    """What *lines*, the inner parts of strings in JSON, say together; None if one is no such."""
+    """The text of *lines* together, each the inner part of a JSON string; None if one is not."""
     try:
         said = lines.decode()
         text = said.replace("\n", "")

@@ -3,14 +3,14 @@
     chunk ──> backlog ──> parse_backlog() ──┬── event ─────────> Recorder.record
                                             └── run of deltas ─> Recorder.extend
 
-Chunks are put into the *backlog* as they come. It is parsed when somebody needs what is in it,
-which the writer does once for each batch: to parse many events at a time costs a fraction of
-parsing each by itself. So the recorder lags behind what has come, and there are two ways to it,
-which their types keep apart:
+Chunks are put into the *backlog* as they come. The backlog is parsed when its events are needed,
+mostly by the writer, once for each batch: to parse many events at a time costs a fraction of
+parsing each by itself. So the recorder lags behind what has come. There are two ways to it, which
+their types keep apart:
 
 * ``parse_backlog`` parses all that has come and returns the recorder. There is no other way to the
   log, to the response, or to anything that changes them.
-* ``so_far`` is the recorder as it is. It has only what may be asked of a recorder that lags behind.
+* ``so_far`` is the recorder as it is, with the few questions that a recorder that lags may answer.
 
 ``record`` is the one place where a parsed event goes from here to the recorder. A stage that
 corrects events before they are folded belongs between the two.
@@ -56,7 +56,7 @@ RELEARN_EVERY: Final = 8  # deltas of one text that the template did not match
 
 
 class Progress(Protocol):
-    """What may be asked of a recorder that has not got all that has come."""
+    """What may be asked of a recorder while some of what has come is not parsed yet."""
 
     @property
     def id(self) -> str:
@@ -65,7 +65,7 @@ class Progress(Protocol):
 
     @property
     def status(self) -> Status:
-        """The status after the last event that was recorded, as the next two are."""
+        """The status after the last event that was recorded."""
         ...
 
     @property
@@ -100,12 +100,12 @@ class Intake:
 
     @property
     def has_pending(self) -> bool:
-        """Whether anything has come that was not taken yet."""
+        """Whether anything has come that the writer has not taken yet."""
         return len(self.backlog) > 0 or self._recorder.pending.size > 0
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes of all that was not taken yet, parsed or not."""
+        """Bytes of all that the writer has not taken yet, parsed or not."""
         return self._recorder.pending.size + sum(map(len, self.backlog))
 
     def parse_backlog(self) -> Recorder:
@@ -166,7 +166,7 @@ class Intake:
         return end
 
     def _learn(self, frame: bytes) -> None:
-        """Make a template of *frame*, which was recorded just now, if it is a delta like others."""
+        """Make a template of *frame*, which was recorded just now, if it is a delta of a text."""
         recorder = self._recorder
         open_text = recorder.fold.open_text
         if open_text is None or open_text is not self._open_text:

@@ -2,10 +2,14 @@
 
 The job belongs to the process, not to the client that asked for it. Three duties run side by side:
 the *upstream* answers, the *writer* gets what is recorded into the store, and the *guard* watches
-the claim and the clock. The writer decides: when it is done, so is the response. What is left of
-the upstream then depends on who ended it: one that came to its own end may finish its clean-up
-(background tasks, billing); one that was cancelled, deleted or cut off by a limit is told that
-its client has gone, and cancelled a moment later.
+the claim and the clock. The writer decides: when it is done, the response has ended. The upstream
+may run on then:
+
+* after its own end it may finish its clean-up (background tasks, billing);
+* after a cancel, a delete or a limit it is told that its client has gone, and is cancelled a moment
+  later.
+
+``run_state`` has the table of the states that a job goes through.
 """
 
 from __future__ import annotations
@@ -34,9 +38,17 @@ __all__ = ("Job",)
 
 logger = logging.getLogger("response_cache.job")
 
-REFUSAL_WAIT: Final = 5.0  # seconds that a refusal's body may take once its headers are there
-LATE: Final = 5.0  # seconds after which an upstream that does not stop is reported
-SHUTDOWN_ALLOWANCE: Final = 2.0  # seconds for the last write of a job whose process is ending
+REFUSAL_TIMEOUT: Final = 5.0
+"""Seconds for the body of a refusal, once its headers are there or it was announced."""
+
+REPORT_DELAY: Final = 5.0
+"""Seconds after which an upstream that does not stop is reported."""
+
+SHUTDOWN_GRACE: Final = 2.0
+"""Seconds for the last write of a job whose process is ending."""
+
+STORE_RETRY_INTERVAL: Final = 0.5
+"""Seconds until the guard asks a store again that did not answer."""
 
 SHUTTING_DOWN: Final = Failure("The server was shut down while it answered.")
 UNANSWERED: Final = Failure("The upstream failed before it answered.")
@@ -45,7 +57,7 @@ INTERNAL: Final = Failure("The server had an internal error.")
 
 
 class Job:
-    """A response being made. ``run`` lasts until it is over and its upstream has ended."""
+    """A response being made. ``run`` lasts until the response and its upstream have ended."""
 
     def __init__(
         self,
@@ -62,8 +74,8 @@ class Job:
     ) -> None:
         """*body* is sent to *upstream* once one of the *places* is free.
 
-        A refusal is waited for *admission_wait* seconds, unless somebody is in a ``hurry``. With
-        *notes_admission* others can see in the store that the response was admitted.
+        A refusal is waited for during *admission_wait* seconds, or until ``hurry`` is called. With
+        *notes_admission* other processes can see in the store that the response was admitted.
         """
         self._store = store
         self._intake = intake
@@ -95,13 +107,13 @@ class Job:
         return self.state.current is State.ADMITTED
 
     def admit(self) -> None:
-        """From now on the client has the response's id, and refusals are its failure."""
+        """The client gets the response's id: a refusal that comes later is the failure of it."""
         if self.state.move(Move.ADMIT) and self._notes_admission:
             self._intake.so_far.note("admitted", True)
             self.writer.write_notes()
 
     def hurry(self) -> None:
-        """Wait no longer for a refusal, unless one has begun to come in: somebody was told."""
+        """Admit the response now, unless a refusal has begun to come in."""
         self._admitting.cancel()
 
     def fail(self, failure: Failure) -> None:
@@ -110,7 +122,7 @@ class Job:
         self.writer.wake()
 
     async def run(self) -> None:
-        """Do all of it. Never raises for what an upstream or a store does."""
+        """Run all three duties to their end. Never raises for what an upstream or a store does."""
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._call)
@@ -130,13 +142,13 @@ class Job:
                 self.state.move(Move.FINISH)
 
     async def _admit_in_time(self) -> None:
-        """Wait for a refusal no longer than a client should; the client itself may have gone."""
+        """Wait for a refusal as long as a client should, also where the client has gone."""
         if self.state.current not in DECIDED:
             self._admitting.deadline = anyio.current_time() + self._admission_wait
             with self._admitting:
                 await self.state.until(DECIDED)
         if self._attempt.is_refusal:
-            with anyio.move_on_after(REFUSAL_WAIT):
+            with anyio.move_on_after(REFUSAL_TIMEOUT):
                 await self.state.until(DECIDED)
         self.admit()
 
@@ -145,7 +157,7 @@ class Job:
             with self._calling:
                 has_waited = await self._take_place()
                 try:
-                    if has_waited:  # it may be cancelled by now, and we have not heard of it
+                    if has_waited:  # it may be cancelled by now, which we have not heard of
                         await self.writer.confirm()
                         await anyio.lowlevel.checkpoint_if_cancelled()
                     self.state.move(Move.CALL)
@@ -159,7 +171,7 @@ class Job:
             self.admit()  # what it left undecided is the response's failure
 
     async def _take_place(self) -> bool:
-        """Take a place; whether it had to be waited for. Else no turn of the loop goes by."""
+        """Take a place; whether it had to be waited for. A free one takes no turn of the loop."""
         await anyio.lowlevel.checkpoint_if_cancelled()
         try:
             self._places.acquire_nowait()
@@ -212,7 +224,7 @@ class Job:
     async def _guard(self) -> None:
         """Watch the claim, so that a cancel is noticed in silence, and the two time limits.
 
-        Nobody can cancel what nobody was told of, so admission comes first.
+        Admission comes first: no client can cancel a response whose id it does not have.
         """
         await self._admit_in_time()
         claim = self.writer.claim
@@ -222,13 +234,13 @@ class Job:
                     try:
                         await self._until_claimed(claim)
                     except StoreUnavailable:
-                        await anyio.sleep(0.5)
+                        await anyio.sleep(STORE_RETRY_INTERVAL)
                 self._check_limits()
 
     async def _until_claimed(self, claim: Claim) -> None:
         """Stop the writer when the claim is another's.
 
-        A wake-up may also mean nothing, or that the store was away: then the lease is renewed.
+        A wake-up may also mean nothing, or that the store was away. Then the lease is renewed.
         """
         await self._store.wait(
             claim.id, after=NO_EVENTS, epoch=claim.epoch, incarnation=claim.incarnation
@@ -264,21 +276,21 @@ class Job:
         self.state.move(Move.END)
 
     async def _let_end(self) -> None:
-        """Let an upstream that ended by itself run on; stop any other."""
+        """Let an upstream that came to its own end run on for a while; stop any other."""
         ended_by_itself = self._intake.so_far.ended_by_upstream or self._attempt.has_ended
         may_run_on = self.writer.outcome is not Outcome.TAKEN and (ended_by_itself or self.refusal)
         if may_run_on and not self._ended.is_set():
             with anyio.move_on_after(self._options.after_end_timeout):
                 await self._ended.wait()
         if self._started_at is None:
-            self._calling.cancel()  # it waits for its place, and needs none any more
+            self._calling.cancel()  # it waits for a place that it does not need any more
         if self._ended.is_set():
             return
         self._attempt.stop()
         with anyio.move_on_after(self._options.stop_grace):
             await self._ended.wait()
         self._calling.cancel()
-        with anyio.move_on_after(LATE):
+        with anyio.move_on_after(REPORT_DELAY):
             await self._ended.wait()
         if not self._ended.is_set():
             logger.warning("%s: the upstream does not stop", self.writer.claim.id)
@@ -286,8 +298,8 @@ class Job:
             logger.warning("%s: the upstream has stopped, late", self.writer.claim.id)
 
     async def _close_in_haste(self) -> None:
-        """The process is ending under us: say so in the log, within a bounded time."""
-        with anyio.move_on_after(SHUTDOWN_ALLOWANCE, shield=True):
+        """The process is ending: write that into the log, within a bounded time."""
+        with anyio.move_on_after(SHUTDOWN_GRACE, shield=True):
             self._intake.parse_backlog().end(Trigger.FAIL, SHUTTING_DOWN)
             await self.writer.run()
 

@@ -1,6 +1,7 @@
 """The jobs of one process: how a response starts here, and how all of them end.
 
-A job's record is made before its upstream is called, else two retries would both pay.
+A job's record is made before its upstream is called: of two creates with one idempotency key only
+one may call, and pay.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from response_cache.store import NewRecord, RecordView, Store
 
 __all__ = ("RETRY_AFTER", "Jobs", "Spawn", "shutting_down")
 
-RETRY_AFTER: Final = 1.0  # seconds after which what is refused for now may be tried again
+RETRY_AFTER: Final = 1.0  # seconds after which a request that is refused now may be repeated
 
 Spawn = Callable[[Callable[[], Awaitable[Any]], str], None]
 """Runs a coroutine function in the background of the process, for the response of that id."""
@@ -127,13 +128,16 @@ class Jobs:
         return job if is_its else None
 
     async def finished(self, *ids: str) -> None:
-        """Return when these jobs, or else all that run now, have ended, clean-up included."""
+        """Return when the jobs with these *ids* have ended, clean-up included.
+
+        Without *ids*: all jobs that run now. An id without a job is not waited for.
+        """
         for job in [self._jobs.get(id) for id in ids or tuple(self._jobs)]:
             if job is not None:
                 await job.state.until(FINISHED)
 
     async def fail_all(self) -> None:
-        """End what still runs as failed, and return when the store has it."""
+        """End all running responses as failed, and return when the store has it."""
         for job in tuple(self._jobs.values()):
             job.fail(SHUTTING_DOWN)
         for job in tuple(self._jobs.values()):
@@ -200,5 +204,5 @@ class Jobs:
 
 
 def shutting_down() -> Unavailable:
-    """What is told to who comes too late."""
+    """The refusal of a create that comes while the process drains."""
     return Unavailable("This server is shutting down.", retry_after=RETRY_AFTER)

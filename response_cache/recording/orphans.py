@@ -1,15 +1,18 @@
-"""Closing what a dead worker left behind, without ever killing what is alive.
+"""Closes the responses that a dead worker left behind, and never one that is alive.
 
-Whoever reads an orphan closes it as failed, but a response that looks orphaned may be alive: the
-store was away, or the wall clock by which it judges leases was set forward. Either lasts until the
-recorder renews, which is due a third of a lease after the last time, and arrives within
-``orphan_confirmation``. So a process that sees an orphan watches it for that long by its own
-monotonic clock, and closes it only when every look was answered and found the same claim and the
-same tail, still orphaned; never one that it records itself. A renewal in the middle ends the watch,
-and the next one begins anew, however often the clock is set. So does a gap between two looks: the
-process did not run then, and perhaps the recorder did not either (a container that was paused).
+An *orphan* is an open response whose lease is over. A process that reads one closes it as failed,
+but not at once, since a recorder may be alive without a lease: the store was away, or the wall
+clock by which the store judges leases was set forward. That lasts until the recorder renews the
+lease. A renewal is due a third of a lease after the last one, and arrives within
+``orphan_confirmation``.
 
-The looks are the watch's own, so the end does not wait for the next client to ask.
+So a process *watches* an orphan for that long by its own monotonic clock. It closes the orphan only
+when each look was answered and found the same claim and the same tail, still orphaned. It never
+closes a response that it records itself. A renewal ends the watch, and the next watch begins anew,
+however often the clock is set. So does a long gap between two looks: this process did not run
+then, and perhaps the recorder did not either (a container that was paused).
+
+The watch looks by itself, so the end does not wait for the next client to ask.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from response_cache.store import NO_EVENTS, RecordView, Store
 __all__ = ("Orphans", "watch_time")
 
 Spawn: TypeAlias = Callable[[Callable[[], Awaitable[Any]], str], None]
-"""Runs something in the background for the response of an id."""
+"""Runs a coroutine function in the background, for the response of that id."""
 
 _REMEMBERED: Final = 10_000
 _LOOKS: Final = 4  # in the time of ``orphan_confirmation``
@@ -74,7 +77,7 @@ class Orphans:
         is_ours: Callable[[RecordView], bool],
         spawn: Spawn,
     ) -> None:
-        """*is_ours* tells a page of which this process runs the recorder."""
+        """*is_ours* tells whether this process runs the recorder of a view."""
         self._store = store
         self._options = options
         self._now = now
@@ -84,11 +87,11 @@ class Orphans:
 
     @property
     def observed(self) -> int:
-        """How many responses have been seen orphaned and not settled since."""
+        """How many responses are being watched."""
         return len(self._watches)
 
     def forget_all(self) -> None:
-        """The store did not answer: what was seen before proves nothing any more."""
+        """End all watches: the store did not answer, so what was seen before proves nothing."""
         self._watches.clear()
 
     def note(self, view: RecordView) -> None:

@@ -1,4 +1,4 @@
-"""What a response becomes, event by event. Pure: it awaits nothing and knows no store.
+"""Makes the log and the state of one response, event by event. Pure: no I/O, no store.
 
 The log is ours, not a copy of the upstream's. It begins ``response.created`` (0, queued),
 ``response.queued`` (1), has ``response.in_progress`` where the upstream began to answer, and ends
@@ -7,8 +7,8 @@ also ends a cancelled response: ``docs/protocol.md``). What the upstream says ab
 its own lifecycle events is *adopted* into ours; every other event passes through under our dense
 numbers. Its ``keepalive`` events and ``obfuscation`` padding are dropped.
 
-Whatever an upstream sends, recording goes on: an event that cannot be folded is still passed on,
-and the terminal event puts the response right.
+Whatever an upstream sends, recording goes on. An event that cannot be folded is still passed on,
+and the terminal event, which brings the whole response, puts the response right.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ __all__ = ("Recorder",)
 class Recorder:
     """The log and the folded state of one response, ahead of what the store has of it.
 
-    ``intake.Intake`` feeds one, and is the way to it while a stream comes in: a recorder has no
-    backlog, and all that it says is about the events that it got.
+    While a stream comes in, ``intake.Intake`` feeds the recorder and is the only way to it: what a
+    recorder says is about the events that it has got, and the intake may have more.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Recorder:
     def resume(
         cls, view: RecordView, *, now: Callable[[], float], dialect: Dialect = OFFICIAL
     ) -> Recorder:
-        """The response as the store has it in a whole *view*, so that it can be ended."""
+        """The response as a whole *view* shows it, so that it can be ended."""
         response = dialect.load(view.snapshot or b"")
         recorder = cls(response, now=now, max_events=view.tail + 1, dialect=dialect)
         for event in view.events:
@@ -113,7 +113,7 @@ class Recorder:
 
     @property
     def can_snapshot(self) -> bool:
-        """Whether the folded state can be told from the Response object alone."""
+        """Whether the Response object alone has all of the folded state."""
         return not self.fold.has_gaps
 
     def snapshot(self) -> bytes:
@@ -126,22 +126,22 @@ class Recorder:
         return events
 
     def note(self, name: str, value: Any) -> None:
-        """Put *value*, which is about the run and not about the response, into the notes."""
+        """Put *value* into the notes, which are about the run and not part of the response."""
         if self._notes.get(name) != value:
             self._notes[name] = value
             self._has_news = True
 
     def take_notes(self) -> bytes | None:
-        """The notes as JSON, or None when nothing is new in them."""
+        """The notes as JSON, or None when nothing in them is new."""
         if not self._has_news:
             return None
         self._has_news = False
         return dump(self._notes)
 
     def record(self, type: str, event: JsonObject, data: bytes) -> None:
-        """One event of the upstream, parsed from *data* (b"" where it was changed since).
+        """One event of the upstream, parsed from *data* (b"" if the event was changed since).
 
-        The event belongs to the recorder from now on. Nothing may come after the end.
+        The event belongs to the recorder from now on. Not to be called after the end.
         """
         if type in LIFECYCLE or type in UPSTREAM_TERMINAL:
             self._adopt(type, event)
@@ -168,7 +168,10 @@ class Recorder:
             self._adopt_end(DONE_DIALECT, response)
 
     def start(self, upstream: JsonObject | None = None, extras: JsonObject | None = None) -> None:
-        """The upstream begins to answer, with what it says of the response so far."""
+        """The upstream begins to answer. *upstream* is the response as it describes it so far.
+
+        *extras* are further keys of its event. Nothing happens when the response has begun.
+        """
         if not self.is_queued:
             return
         self._move(next_status(self.status, Trigger.START))
@@ -179,16 +182,16 @@ class Recorder:
         self._emit({**(extras or {}), "type": IN_PROGRESS, "response": settled})
 
     def end(self, trigger: Trigger, failure: Failure | None = None) -> None:
-        """End the response by our own decision. The output that it has so far stays."""
+        """End the response by our own decision, once. The output that it has so far stays."""
         if self.is_over:
             return
         self._finish(trigger, self.fold.response(), {}, self._error or failure)
 
     def end_at(self, number: int, failure: Failure) -> tuple[bytes, bytes]:
-        """The terminal event under *number*, and the snapshot through it.
+        """The terminal event, numbered *number*, and the snapshot through it.
 
-        For a log whose end the store lost for good: the events from *number* on are given up. A
-        response that was not over yet ends with *failure*.
+        For a log whose newest part the store lost for good: the events from *number* on are given
+        up. A response that was not over yet ends with *failure*.
         """
         self.take()
         self.tail = number
@@ -224,7 +227,7 @@ class Recorder:
         self._finish(trigger_of(type, upstream), response, extras or {}, self._error)
 
     def _adopted(self, upstream: JsonObject) -> JsonObject:
-        """The folded response with the upstream's word on everything but what is ours."""
+        """The folded response with the upstream's value of each field that is not ours."""
         id = upstream.get("id")
         if isinstance(id, str):
             self.note("upstream_id", id)

@@ -24,10 +24,10 @@ from response_cache.store import Append
 
 __all__ = ("NoPlan", "ResendBuffer", "Write", "back_off", "plan")
 
-LONGEST_BACK_OFF: Final = 0.5  # seconds
+LONGEST_DELAY: Final = 0.5  # seconds
 
 
-@dataclass(slots=True)  # not frozen: those are slow to make
+@dataclass(slots=True)  # not frozen: a frozen one is slow to make
 class Write:
     """One append and the number of its first event, never changed once made."""
 
@@ -114,4 +114,4 @@ def plan(
 
 def back_off(failures: int) -> float:
     """Seconds before attempt number *failures* + 1."""
-    return min(LONGEST_BACK_OFF, 0.02 * 2.0 ** min(failures, 6))
+    return min(LONGEST_DELAY, 0.02 * 2.0 ** min(failures, 6))

@@ -1,9 +1,12 @@
-"""Ending a response that somebody else may be recording: take, fold, closing append.
+"""Ends a response that another process may be recording: take, fold, closing append.
 
-Cancelling and closing an orphan are the same three steps. The previous holder is fenced from the
-take on, so nothing can slip in between; a taker that dies leaves an orphan again, after its short
-lease. Of many who try at once, the last taker closes, and the others find it closed; who was
-fenced steps back for a random while, else each of them could fence the next for ever.
+To cancel a response and to close an orphan are the same three steps. The take fences the previous
+holder, so that it writes nothing in between. A process that dies after its take leaves an orphan
+again, as soon as its short lease is over.
+
+When many processes try at once, the last one to take the response closes it, and the rest find it
+closed. A process that was fenced waits for a random time before it tries again: else each of them
+could fence the next for ever.
 """
 
 from __future__ import annotations
@@ -35,8 +38,8 @@ from response_cache.store import Append, Claim, RecordView, Store
 __all__ = ("LOST_WORKER", "draw_rise", "end_as", "lifetimes")
 
 LOST_WORKER: Final = Failure("The worker that produced this response was lost.")
-FIRST_PAUSE: Final = 0.01
-LONGEST_PAUSE: Final = 0.5
+FIRST_DELAY: Final = 0.01  # seconds before a take is repeated, at most; doubled each time
+LONGEST_DELAY: Final = 0.5
 LARGEST_RISE: Final = 2**32 - 1  # of an epoch by one take
 _ATTEMPTS: Final = 3
 
@@ -58,14 +61,14 @@ async def end_as(
 ) -> RecordView:
     """End the response by *trigger* unless it is over; its view as it stands afterwards.
 
-    With *only_orphaned* a response that somebody renews is left alone, and its view returned.
-    *raise_by* gives what each take raises the epoch by.
+    With *only_orphaned* a response whose lease was renewed is left alone, and its view returned.
+    *raise_by* draws by how much a take raises the epoch.
 
     Raises:
         Missing: there is no such response.
         StoreUnavailable: nothing is known; may be repeated.
     """
-    pause = FIRST_PAUSE
+    delay = FIRST_DELAY
     while True:
         taken = await store.take(
             id, lease=options.take_lease, only_orphaned=only_orphaned, raise_by=raise_by()
@@ -75,9 +78,9 @@ async def end_as(
         try:
             return await _close(trigger, taken.claim, taken.view, store, options, now)
         except (Fenced, Closed, SequenceGap):
-            # Somebody took it after us, or the store lost a part: look again, not all at once.
-            await anyio.sleep(random.uniform(0, pause))  # noqa: S311 - a back-off, no secret
-            pause = min(2 * pause, LONGEST_PAUSE)
+            # Another process took it after us, or the store lost a part: look again.
+            await anyio.sleep(random.uniform(0, delay))  # noqa: S311 - a back-off, no secret
+            delay = min(2 * delay, LONGEST_DELAY)
         except Deleted as error:
             raise Missing(f"cannot close {id}: it was deleted") from error
 
@@ -129,7 +132,7 @@ async def _close(
 
 
 def lifetimes(header: Header, options: Options) -> tuple[float, float]:
-    """``ttl`` and ``stream_ttl`` of a response, in seconds, by the ``store`` flag in its header."""
+    """``ttl`` and ``stream_ttl`` of a response (seconds), by the ``store`` flag in its header."""
     if header.store:
         return options.ttl, options.stream_ttl
     return options.unstored_ttl, options.unstored_ttl

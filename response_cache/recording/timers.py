@@ -1,9 +1,11 @@
-"""What tasks sleep on until a time, or until they are woken.
+"""Timers with slack: a task sleeps until a time, or until it is woken.
 
-When little is going on, waking the process up is most of what a batch costs. So a timer may
-have *slack*: it fires at its time, or from its *earliest* time on with whatever else wakes the
-process. On asyncio a sleep is a future and timers; a cancel scope around an event, as it must be
-elsewhere, is a cancelled task. Times are seconds of the event loop's clock.
+Where little is going on, waking the process up is most of what a batch costs. So a timer may have
+*slack*, as timers of the Linux kernel have: it fires at its time, but from its *earliest* time on
+also when something else wakes the process. Times are seconds of the event loop's clock.
+
+On asyncio a sleep is a future and a timer of the loop. A cancel scope around an event, as it is
+on other loops, would cost more: it ends the sleep by cancelling the task.
 """
 
 from __future__ import annotations
@@ -19,21 +21,24 @@ __all__ = ("Timer", "Timers")
 
 
 class Timers:
-    """The alarms of all tasks of one event loop, by whose clock their times are."""
+    """The timers of one event loop."""
 
     def __init__(self) -> None:
         self._sleeping: set[Timer] = set()
-        self.earliest = math.inf  # before that there is nobody to wake
+        self.earliest = math.inf  # before this time no timer may fire early
 
     def new(self) -> Timer:
-        """An alarm for one task of the event loop that runs now."""
+        """A timer for one task of the event loop that runs now."""
         loop = current_token().native_token
         if isinstance(loop, asyncio.AbstractEventLoop):
             return _AsyncioTimer(self, loop)
         return _AnyioTimer(self)
 
     def fire_early(self, now: float) -> None:
-        """Something runs anyway: wake whom it is early enough for. Nobody before ``earliest``."""
+        """The process is awake: fire each timer whose earliest time has come.
+
+        Call it only when ``earliest`` has come, since it looks at every timer.
+        """
         later = math.inf
         for timer in self._sleeping:
             if timer.earliest <= now:
@@ -43,7 +48,7 @@ class Timers:
         self.earliest = later
 
     def add(self, timer: Timer) -> None:
-        """*timer* may fire early."""
+        """*timer* sleeps, and may fire early."""
         self._sleeping.add(timer)
         if timer.earliest < self.earliest:
             self.earliest = timer.earliest
@@ -54,7 +59,7 @@ class Timers:
 
 
 class Timer(ABC):
-    """Of one task."""
+    """What one task sleeps on."""
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
@@ -63,12 +68,12 @@ class Timer(ABC):
 
     @abstractmethod
     def wake(self) -> None:
-        """End the sleep; nothing while nobody sleeps."""
+        """End the sleep. Nothing happens when the task does not sleep."""
 
     def wake_at(self, time: float, *, earliest: float) -> None:
-        """End the sleep at *time* at the latest, from *earliest* on with whatever else happens.
+        """End the sleep at *time* at the latest, or early from *earliest* on.
 
-        Nothing while nobody sleeps.
+        Nothing happens when the task does not sleep.
         """
         if self._is_asleep:
             self.earliest = earliest
@@ -77,7 +82,7 @@ class Timer(ABC):
 
     @abstractmethod
     async def sleep_until(self, time: float, *, earliest: float = math.inf) -> None:
-        """Return at *time*, from *earliest* on with whatever else happens, or when woken."""
+        """Return at *time*, early from *earliest* on, or when ``wake`` is called."""
 
     @abstractmethod
     def _set(self, time: float) -> None: ...
@@ -93,11 +98,12 @@ class Timer(ABC):
 
 
 class _AsyncioTimer(Timer):
-    """Two timers: one for this sleep, and one for an end that most sleeps do not come near.
+    """Two timers of the loop, since to set and cancel one for each sleep is what a sleep costs.
 
-    The second is left as it is from sleep to sleep, and looks when it goes off. After a sleep that
-    ended early, shortly before its time, it would soon go off for nothing: such a sleep has the
-    first.
+    Most sleeps wait for a heartbeat and are woken long before it. They share the *end timer*, which
+    stays set from sleep to sleep, and looks at the time when it fires. A sleep with slack ends
+    shortly before its time, when the end timer would soon fire for nothing: it has a timer of its
+    own.
     """
 
     def __init__(self, timers: Timers, loop: asyncio.AbstractEventLoop) -> None:

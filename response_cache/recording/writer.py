@@ -1,21 +1,21 @@
-"""Gets what a recorder records into the store: in batches, fenced, leased, and in spite of trouble.
+"""Writes what a recorder records to the store: in batches, under a claim, and in spite of trouble.
 
 One append of a claim is in flight at a time. Its retry is byte for byte the same and never merged
-with newer events, so that its token tells the store a repeated append from a new one; while it is
+with newer events, so that its token tells the store a repeated append from a new one. While it is
 retried, it is also the heartbeat. What the store answers decides what happens next:
 
-* acknowledged: readers may see it; keep the batch (packed) where the store can forget;
-* ``StoreUnavailable``: nothing is known; wait a little and send the same batch again;
-* ``StoreFull``: it was not done. Tell that we live, which takes no room, and send it again; when
-  the end has come meanwhile, in one batch with the end, which frees more than it takes. After
-  ``full_timeout`` the response fails, so that the end comes;
-* ``SequenceGap`` below our tail: the store lost its newest part; send it again, same numbers;
-  above: an earlier append of ours arrived after all; go on from there;
-* ``Missing``: the store lost everything; create the record again under the same incarnation,
-  as long as no tombstone can have expired meanwhile, and send all of it again;
-* ``Fenced``, ``Deleted``, ``Closed``: somebody else decided how this response ends. Never re-send.
+* acknowledged: readers may see it. Keep the batch (packed) where the store may lose writes;
+* ``StoreUnavailable``: nothing is known. Wait a little and send the same append again;
+* ``StoreFull``: nothing was done. Send a heartbeat, which takes no room, and the same append again.
+  If the response has ended meanwhile, send the append and the end as one, which frees more room
+  than it takes. After ``full_timeout`` the response fails, so that it has an end;
+* ``SequenceGap``: the store lost its newest part, or an earlier append of ours arrived after all.
+  ``recovery`` plans what to send;
+* ``Missing``: the store lost everything. Create the record again under the same incarnation, as
+  long as no tombstone can have expired meanwhile, and send all events again;
+* ``Fenced``, ``Deleted``, ``Closed``: another process decided how this response ends. Send nothing.
 
-A writer that was told of another claim writes nothing more, whatever the store remembers of it.
+A writer that was told of another claim writes nothing more, whatever the store remembers.
 """
 
 from __future__ import annotations
@@ -75,18 +75,18 @@ class Outcome(Enum):
     """How a writer's work ended."""
 
     CLOSED = auto()  # our terminal event is in the store
-    TAKEN = auto()  # somebody took, deleted or closed the response
-    WITHDRAWN = auto()  # we erased it before anybody was told of it
+    TAKEN = auto()  # another process took, deleted or closed the response
+    WITHDRAWN = auto()  # we erased the record: the client was told of a refusal
 
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """What a response begins with: its record, and what the writer alone has to know."""
+    """What a response begins with: its record, and what only the writer needs to know."""
 
     record: NewRecord  # kept, so that it can be created again
     ttl: float  # seconds for which the response can be read after its end
-    stream_ttl: float  # and its events
-    is_streamed: bool = False  # the client that asked for it reads its events as they come
+    stream_ttl: float  # seconds for which its events can be read then
+    is_streamed: bool = False  # the client that created it reads its events as they come
 
 
 class _Lost(Exception):
@@ -104,7 +104,7 @@ class Writer:
         options: Options,
         timers: Timers | None = None,
     ) -> None:
-        """*timers* are those of all writers that share their round trips to *store*."""
+        """*timers*: the timers of all writers that share round trips to *store*."""
         self._store = store
         self._time = clock()
         self.creation = creation
@@ -124,9 +124,9 @@ class Writer:
         self._claim = Claim(record.id, record.incarnation, record.epoch, len(record.events))
         self.timers = timers or Timers()
         self._timer = self.timers.new()
-        self._has_capacity: anyio.Event | None = None  # when somebody waits for room
-        self._confirmed: list[anyio.Event] = []  # of those who wait for a word of the store
-        self._is_scheduled = False  # what is pending has its time
+        self._has_capacity: anyio.Event | None = None  # while an upstream is held back
+        self._confirmed: list[anyio.Event] = []  # to set when the store acknowledges once more
+        self._is_scheduled = False  # the timer is set to when the next batch may go
         self._expects_more = False  # events have just gone, and more are likely to come
         self._must_confirm = False
         self._is_lost = False
@@ -143,7 +143,7 @@ class Writer:
         self._closing: Write | None = None
         self.outcome: Outcome | None = None
 
-    # What others ask of it; none of this waits for the store.
+    # What the job asks of the writer. Only ``confirm`` and ``wait_for_capacity`` wait.
 
     @property
     def claim(self) -> Claim:
@@ -153,7 +153,7 @@ class Writer:
     def wake(self, now: float | None = None) -> None:
         """There is something new to write, or ``timers`` may fire early.
 
-        *now* is the time, where the caller has just read the clock.
+        *now* is the time, if the caller has just read the clock.
         """
         if self._intake.so_far.is_over:
             self._timer.wake()
@@ -177,17 +177,17 @@ class Writer:
         self._timer.wake()
 
     def withdraw(self) -> None:
-        """Erase the record instead of writing more: nobody was told of it."""
+        """Erase the record instead of writing more: the client is told of a refusal."""
         self._withdrawn = True
         self._timer.wake()
 
     def lose(self) -> None:
-        """Somebody else holds the claim: nothing more may be written, not even sent again."""
+        """Another process holds the claim: write nothing more, and send nothing again."""
         self._is_lost = True
         self._timer.wake()
 
     async def confirm(self) -> None:
-        """Return when the store acknowledged the claim once more: never, when it is lost."""
+        """Return when the store has acknowledged the claim once more; never when it is lost."""
         confirmed = anyio.Event()
         self._confirmed.append(confirmed)
         self._must_confirm = True
@@ -204,7 +204,7 @@ class Writer:
     # What runs.
 
     async def create(self) -> None:
-        """Insert the record. Repeated a few times, safely, when the outcome is unknown.
+        """Insert the record. Repeated a few times when the outcome is unknown, which is safe.
 
         Raises:
             AlreadyExists, Deleted, Fenced: the id is not free.
@@ -223,9 +223,10 @@ class Writer:
                 return
 
     async def run(self) -> Outcome:
-        """Write until the response is closed, or is no longer ours to write.
+        """Write until the response is closed, or another process holds the claim.
 
-        May be called again after it was cancelled: what was in flight then goes first, unchanged.
+        May be called again after a cancellation: the append that was in flight then goes first,
+        unchanged.
         """
         try:
             while self.outcome is None:
@@ -246,10 +247,10 @@ class Writer:
         return self.outcome
 
     async def keep(self) -> None:
-        """For one lease after the close, see to it that the store has not forgotten it.
+        """For one lease after the close, restore the response where the store has lost its end.
 
-        Looks as often as a heartbeat comes, and as soon as the store was away: it may be back as an
-        older copy, whose lease is over, and readers look, too.
+        Looks as often as a heartbeat comes, and as soon as the store was away. The store may be
+        back as an older copy whose lease is over: a reader that sees it takes it for an orphan.
         """
         if (
             not self._store.may_lose_writes
@@ -286,13 +287,13 @@ class Writer:
                 closed=True,
             )
         except StoreUnavailable:
-            return  # whoever looks now waits for it
+            return  # the next append waits for the store
 
     async def _until_due(self) -> None:
         """Sleep until a batch should go: new events at their pace, an end, a heartbeat.
 
-        After a batch of events that is the pace of the next one at once: it need not be looked at
-        again when its first event comes.
+        After a batch of events the timer is set for the next one at once, so that nothing needs to
+        be done when its first event comes.
         """
         intake, schedule = self._intake, self._schedule
         so_far = intake.so_far
@@ -319,7 +320,7 @@ class Writer:
             self._has_capacity = None
 
     def _next_write(self) -> Write:
-        """Everything that is pending, with a snapshot where one is due."""
+        """All events that are pending as one append, with a snapshot where one is due."""
         recorder = self._intake.parse_backlog()
         events = recorder.take()
         count = len(events)
@@ -346,7 +347,10 @@ class Writer:
         return batch
 
     def _due_snapshot(self, recorder: Recorder) -> bytes | None:
-        """At each change of status, and each time the log has doubled: linear in all."""
+        """The snapshot, at each change of status and each time that the log has doubled.
+
+        So all snapshots together are linear in the length of the log.
+        """
         is_due = self._log_bytes >= self._snapshot_at or recorder.status != self._snapshot_status
         if not (recorder.is_over or (is_due and recorder.can_snapshot)):
             return None
@@ -355,7 +359,7 @@ class Writer:
         return recorder.snapshot()
 
     async def _commit(self, write: Write) -> None:
-        """Send *write* until the store has it, and before it whatever the store lost."""
+        """Send *write* until the store has it, and before it what the store has lost."""
         confirmed, self._confirmed = self._confirmed, []
         self._failures, self._refused_at = 0, None
         queue = [write]
@@ -394,10 +398,10 @@ class Writer:
             self._options.lease,
         )
 
-    # What goes wrong on the way.
+    # When an append was not acknowledged.
 
     async def _pause(self) -> None:
-        """Wait before the same is tried again: longer each time."""
+        """Wait before the next try, longer each time."""
         self._failures += 1
         if self._failures == 1:
             logger.warning("%s: the store does not answer; retrying", self._claim.id)
@@ -420,11 +424,11 @@ class Writer:
         return self._closing
 
     def _after_refusal(self, tail: int, write: Write) -> list[Write]:
-        """A sign of life, else the readers of a full store would take us for dead; then *write*."""
+        """A heartbeat, else readers of the full store would take us for dead, and *write* again."""
         return [Write(tail, Append(ttl=self._open_ttl)), *self._from(tail, write)]
 
     async def _found(self, error: SequenceGap | Missing, first: int) -> int:
-        """The tail of a store that is not where it should be, before a write at *first*."""
+        """The tail that the store has instead of *first*, after the record was made again."""
         if isinstance(error, SequenceGap):
             if error.tail < first:
                 self._require_forgetful(error)
@@ -468,7 +472,7 @@ class Writer:
         return self._closing
 
     async def _create(self) -> Claim:
-        """Make the record, or make it again: at the epoch of our claim, which may be above 1."""
+        """Make the record, at first or again, at the epoch of our claim."""
         record = self.creation.record
         if record.epoch != self._claim.epoch:
             record = replace(record, epoch=self._claim.epoch)
@@ -496,12 +500,12 @@ class Writer:
         return self.creation.record.ttl
 
     def _may_be_forgotten(self) -> bool:
-        """Whether a tombstone may have come and gone since the store last acknowledged."""
+        """Whether the response may have been deleted, and its tombstone be gone, unknown to us."""
         silence = self._time() - self._acknowledged_at
         return silence > self._store.tombstone_ttl - self._options.lease
 
     def _require_forgetful(self, error: StoreError) -> None:
-        """A loss is believed only of a store that can forget."""
+        """A store that cannot lose writes has lost none: the record is another process's."""
         if not self._store.may_lose_writes:
             raise _Lost from error
 

@@ -242,7 +242,7 @@ async def test_a_delete_stops_the_upstream() -> None:
 async def test_a_thread_cannot_be_stopped_but_the_status_is_right_at_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("response_cache.recording.job.LATE", 0.0)
+    monkeypatch.setattr("response_cache.recording.job.REPORT_DELAY", 0.0)
     release = threading.Event()
     late = anyio.Event()
 
