@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from response_cache.log.batches import Batch, pack, repacked, unpack
-from response_cache.log.delta_runs import DeltaRun, Shape
+from response_cache.log.delta_runs import Shape
+from tests.log.runs import DELTA, event, run, runs
 
-DELTA = Shape(
-    b'event: response.output_text.delta\ndata: {"sequence_number":',
-    b',"item_id":"msg_0f1e2d3c4b5a69788796a5b4c3d2e1f0","delta":"',
-    b'","logprobs":[]}\n\n',
-    is_number_first=True,
-)
-
-literals = st.one_of(st.binary(max_size=20), st.sampled_from([b"", b"%", b"%d\n", b"x\nr1,2\n"]))
-shapes = st.one_of(
-    st.just(DELTA), st.builds(Shape, literals, literals, literals, is_number_first=st.booleans())
-)
-texts = st.binary(max_size=12).map(lambda text: text.replace(b"\n", b"%d"))
-runs = st.tuples(shapes, st.lists(texts, min_size=1, max_size=30))
 parts = st.lists(st.one_of(st.binary(max_size=300), runs), max_size=8)
-
-
-def event(shape: Shape, number: int, text: bytes) -> bytes:
-    """What a run has under *number*."""
-    before, between, after, is_number_first = shape
-    first, second = (b"%d" % number, text) if is_number_first else (text, b"%d" % number)
-    return before + first + between + second + after
-
-
-def run(shape: Shape, first: int, texts: Sequence[bytes]) -> DeltaRun:
-    return DeltaRun(shape, first, len(texts), b"\n".join(texts))
 
 
 def made(found: list[bytes | tuple[Shape, list[bytes]]], at: int) -> tuple[Batch, list[bytes]]:
@@ -80,17 +56,6 @@ def test_blocks_are_packed_anew_without_a_change(
     lengths = [*map(len, again)]
     assert all(length == most for length in lengths[:-1])
     assert all(0 < length <= most for length in lengths)
-
-
-@given(shapes, st.integers(0, 10**4), st.lists(texts, min_size=1, max_size=200))
-@example(DELTA, 5, [b""] * 2000)
-def test_the_size_of_a_run_is_that_of_what_it_keeps(
-    shape: Shape, first: int, inner: list[bytes]
-) -> None:
-    made = run(shape, first, inner)
-    head, _, kept = made.dump().partition(b"\n")
-    assert head
-    assert made.size == len(kept) <= sum(map(len, made))
 
 
 @given(parts, st.integers(0, 10**6))
