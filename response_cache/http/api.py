@@ -55,7 +55,7 @@ class ResponsesAPI:
     """The routes of background mode over one cache."""
 
     def __init__(self, cache: ResponseCache, owner_of: OwnerOf | None = None) -> None:
-        """*owner_of* tells who asks; by default a digest of the request's credential."""
+        """*owner_of* names the owner of a request; by default a digest of its credential."""
         self.cache = cache
         self._options = cache.options
         self._dialect = cache.dialect
@@ -98,7 +98,7 @@ class ResponsesAPI:
         """The reply to a create; a ``PassThrough`` for foreground work.
 
         A reply that may take long is made inside of *while_connected*: None when the client
-        disconnected meanwhile. The job goes on all the same.
+        disconnected meanwhile. The job goes on.
         """
         try:
             create = await read_create(self.cache, self._owner_of, request)
@@ -179,7 +179,7 @@ class ResponsesAPI:
         try:
             await self._long_poll(created.id, owner, frozenset(), until)
             return await self._whole(await self.cache.retrieve(created.id, owner), applied)
-        except Unavailable:  # the job exists: after an error clients would ask for a second one
+        except Unavailable:  # the job exists: after an error, clients would ask for a second one
             return json_reply(200, created.body, applied)
         except APIError as error:
             return error_reply(error)
@@ -213,7 +213,7 @@ class ResponsesAPI:
         return await self._whole(await self.cache.retrieve(id, owner), applied)
 
     async def _whole(self, view: RecordView, applied: Headers = ()) -> Body:
-        """The Response object with the headers of a poll, and those that were *applied*."""
+        """The Response object with the headers of a poll, and the *applied* ones."""
         if view.closed and not applied:
             return closed_reply(view, self._dialect)
         content = await self.cache.body(view)

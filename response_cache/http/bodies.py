@@ -1,8 +1,8 @@
-"""The bodies of creates as they come: what is the wrapped app's, what is too much, what is read.
+"""The bodies of creates: which pass to the wrapped app, which are beyond a limit, which are read.
 
-Whether a body asks for background work is told by searching it, and so is how much it holds; only
-what may be ours and is not too much is unpacked and parsed. What is too much is refused where it
-seems to ask for background work, and else the app's to judge.
+A search of the bytes tells whether a body may ask for background work, and how many JSON values it
+holds. Only a body that may be ours and is within the limits is parsed. A body beyond a limit is
+refused where it seems to ask for background work; any other passes to the app, which judges it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ __all__ = (
     "size_unpacked",
 )
 
-_ASKS_FOR_BACKGROUND: Final = re.compile(rb'"background"\s*:\s*true')  # of a body not to be parsed
+_ASKS_FOR_BACKGROUND: Final = re.compile(
+    rb'"background"\s*:\s*true'
+)  # in a body that is not parsed
 _INFLATES_FREELY: Final = 2**20  # bytes to which any compressed body may unpack
 
 
@@ -45,14 +47,14 @@ def may_be_ours(data: bytes) -> bool:
 def require_no_background(beginning: bytes, message: str) -> None:
     """Raise ``RequestTooLarge`` with *message* where a body seems to ask for background work.
 
-    *beginning* is what there is of a body that is not to be parsed, or not to be read in whole.
+    *beginning* is the received part of a body that is not parsed.
     """
     if _ASKS_FOR_BACKGROUND.search(beginning):
         raise RequestTooLarge(message)
 
 
 def size_unpacked(data: bytes, encoding: str, options: Options) -> int:
-    """The bytes that ``read_body`` has to read, told exactly as long as they are few.
+    """How many bytes ``read_body`` has to read; exact where there are at most ``LARGE``.
 
     Raises:
         InvalidRequest: it is not in its encoding.
@@ -64,15 +66,15 @@ def size_unpacked(data: bytes, encoding: str, options: Options) -> int:
 
 
 def read_body(data: bytes, encoding: str, options: Options) -> tuple[JsonObject, bytes] | None:
-    """The body of a create and its text without its *encoding*; None when it is the app's.
+    """The object in the body of a create, and the body without its *encoding*; None: it passes.
 
     Raises:
         InvalidRequest: it cannot be read.
-        RequestTooLarge: it is too much, and seems to ask for background work.
+        RequestTooLarge: it is beyond a limit, and seems to ask for background work.
     """
     if encoding:
         if not _can_decode(encoding):
-            return None  # what we cannot read, the app perhaps can
+            return None  # the app may know this encoding
         most = _most_unpacked(len(data), options)
         data = decode_body(data, encoding, limit=most)
         if len(data) > most:

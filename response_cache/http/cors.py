@@ -1,11 +1,11 @@
-"""What lets a page of another origin read our replies: the CORS protocol of browsers.
+"""CORS headers for our replies, by which browsers let pages of other origins read them.
 
-Polls, cancels and most creates never reach the wrapped app, so what gives the app's replies their
-CORS headers (https://fetch.spec.whatwg.org/#http-cors-protocol) gives none to ours. They get those
-that the app allows, as it tells by its answer to a preflight of ours. Where
-``Options.cors_origins`` says who may read, nobody is asked.
+Polls, cancels and most creates never reach the wrapped app, so its CORS middleware adds no headers
+to our replies (https://fetch.spec.whatwg.org/#http-cors-protocol). They get the headers that the
+app allows: it is asked by a preflight of ours. Where ``Options.cors_origins`` lists the origins,
+the app is not asked.
 
-A browser's own preflights are ``OPTIONS`` requests, and the app's unless the option is set.
+A browser's own preflights are ``OPTIONS`` requests. The app answers them, unless the option is set.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _EXPOSED: Final[Headers] = (
         b"preference-applied",
     ),
 )
-"""What our replies tell beside their bodies; a page sees no other header unless it is named."""
+"""Names the headers of our replies that a page may read; by default it sees few (Fetch,
+"CORS-safelisted response-header name")."""
 _PREFLIGHT: Final[Headers] = (
     (b"vary", b"origin, access-control-request-method, access-control-request-headers"),
 )
@@ -42,37 +43,37 @@ _FIELD_NAMES: Final = re.compile(r"[\w!#$%&'*+.^`|~, -]{1,4096}", re.ASCII)  # R
 
 
 class Cors:
-    """Who may read our replies in a browser. For several threads and event loops at once."""
+    """The origins that may read our replies. For several threads and event loops at once."""
 
     def __init__(
         self, origins: tuple[str, ...] | None, *, timer: Callable[[], float] = time.monotonic
     ) -> None:
-        """*origins* are those that may, None for what the wrapped app says.
+        """*origins* are the allowed ones; None: the wrapped app decides.
 
-        *timer* gives seconds, for how long the app's answers hold.
+        *timer* gives seconds. It times how long the app's answers are remembered.
         """
         self._origins = None if origins is None else frozenset(origins)
         self._preflights = Preflights(timer=timer)
 
     @property
     def is_set(self) -> bool:
-        """Whether an option says who may read. The app's replies to creates are dressed then."""
+        """Whether an option lists origins. Then the app's replies to creates get headers, too."""
         return bool(self._origins)
 
     def concerns(self, request: Request) -> bool:
-        """Whether *request* comes from a browser's page, and anybody says who may read."""
+        """Whether *request* comes from a page in a browser, and any origin may be allowed."""
         return request.has_any(_ORIGIN) and (self._origins is None or self.is_set)
 
     def known(self, request: Request, id: str) -> Headers | None:
-        """What ``allowed`` gives, where it need not ask; else None."""
+        """What ``allowed`` gives where the app need not be asked; None where it must be."""
         if self._origins is not None:
             return self._listed(request.header(b"origin"))
         return self._preflights.known(_asked_by(request), id)
 
     async def allowed(self, request: Request, id: str, ask: Ask) -> Headers:
-        """The headers that the reply to *request*, about our *id* or "", shall have.
+        """The CORS headers for the reply to *request*, about our *id* ("" for a create).
 
-        None of them where the origin may not read. Takes three seconds at most and raises nothing.
+        Empty where the origin may not read. Takes at most three seconds and raises nothing.
         """
         known = self.known(request, id)
         if known is not None:
@@ -80,9 +81,9 @@ class Cors:
         return await self._preflights.told(_asked_by(request), id, ask)
 
     def preflight(self, request: Request, paths: tuple[str, ...], ids: Ids) -> Body | None:
-        """Our answer to a browser's preflight for a route of ours, None where it is the app's.
+        """Our answer to a browser's preflight for a route of ours; None where the app answers.
 
-        *paths* and *ids* are those of ``match_route``.
+        *paths* and *ids*: see ``match_route``.
         """
         method = request.header(b"access-control-request-method")
         route = match_route(method, request.path, paths, ids) if method and self.is_set else None
@@ -100,7 +101,7 @@ class Cors:
         ]
         names = request.header(b"access-control-request-headers")
         if _FIELD_NAMES.fullmatch(names):
-            # All: "*" would leave out Authorization, and the app judges the request itself.
+            # Each by its name: "*" does not cover Authorization. The app judges the request itself.
             headers.append((b"access-control-allow-headers", names.encode()))
         return Body(204, tuple(headers), b"")
 
@@ -112,16 +113,16 @@ class Cors:
 
 
 def dressed(headers: Iterable[tuple[bytes, bytes]], allowed: Headers) -> Headers:
-    """*headers* of a reply with those that are *allowed* for its page's origin.
+    """*headers* of a reply with the CORS headers that are *allowed* for the page's origin.
 
-    A reply that has them already, as a relayed refusal of the app, stays as it is. What a page may
-    see beside the body is said to all: middleware outside may allow what the app does not.
+    A reply that has CORS headers already, such as a relayed refusal of the app, stays as it is. The
+    list of exposed headers goes to every origin: middleware outside may allow more than the app.
     """
     headers = tuple(headers)
     names = [name.lower() for name, _ in headers]
     if ALLOW_ORIGIN in names:
         return headers
-    if _FOR_ALL not in allowed:  # also a *no* is for one origin alone
+    if _FOR_ALL not in allowed:  # the reply differs by origin, also where the answer is no
         vary = tuple(
             value for name, (_, value) in zip(names, headers, strict=True) if name == b"vary"
         )

@@ -1,4 +1,4 @@
-"""What a create asks for: background work, or foreground work, which the wrapped app does."""
+"""What a create asks for: background work for us, or foreground work for the wrapped app."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BackgroundCreate:
     request: CreateRequest
     data: bytes = field(repr=False)  # the body without its content encoding
     owner: Owner
-    key: str | None = field(repr=False)  # of idempotency
+    key: str | None = field(repr=False)  # the idempotency key
     wait: int | None  # seconds of ``Prefer: wait``; None: answered as soon as it is admitted
 
     @property
@@ -61,7 +61,7 @@ def reply_without_cache(
 async def read_create(
     cache: ResponseCache, owner_of: OwnerOf, request: Request
 ) -> BackgroundCreate | Body | PassThrough:
-    """What a create asks for in the background; else its reply, or its way to the wrapped app.
+    """The background work that a create asks for; or its reply, or its pass to the wrapped app.
 
     Raises:
         APIError: it is refused.
@@ -93,9 +93,9 @@ async def read_create(
 async def _foreground(
     cache: ResponseCache, owner_of: OwnerOf, request: Request, body: JsonObject, size: int
 ) -> Body | PassThrough:
-    """The way of foreground work to the wrapped app; *size* is the length of *body* as JSON.
+    """The pass of foreground work to the wrapped app; *size* is the length of *body* as JSON.
 
-    Where it continues a response of ours, the id is replaced by the one that the upstream knows.
+    Where ``previous_response_id`` is one of ours, the upstream's own id replaces it.
     """
     previous = body.get("previous_response_id")
     if not isinstance(previous, str) or not cache.dialect.ids.are_ours(previous):

@@ -23,8 +23,8 @@ _ANY_CREDENTIAL: Final = frozenset(CREDENTIAL_HEADERS)
 def owner_by_credential(secret: str) -> OwnerOf:
     """An owner function: owners are digests of credentials, keyed by *secret*.
 
-    A request without a credential has the owner ``ANYBODY``: whoever knows the id of such a
-    response can read, cancel and delete it. That is logged once, as a warning.
+    A request without a credential has the owner ``ANYBODY``: each client that knows the id of such
+    a response can read, cancel and delete it. That is logged once, as a warning.
     """
     is_warned = False
 
@@ -38,8 +38,8 @@ def owner_by_credential(secret: str) -> OwnerOf:
         if not is_warned:
             is_warned = True
             logger.warning(
-                "a request without a credential: whoever knows the id of such a response can read, "
-                "cancel and delete it"
+                "a request without a credential: each client that knows the id of such a response "
+                "can read, cancel and delete it"
             )
         return ANYBODY
 

@@ -1,7 +1,8 @@
-"""Requests and replies as plain data: adapters translate them from and to their hosts.
+"""Requests and replies as plain data.
 
-An adapter makes a ``Request``, and carries one of three answers: a ``Body`` (a whole reply), a
-``Stream`` (a reply in pieces) or a ``PassThrough`` (the wrapped app answers).
+An adapter makes a ``Request`` of what its server read. It gets one of three answers to carry: a
+``Body`` (a whole reply), a ``Stream`` (a reply in pieces) or a ``PassThrough`` (the wrapped app
+answers).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Request:
     """A request as an adapter read it; not to be changed. Header names are in lower case.
 
     *scope* (ASGI) or *environ* (WSGI) holds what the server and outer middleware say about the
-    request, such as the session and the user; the other one is None. Only ``owner`` functions look
+    request, such as the session and the user; the other is None. Only ``owner`` functions look
     at them. The body is in *body* alone: the input of *scope* or *environ* is not to be read.
     """
 

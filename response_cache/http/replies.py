@@ -1,7 +1,7 @@
 """Replies: their headers, their request ids and entity tags, and the errors among them.
 
-An entity tag (RFC 9110 8.8.3) names one state of one response: a client that has the tag has the
-object, too.
+An entity tag (RFC 9110 8.8.3) names one state of one response: a client that holds the tag holds
+the object.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _EVENT_STREAM: Final[Headers] = (
 
 
 def json_reply(status: int, content: bytes, headers: Headers = ()) -> Body:
-    """A reply with the JSON *content*, and with *headers* beside those of every reply."""
+    """A reply with the JSON *content*; *headers* stand after the headers of every reply."""
     return Body(
         status,
         (
@@ -70,7 +70,7 @@ def json_reply(status: int, content: bytes, headers: Headers = ()) -> Body:
 
 
 def closed_reply(view: RecordView, dialect: Dialect) -> Body:
-    """The reply to most polls: the Response object of a closed record, which changes no more."""
+    """The reply to most polls: the Response object of a closed record, which never changes."""
     content = body_of(view, dialect)
     headers = _closed_headers(entity_tag(view), len(content))
     return Body(200, (*headers, (b"x-request-id", _request_id())), content)
@@ -87,7 +87,7 @@ def not_modified_reply(headers: Headers) -> Body:
 
 
 def refusal_reply(refusal: Refusal) -> Body:
-    """The upstream's refusal as it came, less the headers about the upstream's own connection."""
+    """The upstream's refusal as it came, without headers about the upstream's connection."""
     headers = tuple(end_to_end(refusal.headers, without=(b"content-length",)))
     if not 200 <= refusal.status <= 599:  # no server could send it
         return error_reply(BadUpstream(f"The upstream answered with status {refusal.status}."))

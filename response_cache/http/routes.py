@@ -51,7 +51,7 @@ def match_route(method: str, path: str, paths: tuple[str, ...], ids: Ids = IDS) 
     *path* is below the root path. *paths* are the paths on which a POST creates a response;
     ``{name}`` in them is any one segment. *ids* are those of the dialect.
 
-    Returns None for foreign ids and for ``OPTIONS``, too.
+    Returns None for foreign ids and for ``OPTIONS`` as well.
     """
     if "/responses" not in path or method == "OPTIONS":
         return None

@@ -10,7 +10,13 @@ import pytest
 
 from response_cache import Body, Headers, Options, Request
 from response_cache.http.cors import Cors, dressed
-from response_cache.http.preflights import AT_ONCE, MOST, REFUSED, REMEMBERED, Preflight
+from response_cache.http.preflights import (
+    MAX_OPEN,
+    MAX_REMEMBERED,
+    NO_LIFETIME,
+    YES_LIFETIME,
+    Preflight,
+)
 from response_cache.protocol.ids import IDS
 
 PAGE = "https://page.example"
@@ -107,10 +113,10 @@ async def test_a_yes_holds_longer_than_a_no() -> None:
     for request, app in ((asking(), yes), (asking("DELETE"), no)):
         await allowed(cors, request, app)
     for now, asked in (  # noqa: B007 - the clock
-        (REFUSED - 1, (1, 1)),
-        (REFUSED + 1, (1, 2)),
-        (REMEMBERED - 1, (1, 3)),
-        (REMEMBERED + 1, (2, 3)),
+        (NO_LIFETIME - 1, (1, 1)),
+        (NO_LIFETIME + 1, (1, 2)),
+        (YES_LIFETIME - 1, (1, 3)),
+        (YES_LIFETIME + 1, (2, 3)),
     ):
         for request, app in ((asking(), yes), (asking("DELETE"), no)):
             await allowed(cors, request, app)
@@ -204,7 +210,7 @@ async def test_many_origins_are_asked_about_a_few_at_a_time() -> None:
             request = asking(origin=f"https://{number}.example")
             tasks.start_soon(allowed, cors, request, app)
         await anyio.wait_all_tasks_blocked()
-        assert len(app.asked) == AT_ONCE
+        assert len(app.asked) == MAX_OPEN
         app.gate.set()
     assert len(app.asked) == 100
 
@@ -212,7 +218,7 @@ async def test_many_origins_are_asked_about_a_few_at_a_time() -> None:
 async def test_a_silent_app_delays_a_reply_for_a_bounded_time_and_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("response_cache.http.preflights.ANSWER", 0.05)
+    monkeypatch.setattr("response_cache.http.preflights.ANSWER_TIMEOUT", 0.05)
     cors, app = Cors(None), App(is_open=False)
     with anyio.fail_after(20):
         for _ in range(10):
@@ -223,9 +229,9 @@ async def test_a_silent_app_delays_a_reply_for_a_bounded_time_and_once(
 async def test_a_flood_of_origins_fills_no_memory_and_displaces_no_page() -> None:
     cors, app, no = Cors(None), App(), App(headers=())
     await allowed(cors, asking(), app)
-    for number in range(3 * MOST):
+    for number in range(3 * MAX_REMEMBERED):
         await allowed(cors, asking(origin=f"https://{number}.example"), no)
-    assert len(cors._preflights._no) == MOST
+    assert len(cors._preflights._no) == MAX_REMEMBERED
     await allowed(cors, asking(), app)
     assert len(app.asked) == 1
 
