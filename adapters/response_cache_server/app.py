@@ -1,4 +1,4 @@
-"""The app of the sidecar: the health check, then the cache, then the upstream."""
+"""The app of the sidecar: the health check, the cache around the upstream, and how it stops."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Sidecar:
         """Report unhealthy, refuse new background work, and bring running responses to an end.
 
         Running responses get ``drain_timeout`` seconds to end by themselves. Their readers are
-        served until then; a stream that has not ended by then is broken off.
+        served until then. A stream that is still open at that time is broken off.
         """
         await self._cache.drain()
 
@@ -64,8 +64,8 @@ class Sidecar:
 def build_app(settings: Settings, *, drain_on_signals: bool = True) -> Sidecar:
     """The whole app as *settings* say.
 
-    With *drain_on_signals* the app drains when the process gets a stop signal, under any server.
-    Without it, the caller must call ``drain``.
+    With *drain_on_signals* the app drains when the process gets a stop signal. Without it, the
+    caller must call ``drain``.
 
     Raises:
         ValueError: the scheme of the store's URL is unknown.

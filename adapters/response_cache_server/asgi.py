@@ -1,4 +1,4 @@
-"""Types of ASGI 3, and the replies and helpers that every app of this package uses."""
+"""Types of ASGI 3, and replies that every app of this package sends."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def refuse_websocket(receive: Receive, send: Send) -> None:
 async def run_lifespan(
     receive: Receive, send: Send, *, shutdown: Callable[[], Awaitable[None]] | None = None
 ) -> None:
-    """Answer the lifespan events of the server. *shutdown* releases what the app owns."""
+    """Answer the lifespan events of the server. *shutdown* releases resources of the app."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -104,7 +104,7 @@ async def race(work: Callable[[], Awaitable[None]], end: Callable[[], Awaitable[
             await work()
             group.cancel_scope.cancel()
     except BaseExceptionGroup as failures:
-        # A task group wraps a single exception, too. The caller gets the exception itself.
+        # A task group wraps even a single exception. The caller gets the exception itself.
         if len(failures.exceptions) == 1:
             raise failures.exceptions[0] from None
         raise

@@ -1,11 +1,11 @@
 """Runs the sidecar in this process, and stops it without losing what it records.
 
-A server waits for open connections before it sends the app its shutdown event, and the reader of a
+A server waits for open connections before it sends the app its shutdown event. The reader of a
 background response keeps its connection open while the response runs. So the sidecar drains first:
 
 1. The first SIGTERM or SIGINT drains the app while the server still serves. Running responses get
-   ``drain_timeout``; then their readers get their end.
-2. Then the server shuts down. Requests that are still open at the same deadline are cut.
+   ``drain_timeout`` to end. Then they are ended, and their readers get the last events.
+2. Then the server shuts down. Requests that are still open at that deadline are cut.
 
 A second signal ends the process at once, as a crash would.
 """
@@ -114,7 +114,7 @@ class SidecarServer(uvicorn.Server):
         self._on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.should_exit:  # the second signal: end at once, as a crash would
+        if self.should_exit:  # the second signal ends the process at once
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
         # uvicorn would raise the signal again at the end, but a drained stop is a success.

@@ -132,7 +132,7 @@ class Settings(Options, BaseSettings):
         return value
 
     def options(self) -> dict[str, Any]:
-        """The fields of ``Options``. LiteLLM checks its own requests, unless told else."""
+        """The fields of ``Options``. LiteLLM's SDK checks its own requests, unless that is set."""
         options = {name: getattr(self, name) for name in Options.model_fields}
         if self.upstream == LITELLM and "check_requests" not in self.model_fields_set:
             options["check_requests"] = False
@@ -152,7 +152,7 @@ def load_settings(flags: Mapping[str, Any]) -> Settings:
 
 
 def read_settings(kind: type[Kind], flags: Mapping[str, Any]) -> Kind:
-    """The same for settings of another *kind*."""
+    """``load_settings`` for another class of settings, *kind*."""
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         return kind(**given)

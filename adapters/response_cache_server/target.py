@@ -1,8 +1,8 @@
 """The target of a request: the base URL, and the resource below it that the path names.
 
-The path is sent up as it came: an escape in a model's name stays an escape. The check against paths
-that lead out of the base URL decodes further, because servers behind may decode again, by other
-rules.
+The path is sent as it came: an escape in a model's name stays an escape. The check against paths
+that lead out of the base URL decodes more than once, because servers behind may decode again, by
+other rules.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ("BadPath", "parse_base_url", "resource_path", "target_url", "with_who
 DEPLOYMENT: Final = re.compile(rb"/openai/deployments/[^/]+(?=/|\Z)")
 PREFIX: Final = re.compile(rb"/openai/v1(?=/|\Z)|/v1(?=/|\Z)|/openai(?=/|\Z)")
 
-# Characters that are sent as they came. Others (raw UTF-8, #) cannot stand in a request line.
+# Characters that are sent as they came. Any other (raw UTF-8, #) cannot stand in a request line.
 VISIBLE: Final = "".join(map(chr, range(0x21, 0x7F))).replace("#", "")
 
 PLAIN: Final = re.compile(rb"[A-Za-z0-9/_-]*")  # most paths: nothing to decode, no dots

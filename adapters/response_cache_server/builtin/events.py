@@ -1,8 +1,8 @@
 """The events of one answer of the built-in upstream, as plain data.
 
-In the order in which OpenAI sends those of a foreground stream: created, in_progress, each output
-item from its addition to its end, one terminal event; numbered densely from 0. An answer that shall
-fail or go dead does so half-way through its words.
+They come in the order of OpenAI's foreground streams: created, in_progress, each output item from
+its addition to its end, one terminal event. Their numbers are 0, 1, 2 and so on. An answer that is
+to fail, or to break off, does so after half of its words.
 """
 
 from __future__ import annotations

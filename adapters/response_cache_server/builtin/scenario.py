@@ -1,12 +1,11 @@
-"""What a request to the built-in upstream asks for.
+"""How the built-in upstream is to answer a request: the ``metadata`` of the request says it.
 
-The request is one of the Responses API; its ``metadata`` says how the answer shall behave. Metadata
-values are strings, so all of these are:
+Values of metadata are strings:
 
     words    how many words each output has
     pace     seconds before each word
     output   which outputs, in this order: a comma list of text, reasoning, function_call
-    end      completed, incomplete, failed, error (an error event first) or cut (the line goes dead)
+    end      completed, incomplete, failed, error (an error event first) or cut (it breaks off)
     delay    seconds before the answer begins
     status   an HTTP status from 400 to 599 to answer instead
 """
@@ -47,7 +46,7 @@ class Scenario(BaseModel):
 
 
 def read_scenario(request: Mapping[str, Any], default: Scenario) -> Scenario:
-    """What the metadata of *request* says, and *default* where it says nothing.
+    """The scenario in the metadata of *request*; *default* where it says nothing.
 
     Raises:
         InvalidRequest: a value is not a string, or not one that its name allows.

@@ -1,8 +1,8 @@
 """The built-in upstream: an offline server of the Responses API that needs no key.
 
-It answers ``POST /v1/responses`` with words of a made-up language, always the same ones for the
-same request, as JSON or as a stream of events. The request's metadata says how the answer behaves;
-see ``scenario``. It keeps nothing, so a GET of any response is a 404.
+It answers ``POST /v1/responses`` with words of an invented language, as JSON or as a stream of
+events. Equal requests get equal words. The request's metadata says how the answer behaves; see
+``scenario``. It stores no response, so a GET of any response is a 404.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _is_create(scope: Scope) -> bool:
 
 
 def _look_up(scope: Scope) -> object:
-    """What every other route answers: there are models, and no responses."""
+    """The reply of every other route: there are models, and no responses."""
     method, path = scope["method"], unquote(resource_path(scope).decode("latin-1"))
     match path.strip("/").split("/"):
         case ["responses"]:

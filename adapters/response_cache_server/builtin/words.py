@@ -1,4 +1,4 @@
-"""Words of a made-up language: the same seed always tells the same story."""
+"""Words of an invented language: equal seeds give equal words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SENTENCE: Final = 9  # words
 
 def words(seed: str, count: int) -> Iterator[str]:
     """*count* words, each but the first with its leading space; joined they are sentences."""
-    random = Random(seed)  # noqa: S311 - repeatable on purpose, and nobody's secret
+    random = Random(seed)  # noqa: S311 - repeatable on purpose, and no secret
     for index in range(count):
         word = "".join(random.choices(SYLLABLES, k=random.randint(1, 3)))
         begins = index % SENTENCE == 0

@@ -1,1 +1,1 @@
-"""The demonstration: the main job, shown in a terminal."""
+"""``response-cache demo``: background responses, shown in a terminal."""

@@ -1,4 +1,4 @@
-"""The few calls that the demonstration makes, as any HTTP client could make them."""
+"""The calls of the demonstration, as any HTTP client makes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Event: TypeAlias = dict[str, Any]
 
 
 class Unexpected(Exception):
-    """The server answered something else than it should have; the message says what."""
+    """The server's answer was not the promised one; the message says what it was."""
 
 
 def response_text(response: dict[str, Any]) -> str:
@@ -24,7 +24,7 @@ def response_text(response: dict[str, Any]) -> str:
 
 
 class Client:
-    """Speaks with a server of the Responses API; whatever is not as expected is ``Unexpected``."""
+    """Calls a server of the Responses API; raises ``Unexpected`` for any other answer."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
@@ -55,7 +55,7 @@ class Client:
         return self._events("POST", "/v1/responses", json=body)
 
     def resume(self, id: str, *, starting_after: int) -> AsyncGenerator[Event, None]:
-        """The events of a response behind the one with that number, until its end."""
+        """The events of a response after the one with that number, until its end."""
         query = {"stream": "true", "starting_after": str(starting_after)}
         return self._events("GET", f"/v1/responses/{id}", params=query)
 

@@ -1,4 +1,4 @@
-"""How the demonstration shows words that arrive: live in a terminal, as lines elsewhere."""
+"""Shows the words of an answer as they arrive: live in a terminal, as lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TAIL_LENGTH: Final = 160  # characters of the story that are shown
 
 
 class Display:
-    """Shows how far an answer of *total* words has come; enter it to begin."""
+    """Shows how much of an answer of *total* words has come. A context manager."""
 
     def __init__(self, console: Console, title: str, *, total: int) -> None:
         self._console = console
@@ -41,7 +41,7 @@ class Display:
             self._live.stop()
 
     def show(self, state: str, story: str) -> None:
-        """The answer is in this *state* and these are its words so far."""
+        """Show the *state* of the answer, and its words so far."""
         words = len(story.split())
         if self._live is not None:
             self._live.update(self._picture(state, story, words))
@@ -50,7 +50,7 @@ class Display:
             self._console.print(f"{self._title}: {state}, {words} of {self._total} words")
 
     def note(self, text: str) -> None:
-        """Say *text* above what is shown."""
+        """Print *text* above the picture."""
         self._console.print(f"{self._title}: {text}")
 
     def _picture(self, state: str, story: str, words: int) -> Group:

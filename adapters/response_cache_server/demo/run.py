@@ -1,9 +1,9 @@
-"""The demonstration: the main job, over real HTTP, in a few seconds.
+"""The demonstration: background responses over real HTTP, in a few seconds.
 
-A sidecar with the built-in upstream is started as a process of its own. A plain HTTP client then
-creates a background response and watches it grow, loses a stream in the middle and resumes it,
-cancels a response and deletes one. Every answer is checked; the first one that is not as promised
-ends the demonstration.
+It starts a sidecar with the built-in upstream as a process of its own. A plain HTTP client creates
+a background response and polls it to its end, drops a stream in the middle and resumes it, cancels
+a response and deletes one. Every answer is checked. The first one that breaks a promise ends the
+demonstration.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def run_demo(store: str) -> None:
     """Run the demonstration against *store* and print what happened.
 
     Raises:
-        Unexpected: something was not as it should be.
+        Unexpected: a promise was broken; the message says which.
     """
     try:
         anyio.run(_demonstrate, store)
@@ -57,7 +57,7 @@ async def _demonstrate(store: str) -> None:
 
 
 class _Summary:
-    """What happened, a row for each promise."""
+    """The results, a row for each promise."""
 
     def __init__(self) -> None:
         self.table = Table(title="What happened", title_justify="left")
@@ -117,7 +117,7 @@ async def _cancel(client: Client, summary: _Summary, console: Console) -> None:
     cancelled = await client.cancel(created["id"])
     _expect(cancelled["status"] == "cancelled", f"cancel answered {cancelled['status']}")
     words = len(response_text(cancelled).split())
-    await anyio.sleep(0.5)  # were the upstream still heard, there would be more words
+    await anyio.sleep(0.5)  # if the upstream were still recorded, there would be more words
     later = await client.retrieve(created["id"])
     _expect(later == cancelled, "a cancelled response changed afterwards")
     console.print(f"Cancelled a response of 10000 words after {words}.")

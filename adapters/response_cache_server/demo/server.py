@@ -1,4 +1,4 @@
-"""The sidecar of the demonstration: a process of its own, started, found and ended."""
+"""The sidecar of the demonstration: a process of its own, from its start to its end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def running_sidecar(*flags: str) -> AsyncIterator[str]:
     """A sidecar on a free port of this machine, for as long as the block runs; gives its URL.
 
     Raises:
-        DemoServerFailed: it did not come up in time. What it says itself is on the standard error.
+        DemoServerFailed: it did not listen in time. Its own messages are on the standard error.
     """
     command = [sys.executable, "-m", "response_cache_server", "serve", "--port", "0", *flags]
     env = {"RESPONSE_CACHE_SECRET": secrets.token_hex(16), **os.environ}

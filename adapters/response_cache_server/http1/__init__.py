@@ -2,18 +2,18 @@
 
     connection   one client: requests in, answers out in their order, time-outs, how it is closed
     reader       bytes into requests, within bounds
-    rules        what makes a request one that is refused
+    rules        which requests are refused for their heads
     exchange     one request and its answer, as an ASGI app sees them
     framing      an answer into bytes
-    refusal      what the server itself answers
+    refusal      errors that the server itself sends
     deadline     the one timer of a connection
     limits       the numbers
 
-uvicorn listens, stops and holds the state of the server; ``Connection`` is what it makes for each
-client (its setting ``http``). Its own classes do not fit where no proxy stands before them: they
-have no time-outs, and the fast one has no bounds, takes trailers for header fields and loses the
+uvicorn listens, stops and holds the state of the server. It makes a ``Connection`` for each client
+(its setting ``http``). Its own protocol classes need a proxy before them: they have no time-outs.
+The fast one, over httptools, also has no bounds, takes trailers for header fields, and loses the
 body of a request that offers an upgrade. By ``benchmarks/serving.py`` a poll costs here what it
-costs under the fast one, and two to four times that under h11 and hypercorn.
+costs under the fast one, and two to four times as much under h11 and hypercorn.
 """
 
 from __future__ import annotations

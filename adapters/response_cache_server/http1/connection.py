@@ -1,18 +1,18 @@
 """One connection: requests in, and answers out in the same order.
 
-The next request is answered when the one before is. What a client sends meanwhile waits, at first
-parsed, then as bytes, then in the kernel. A connection waits for one thing at a time:
+A request is answered after the request before it. What a client sends meanwhile waits: the first
+requests parsed, the rest as bytes, and above that in the kernel. A connection waits for one event
+at a time:
 
 | for | at most | and then |
 | --- | --- | --- |
-| the end of a head | ``head_timeout`` | it is answered with 408, or closed if not a byte came |
-| a piece of the body, which the app asked for | ``body_timeout`` | 408, and the app is told |
-| the next request | ``keep_alive`` | it is closed |
-| a client that was refused to stop sending | ``LINGER_TIMEOUT`` | it is closed |
-| a client to take more of the last answer | ``flush_timeout`` | it is reset |
+| the end of a head | ``head_timeout`` | 408, or a close where no byte came |
+| a piece of the body that the app asked for | ``body_timeout`` | 408; the app gets a disconnect |
+| the next request | ``keep_alive`` | a close |
+| a refused client, until it stops to send | ``LINGER_TIMEOUT`` | a close |
+| a client, until it takes more of the last answer | ``flush_timeout`` | a reset |
 
-An app that works or streams has all the time that it wants. A body that waits for the app is not
-timed: it is the app that holds it back.
+The app has no time limit. A body is not timed while the app does not ask for it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ASGI: Final = {"version": "3.0", "spec_version": "2.3"}  # 2.3: send() is silent
 
 
 class Connection(asyncio.Protocol):
-    """Serves one client. uvicorn makes one for each: see its setting ``http``."""
+    """Serves one client. uvicorn makes one for each client (its setting ``http``)."""
 
     congestion: asyncio.Event | None = None
 
@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._unread: bytes | memoryview = b""  # received, not parsed
         self._is_head_timed = False
 
-    # What the event loop calls.
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._wire = Wire(transport, self._deadline, flush_timeout=self._limits.flush_timeout)
@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
         if self._current is not None:
             self._current.leave()
-        self._waiting.clear()  # nobody has seen them yet
+        self._waiting.clear()  # no app was called for them
 
     def data_received(self, data: bytes) -> None:
         if self._wire.is_lingering:
@@ -114,13 +114,13 @@ class Connection(asyncio.Protocol):
             self.congestion = None
 
     def shutdown(self) -> None:
-        """Serve no request after the one that runs. uvicorn calls this when it stops."""
+        """Serve no request after the present one. uvicorn calls this when it stops."""
         if self._current is None:
             self._end(lingers=False)
         else:
             self._current.keeps_alive = False
 
-    # What the reader tells.
+    # Called by the reader.
 
     def request_begins(self, head: Head) -> None:
         self._deadline.clear()
@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
             self._incoming.request_ends()
             self._incoming = None
 
-    # What an exchange tells.
+    # Called by an exchange.
 
     @property
     def default_headers(self) -> Headers:
@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
         task.add_done_callback(self._server.tasks.discard)
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer what is being read with *refusal*, when it is its turn, and read no more."""
+        """Answer the request that is being read with *refusal*, in its turn, and read no more."""
         self._deadline.clear()
         method = self._reader.method
         self._reader.stop()
@@ -236,12 +236,12 @@ class Connection(asyncio.Protocol):
             self._take(Exchange(self, refusal.answer, _scope_of_none(method)))
         elif incoming is self._current:
             self._give_up(incoming, refusal)
-        else:  # nobody has seen it yet
+        else:  # no app was called for it
             incoming.app = refusal.answer
             incoming.keeps_alive = False
 
     def _give_up(self, exchange: Exchange, refusal: Refusal) -> None:
-        """Answer with *refusal* instead, or break the answer off when it has begun."""
+        """Answer with *refusal* instead of the app; break off an answer that has begun."""
         exchange.leave()
         self._incoming = None
         self._reader.stop()
@@ -281,12 +281,12 @@ class Connection(asyncio.Protocol):
 
 
 def _scope_of_none(method: str) -> Scope:
-    """Of a request that no app will see; enough to answer it."""
+    """The scope of a request for which no app is called; enough to answer it."""
     return {"type": "http", "http_version": "1.1", "method": method, "path": "?", "client": None}
 
 
 def _address(name: object) -> tuple[str, int] | None:
-    """Host and port, unless the socket is none of the internet."""
+    """Host and port; None for a Unix socket."""
     return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) > 1 else None
 
 

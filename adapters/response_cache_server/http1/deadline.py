@@ -1,8 +1,8 @@
 """The one timer of a connection.
 
-What a connection waits for changes with each request, and most of what it waits for comes. So a
-deadline that is moved later costs an assignment; the timer in the event loop is made anew only
-when it is to ring earlier, or has rung.
+The deadline of a connection changes with each request, and is rarely reached. So to move it later
+costs one assignment. The event loop gets a new timer only when the deadline moves earlier, or after
+the last timer has fired.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Final
 
 __all__ = ("Deadline",)
 
-TIMER_TOLERANCE: Final = 0.002  # seconds by which timers of event loops may ring too early
+TIMER_TOLERANCE: Final = 0.002  # seconds by which timers of event loops may fire too early
 
 
 class Deadline:
-    """Calls a function at a time, unless it is moved or cleared before."""
+    """Calls a function at its time, unless it is moved or cleared before."""
 
     __slots__ = ("_at", "_loop", "_rings_at", "_then", "_timer")
 
@@ -30,7 +30,7 @@ class Deadline:
         self._then: Callable[[], None] | None = None
 
     def set(self, seconds: float, then: Callable[[], None]) -> None:
-        """Call *then* after *seconds*, and nothing that was to be called before."""
+        """Call *then* after *seconds*, in the place of the function that was set before."""
         self._at = self._loop.time() + seconds
         self._then = then
         if self._at < self._rings_at:
@@ -41,7 +41,7 @@ class Deadline:
         self._at = inf
 
     def cancel(self) -> None:
-        """Call nothing any more, and leave no timer behind."""
+        """Call nothing any more, and cancel the timer."""
         self._at = self._rings_at = inf
         self._then = None
         if self._timer is not None:

@@ -1,8 +1,8 @@
 """One request and its answer, as an ASGI app sees them: a scope, ``receive`` and ``send``.
 
-An answer is *over* when its last byte is written, or when there is nobody to write it to. It is
-*broken off* when the app is through with it before that: then the client must not take what it has
-for the whole, and the connection is broken.
+An exchange is *over* when the last byte of the answer was written, or the client has disconnected.
+An answer is *broken off* when the app returns or raises before that: the client must not take it
+for a whole one, so the connection is broken.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Carrier(Protocol):
-    """The connection, as an exchange sees it."""
+    """The connection, as far as an exchange needs it."""
 
     congestion: asyncio.Event | None
-    """Set when the client has taken enough of what was written; None while it has."""
+    """Set as soon as the client has taken enough of what was written; None while it has."""
 
     @property
     def default_headers(self) -> Headers:
-        """Those of every answer."""
+        """The header fields of every answer."""
 
     def write(self, data: bytes, /) -> None:
-        """Write *data* when what was written before has gone out."""
+        """Write *data* after what was written before."""
 
     def body_is_awaited(self) -> None:
-        """The app waits for a piece of the body."""
+        """The app now waits for a piece of the body."""
 
     def answer_begins(self, exchange: Exchange, status: int, end: End) -> None:
         """The head of an answer is about to be written; *end* tells where its body ends."""
@@ -107,7 +107,7 @@ class Exchange:
         """Whether more of the body waits for the app than should."""
         return self.buffered > HIGH_WATER_BYTES
 
-    # What the connection reads.
+    # Called by the connection.
 
     def body_comes(self, piece: bytes) -> None:
         """Keep *piece* until the app asks for it."""
@@ -122,7 +122,7 @@ class Exchange:
         self._tell()
 
     def leave(self) -> None:
-        """Nobody waits for (more of) the answer."""
+        """The exchange is over: no more of the answer is written."""
         self.is_over = True
         self._tell()
 
@@ -130,10 +130,10 @@ class Exchange:
         if self._news is not None:
             self._news.set()
 
-    # What the app calls.
+    # Called by the app.
 
     async def receive(self) -> Message:
-        """A piece of the body, or the news that the exchange is over."""
+        """A piece of the body; a disconnect once the exchange is over."""
         while not (self.is_over or self._pieces or self._has_unread_end):
             await self._wait()
         if self.is_over:
@@ -160,10 +160,10 @@ class Exchange:
         await self._news.wait()
 
     async def send(self, message: Message) -> None:
-        """Write a part of the answer, as soon as the client has taken enough of those before.
+        """Write a part of the answer, as soon as the client has taken enough of the parts before.
 
         Raises:
-            RuntimeError: the part is not one that may come now. Nothing of it was written.
+            RuntimeError: such a part may not come now. Nothing of it was written.
         """
         if self._carrier.congestion is not None:
             await self._carrier.congestion.wait()
@@ -188,7 +188,7 @@ class Exchange:
             [*self._carrier.default_headers, *message.get("headers", ())],
             method=self.scope["method"],
             version=self.scope["http_version"],
-            # What is left of a request that was answered early is not worth waiting for.
+            # A request that is answered before its end is not read to its end.
             keeps_alive=self.keeps_alive and self.is_whole,
         )
         self._framing = framing

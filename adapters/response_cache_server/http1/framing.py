@@ -7,8 +7,8 @@
 | without, to HTTP/1.1 | with the last chunk |
 | without, to HTTP/1.0 | with the connection |
 
-How the body ends and whether the connection lasts is decided here, so what the app says about
-either (``Transfer-Encoding``, ``Connection``) is not sent on; its ``close`` is obeyed.
+How the body ends, and whether the connection lasts, is decided here. So the app's
+``Transfer-Encoding`` and ``Connection`` are not sent; ``Connection: close`` is obeyed.
 """
 
 from __future__ import annotations
@@ -82,10 +82,12 @@ class Framing:
 def frame(
     status: int, headers: Headers, *, method: str, version: str, keeps_alive: bool
 ) -> Framing:
-    """The answer to a request by *method* in HTTP *version*; *keeps_alive* if it may be so.
+    """The framing of an answer to *method* in HTTP *version*.
+
+    *keeps_alive*: whether the connection may stay open after it.
 
     Raises:
-        RuntimeError: what the app gave cannot stand in a head.
+        RuntimeError: the app's status or one of its fields cannot stand in a head.
     """
     if status not in STATUS_LINES:
         raise RuntimeError(f"An answer cannot have the status {status}.")

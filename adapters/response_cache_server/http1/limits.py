@@ -1,4 +1,4 @@
-"""The numbers that bound what one client may cost."""
+"""Limits of what one client may cost."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ __all__ = (
 )
 
 HIGH_WATER_BYTES: Final = 64 * 1024
-"""Bytes of a body that wait for the app; above it nothing more is read from the connection."""
+"""Bytes of a body that wait for the app; above it the connection is not read."""
 MAX_PIPELINED: Final = 16
-"""Pipelined requests that wait for their turn; above it nothing more is parsed."""
+"""Pipelined requests that wait for their turn; above it no bytes are parsed."""
 SLICE_BYTES: Final = 16 * 1024
 """Bytes that are parsed at a time, so that one piece does not bring thousands of requests."""
 LINGER_TIMEOUT: Final = 2.0
-"""Seconds that a client which was refused gets to stop sending and to read why."""
+"""Seconds in which a refused client may stop to send, and read why."""
 LINGER_BYTES: Final = 64 * 2**20
-"""What it may send in that time; it is dropped."""
+"""Bytes that it may send in that time; they are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What can be set. Times are seconds."""
+    """The limits that can be set. Times are seconds."""
 
     max_head_bytes: int = 64 * 1024
-    """Request line and header fields; the same for trailers, and for what frames the chunks."""
+    """Request line and header fields; the same again for trailers and the framing of chunks."""
     max_head_fields: int = 256
     """Number of header fields."""
     head_timeout: float = 30.0

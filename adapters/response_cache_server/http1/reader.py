@@ -1,11 +1,11 @@
 """Bytes of a connection into requests, within bounds.
 
-The parser is llhttp, by httptools, and strict. What it does not do is done here:
+The parser is llhttp, by httptools, in its strict mode. This module adds:
 
-* The head is bounded, in bytes and in fields. So is all that is not body after it: chunk sizes,
-  their extensions, trailers. Trailers are read and dropped.
-* llhttp takes an offered upgrade for a taken one and stops before the body. It is not taken here,
-  so the request is read again as if the offer were not in it (RFC 9110, 7.8), by a new parser.
+* Bounds for the head, in bytes and in fields, and for the bytes after it that are no body: chunk
+  sizes, their extensions, trailers. Trailers are read and dropped.
+* Offers to upgrade (RFC 9110, 7.8), which are never taken here. llhttp takes an offer for an
+  agreement and stops before the body, so a new parser reads the head again, without the offer.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from response_cache_server.http1.rules import Fields, check_offer, check_request
 __all__ = ("Head", "Reader", "Requests")
 
 CHUNK_OVERHEAD_BYTES: Final = 16
-"""Bytes around a chunk that nobody counts; beside them, twice the length of the chunk."""
+"""Bytes of framing that each chunk may have without being counted, beside twice its length."""
 
 
 class Head(NamedTuple):
-    """The head of a request that may be answered."""
+    """The head of a request that no rule refuses."""
 
     method: str
     path: bytes
@@ -38,7 +38,7 @@ class Head(NamedTuple):
 
 
 class Requests(Protocol):
-    """Who is told what was read: for each request its head, pieces of its body, and its end."""
+    """Receives what was read: for each request its head, pieces of its body, and its end."""
 
     def request_begins(self, head: Head) -> None:
         """A head was read."""
@@ -59,10 +59,10 @@ class Reader:
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._fields: Fields = []
-        self._overhead = 0  # bytes that came since the last piece of a body, and are none
+        self._overhead = 0  # bytes since the last piece of a body that are no body
         self._near = limits.max_head_bytes - SLICE_BYTES
         self._is_last = False
-        self._refusal: Refusal | None = None  # that a function below raised inside of the parser
+        self._refusal: Refusal | None = None  # raised by a function below, inside of the parser
         self.is_in_head = False
         self.is_over = False  # no further request is read
 
@@ -70,13 +70,13 @@ class Reader:
         """Read *data*, at most ``SLICE_BYTES`` bytes.
 
         Raises:
-            Refusal: it is not HTTP, too large, or not what is served here.
+            Refusal: it is not HTTP, too large, or not served here.
         """
         self._overhead += len(data)
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
-            if not self.is_over:  # what stands behind the last request is nobody's business
+            if not self.is_over:  # bytes behind the last request are not read
                 raise self._refusal_for(error) from None
         if self._overhead > 0:
             self._check_overhead()
@@ -102,16 +102,16 @@ class Reader:
             raise _too_large(limits)
 
     def stop(self) -> None:
-        """Read nothing any more."""
+        """Read no further bytes."""
         self.is_over = True
         self.is_in_head = False
 
     @property
     def method(self) -> str:
-        """How the request asks whose head is being read; GET before that is known."""
+        """The method of the request whose head is being read; GET until it is known."""
         return self._parser.get_method().decode("ascii") if self._target else "GET"
 
-    # What the parser calls.
+    # Called by the parser.
 
     def on_message_begin(self) -> None:
         self._target = b""
@@ -128,7 +128,7 @@ class Reader:
     def on_headers_complete(self) -> None:
         self.is_in_head = False
         try:
-            # What came is not counted exactly, but it is at most a slice more than was counted.
+            # The count is not exact: the head may have up to a slice of bytes less.
             if self._overhead > self._near or len(self._fields) > self._limits.max_head_fields:
                 self._check_head()
             self._overhead = 0

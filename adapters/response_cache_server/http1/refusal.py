@@ -1,4 +1,4 @@
-"""What the server answers by itself, before an app sees a request or after it failed."""
+"""Errors that the server itself sends: no app was called, or the app has failed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ("SERVER_FAULT", "Refusal")
 
 
 class Refusal(Exception):
-    """A request that is answered with an error of the API, after which the connection is closed.
+    """A request that is answered with an error of the API. Then the connection is closed.
 
-    ``answer`` is the ASGI app that says so.
+    ``answer`` is the ASGI app that sends the error.
     """
 
     def __init__(
@@ -40,4 +40,4 @@ class Refusal(Exception):
 
 
 SERVER_FAULT: Final = Refusal(500, "The server failed to answer.", type="server_error")
-"""For an app that ends or raises before it has begun to answer."""
+"""Sent where the app returns or raises before it has begun to answer."""

@@ -1,4 +1,4 @@
-"""Which requests are refused for their heads. The parser has refused what is not HTTP at all.
+"""Which requests are refused for their heads. The parser has refused text that is not HTTP.
 
 | rule | by | answer |
 | --- | --- | --- |
@@ -20,7 +20,7 @@ from response_cache_server.http1.refusal import Refusal
 __all__ = ("Fields", "check_offer", "check_request")
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
-"""Names in lower case, and values without the blanks around them."""
+"""Names in lower case, values without white space around them."""
 
 VERSIONS: Final = ("1.0", "1.1")
 CHECKED: Final = frozenset((b"host", b"transfer-encoding", b"expect"))
@@ -39,7 +39,7 @@ def check_request(version: str, fields: Fields) -> bool:
         raise Refusal(505, "The HTTP version is not supported: use HTTP/1.1.")
     hosts, codings, expects = [], [], False
     for name, value in fields:
-        if name in CHECKED:  # seldom: this loop runs for each field of each request
+        if name in CHECKED:  # one look for each field: this loop runs at each request
             if name == b"host":
                 hosts.append(value)
             elif name == b"expect":
@@ -59,7 +59,7 @@ def check_offer(method: str, version: str, fields: Fields) -> None:
     """Judge a request that offers to go on in another protocol (RFC 9110, 7.8).
 
     Raises:
-        Refusal: the client can do nothing without it: a tunnel, or a WebSocket.
+        Refusal: the client depends on it: a tunnel, or a WebSocket.
     """
     if method == "CONNECT":
         raise Refusal(400, "There is no tunnel here.")

@@ -1,10 +1,9 @@
 """The transport of a connection, and the ways in which it is closed.
 
 An answer that is broken off must not look like one that has ended. A body in chunks, or with a
-length, shows by itself that it is not whole when the connection closes. One that ends with the
-connection does not: there a plain close is a clean end, so such a connection has to be *reset*
-(RFC 9112, 8). The socket is told so while the answer is under way, and then whatever closes it
-resets it, be it the end of this process.
+length, is visibly not whole when the connection closes. For a body that ends with the connection, a
+plain close is a clean end. So such a connection has to be *reset* (RFC 9112, 8). The socket is set
+to that while the answer is under way. Then every close resets it, also the end of this process.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ CLOSE_NORMALLY: Final = struct.pack(LINGER, 0, 0)
 
 
 class Wire:
-    """Writes to *transport*, holds it back, and closes it in time, for which it has *deadline*."""
+    """Writes to *transport*, pauses its reading, and closes it in time, by *deadline*."""
 
     __slots__ = (
         "_deadline",
@@ -45,20 +44,20 @@ class Wire:
         self._transport = transport
         self._deadline = deadline
         self._flush_timeout = flush_timeout
-        self._unsent = 0  # bytes that waited for the client when that was looked at
+        self._unsent = 0  # bytes that waited for the client at the last look
         self._is_paused = False
         self._resets = False
         self._may_drop = LINGER_BYTES
         self.is_lingering = False
 
     def hold_back(self, wanted: bool) -> None:
-        """Read nothing while that is *wanted*."""
+        """Pause reading while that is *wanted*."""
         if wanted != self._is_paused and not self._transport.is_closing():
             self._is_paused = wanted
             (self._transport.pause_reading if wanted else self._transport.resume_reading)()
 
     def reset_on_close(self, wanted: bool) -> None:
-        """Whether a close is to be an error for the client."""
+        """Let a close be an error for the client while that is *wanted*."""
         if wanted != self._resets:
             self._resets = wanted
             connected = self._transport.get_extra_info("socket")
@@ -67,7 +66,7 @@ class Wire:
             )
 
     def close(self) -> None:
-        """Close when the client has taken what was written; reset when it takes nothing more."""
+        """Close when the client has taken all that was written; reset when it stops to take it."""
         self._transport.close()
         self._await_flush()
 
@@ -79,14 +78,14 @@ class Wire:
         if self._transport.get_write_buffer_size() < self._unsent:
             self._await_flush()
         else:
-            self.reset_on_close(True)  # what is left is lost, and must be missed
+            self.reset_on_close(True)  # the rest is lost, and the client must see that
             self._transport.abort()
 
     def linger(self) -> None:
-        """Close when the client has, or has had time enough.
+        """Close when the client closes, or ``LINGER_TIMEOUT`` is over.
 
-        It may be sending still. A close would then be a reset, and destroy the answer that tells it
-        to stop (RFC 9112, 9.6).
+        The client may still send. Then a close would be a reset, and destroy the answer that tells
+        it to stop (RFC 9112, 9.6).
         """
         self.is_lingering = True
         self._deadline.set(LINGER_TIMEOUT, self._transport.abort)

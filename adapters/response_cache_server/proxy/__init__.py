@@ -1,1 +1,1 @@
-"""The way to the upstream: a streaming reverse proxy in front of one base URL."""
+"""A streaming reverse proxy in front of one base URL."""

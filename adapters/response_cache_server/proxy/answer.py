@@ -1,4 +1,4 @@
-"""The answer to a request on its way down, and the errors that stand where there is none."""
+"""The upstream's answer on its way to the client, and the error where there is no answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REFUSALS: Final[Mapping[type[httpx.TransportError], tuple[int, str]]] = {
     httpx.ConnectError: (502, "The upstream could not be reached."),
     httpx.TransportError: (502, "The upstream gave no answer that is valid HTTP."),
 }
-"""What a client is told when there is no answer; the first row that fits."""
+"""What a client is told where there is no answer; the first row that fits counts."""
 
 Refuse: TypeAlias = Callable[[int, str], Awaitable[None]]
 """Answers the client with an error of the API: its status and its message."""
@@ -36,13 +36,13 @@ class UpstreamBroken(Exception):
 
 
 async def relay(response: httpx.Response, send: Send, refuse: Refuse) -> None:
-    """Send *response* on as it comes, or *refuse* where its status is none.
+    """Send *response* on as it comes, or *refuse* where no client could take its status.
 
     Raises:
-        UpstreamBroken: it broke off.
+        UpstreamBroken: the upstream broke off.
     """
     status = response.status_code
-    if not 200 <= status <= 599:  # no server could send it on, and no client would understand it
+    if not 200 <= status <= 599:  # no server can send it, and no client understands it
         logger.warning("the upstream answered with status %d", status)
         await refuse(502, f"The upstream answered with status {status}, which is none.")
         return

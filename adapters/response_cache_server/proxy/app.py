@@ -1,13 +1,13 @@
 """A streaming reverse proxy in front of one base URL.
 
-Nothing is collected on the way: the request's body goes out as it comes in, the answer's bytes come
-back as they arrive, still encoded as the upstream sent them. Two duties race in one task group:
-to bring the answer, and to notice that the client has gone. Whichever ends first ends the other, so
-a vanished client closes the connection to the upstream, and the upstream can stop working.
+Nothing is collected on the way: the request's body goes out as it comes in. The answer's bytes come
+back as they arrive, with the content coding of the upstream. Two tasks race: one carries the
+answer, one watches for the client's disconnect. The first to end cancels the other. So a client
+that disconnects closes the connection to the upstream, and the upstream can stop working.
 
-An upstream that cannot be reached, or does not answer in time, becomes an error of the API. One
-that breaks off after the first byte makes the app raise, so that whoever records the answer sees a
-broken stream and not a short one.
+Where the upstream cannot be reached, or does not answer in time, the client gets an error of the
+API. Where it breaks off after the first byte, the app raises: then a recorder sees a broken answer,
+not a short one.
 """
 
 from __future__ import annotations
@@ -50,19 +50,18 @@ class ProxyApp:
     *base_url* has ``/responses`` below it (``https://api.openai.com/v1``). Credentials in it are
     sent as basic authentication instead of the client's own.
 
-    A *client* handed in stays open and decides about time-outs, proxies and connections itself; the
-    options about them do not apply. So it is for that client to keep answers apart: one that
-    reuses a connection on which more came than an answer gives it to the next request (``httpx``
-    does, unless its limits say ``max_keepalive_connections=0``). Its log is its own, too:
-    ``httpx`` writes whole addresses, with their queries.
+    A *client* handed in stays open. It decides about time-outs, proxies and connections itself; the
+    options about them do not apply. It also has to keep answers apart: ``httpx`` reuses a
+    connection on which more bytes came than the answer, and gives them to the next request, unless
+    its limits say ``max_keepalive_connections=0``. It logs whole addresses, with their queries.
 
-    *read_timeout* is the longest silence of the upstream; None, the default, waits for ever,
-    because models think for minutes without a word. *forwarded* tells the upstream who asks
-    (``X-Forwarded-*``). What clients say about that passes only from peers that
-    *forwarded_allow_ips* names (see ``peers``). *reuse_connections* lets a connection carry
-    another request once its answer is over and nothing has come after it. *trust_env* takes proxies
-    and certificates from the environment. *cors_origins* are those of pages in browsers that may
-    read errors of the proxy itself, ``*`` for all; what the upstream answers, it must allow itself.
+    *read_timeout* is the longest silence of the upstream. The default, None, is no limit, because
+    models think for minutes without a word. *forwarded* adds ``X-Forwarded-*`` about the client.
+    Such fields of the client itself pass only from peers in *forwarded_allow_ips* (see
+    ``trusted_proxies``). *reuse_connections* lets a connection carry another request once its
+    answer is over and nothing has come after it. *trust_env* takes proxies and certificates from
+    the environment. Pages of *cors_origins* (``*`` for all) may read the errors of the proxy
+    itself; about its answers the upstream decides.
 
     Raises:
         ValueError: *base_url*, *forwarded_allow_ips* or a proxy in the environment is not valid.
@@ -124,7 +123,7 @@ class ProxyApp:
         await race(lambda: self._forward(request, body, send, refuse), body.client_gone)
 
     async def _refuse(self, scope: Scope, send: Send, status: int, message: str) -> None:
-        """An error of our own, for pages of allowed origins to read."""
+        """An error of the proxy itself; pages of allowed origins may read it."""
         request = Request(scope["method"], scope["path"], b"", tuple(scope["headers"]))
         allowed = self._cors.known(request, "") if self._cors.concerns(request) else None
         await send_error(send, status, message, headers=dressed((), allowed) if allowed else ())
@@ -175,7 +174,7 @@ def _make_client(transport: httpx.AsyncBaseTransport, timeout: httpx.Timeout) ->
     return httpx.AsyncClient(
         timeout=timeout,
         transport=transport,
-        trust_env=False,  # its part is done in the transport
-        # One client's cookies are no other client's business.
+        trust_env=False,  # the transport reads the environment, if it may
+        # Clients share this HTTP client, and must not share cookies.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
     )

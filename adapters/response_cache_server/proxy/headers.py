@@ -1,4 +1,4 @@
-"""The header fields that a proxy adds, and the claims of clients that it drops (RFC 9110 7.6)."""
+"""Header fields that the proxy adds, and fields in which clients may lie about themselves."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PSEUDONYM: Final = "response-cache"
 
 
 def via(version: str) -> tuple[bytes, bytes]:
-    """The field that says that this proxy stands on the way (7.6.3)."""
+    """The field that names this proxy as a hop (RFC 9110, 7.6.3)."""
     return b"via", f"{version} {PSEUDONYM}".encode()
 
 
 def without_claims(fields: Fields) -> Fields:
-    """*fields* less those that say for whom somebody asks: ``X-Forwarded-*``, ``Forwarded``.
+    """*fields* without ``X-Forwarded-*`` and ``Forwarded``, which claim to name the client.
 
-    Servers of CGI's kind cannot tell ``_`` from ``-`` (RFC 3875, 4.1.18), so both are looked for.
+    CGI and its successors do not tell ``_`` from ``-`` (RFC 3875, 4.1.18): both spellings go.
     """
     return [field for field in fields if not _is_claim(field[0].replace(b"_", b"-"))]
 
@@ -31,7 +31,7 @@ def _is_claim(name: bytes) -> bool:
 
 
 def forwarded(scope: Scope, fields: Fields) -> Fields:
-    """*fields* with the client's address added, and its scheme and host where nobody said them."""
+    """*fields* with the client's address added, and its scheme and host where they are missing."""
     said = {name for name, _ in fields}
     added: Fields = []
     if client := scope.get("client"):

@@ -1,9 +1,8 @@
-"""Connections that know at any moment whether something has come that nobody asked for.
+"""Connections that can tell at any moment whether unexpected bytes have come.
 
-Streams of other libraries read only while they are asked to, and keep what came beside it where
-nobody can see it: in their own queue, in TLS, in the kernel. A connection here is read by the event
-loop at all times, so that what is there is known in one place; and just before a new request is
-written, the kernel is asked as well.
+Streams of other libraries read on demand. Bytes that came beyond the demand stay where no caller
+sees them: in a queue of the stream, in TLS, in the kernel. Here the event loop reads at all times,
+so all that came is in one place. Just before a new request is written, the kernel is asked as well.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from response_cache.sockets import is_readable
 __all__ = ("NetworkBackend", "WatchedStream")
 
 READ_BUFFER_BYTES: Final = 256 * 2**10
-"""Received bytes that are kept while the reader is slower than the upstream."""
+"""Received bytes above which reading pauses, because the reader is slower than the upstream."""
 CONNECTION_ATTEMPT_DELAY: Final = 0.25
-"""Seconds until the next address is tried beside the one before (RFC 8305, section 5)."""
+"""Seconds before the next address is tried beside the last one (RFC 8305, section 5)."""
 
 
 class WatchedStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
@@ -40,7 +39,7 @@ class WatchedStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._has_ended = False
         self._error: Exception | None = None
         self._news: asyncio.Future[None] | None = None  # of a reader
-        self._room: asyncio.Future[None] | None = None  # there while writing is held up
+        self._room: asyncio.Future[None] | None = None  # set while writing pauses
         self._was_held_up = False
         self._must_be_quiet = False
 
@@ -61,10 +60,11 @@ class WatchedStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         return b""
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send *buffer*, or nothing of it when the connection had to be quiet and is not.
+        """Send *buffer*.
 
         Raises:
-            httpcore.ConnectionNotAvailable: it is not; the request can go on another connection.
+            httpcore.ConnectionNotAvailable: the connection had to be quiet and is not. Nothing was
+                sent: the request can go on another connection.
         """
         if not buffer:
             return
@@ -88,7 +88,7 @@ class WatchedStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         timeout: float | None = None,
     ) -> WatchedStream:
         """The same connection, encrypted from here on."""
-        if self._chunks:  # it would pass for something that came encrypted
+        if self._chunks:  # plain text that would be taken for decrypted text
             await self.aclose()
             raise httpcore.ConnectError("the server spoke before TLS began")
         loop = asyncio.get_running_loop()
@@ -112,23 +112,23 @@ class WatchedStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         names = {"client_addr": "sockname", "server_addr": "peername"}
         return self._transport.get_extra_info(names.get(info, info))
 
-    # What keeps answers apart.
+    # By which answers are kept apart.
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing has come that was not read, in whatever place, and it is still open.
+        """Whether all that came was read, and the connection is still open.
 
-        While reading was held up, TLS may have kept something where it is not seen.
+        False once reading has paused: TLS may have kept bytes then that are not seen here.
         """
         if self._chunks or self._has_ended or self._was_held_up or self._transport.is_closing():
             return False
         return not is_readable(self._transport.get_extra_info("socket").fileno())
 
     def require_quiet(self) -> None:
-        """What is written next begins a request: it must not find anything that came before."""
+        """The next write begins a request: it fails if bytes came before it."""
         self._must_be_quiet = True
 
-    # What the event loop tells (``asyncio.Protocol``).
+    # Called by the event loop (``asyncio.Protocol``).
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # that of uvloop inherits nothing
@@ -178,7 +178,7 @@ class WatchedStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 class NetworkBackend(httpcore.AsyncNetworkBackend):
     """Makes connections with *options* (level, name, value) on their sockets.
 
-    On trio they are those of ``httpcore``, which cannot tell whether they are quiet.
+    On trio they are the connections of ``httpcore``, which cannot tell whether they are quiet.
     """
 
     def __init__(self, options: Iterable[tuple[int, int, int]] = ()) -> None:
@@ -193,7 +193,7 @@ class NetworkBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to whichever address of *host* answers first; the last two are not used."""
+        """Connect to the address of *host* that answers first; the last two are not used."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:

@@ -1,11 +1,11 @@
-"""A pool whose connections carry another request only when nothing is left of the last answer.
+"""A pool whose connections carry another request only if no bytes are left after the last answer.
 
 An upstream may send more than its answer: a body after a 204, a 304 or the answer to HEAD, more
-than Content-Length said, bytes after the last chunk. The client at the next request would take them
-for its own answer (response splitting; RFC 9112, section 11.1). ``httpcore`` 1.0 keeps such a
-connection: its parser still holds the surplus when the connection goes idle.
+than Content-Length said, bytes after the last chunk. The next request's client would take the
+surplus for its own answer (response splitting; RFC 9112, section 11.1). ``httpcore`` 1.0 keeps such
+a connection: its parser still holds the surplus when the connection goes idle.
 
-Where the parser cannot be asked, because another ``httpcore`` keeps it elsewhere, connections are
+The parser is found by private attributes of ``httpcore``. Where a version has none, connections are
 used once.
 """
 
@@ -24,12 +24,12 @@ __all__ = ("Pool",)
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_EXPIRY: Final = 3.0
-"""Seconds an idle connection is kept; below the 5 s after which common servers close theirs, since
-a request that meets such a close is lost and cannot be repeated."""
+"""Seconds for which an idle connection is kept. Common servers close theirs after 5 s; a request
+that meets such a close is lost and cannot be repeated."""
 
 
 class Pool(httpcore.AsyncConnectionPool):
-    """Connections over *network*, perhaps by way of *proxy*; with *reuse* for many requests."""
+    """Connections over *network*, by *proxy* if given; with *reuse* for more than one request."""
 
     def __init__(
         self,
@@ -57,14 +57,14 @@ class Pool(httpcore.AsyncConnectionPool):
         if not self._was_told:
             self._was_told = True
             logger.warning(
-                "connections to the upstream are used once: with httpcore %s in this event loop "
-                "nobody can tell whether something is left of an answer",
+                "connections to the upstream are used once: httpcore %s in this event loop does "
+                "not tell whether bytes are left after an answer",
                 httpcore.__version__,
             )
 
 
 class _Connection(httpcore.AsyncConnectionInterface):
-    """*inner*, which has expired as soon as it is idle and not clean; *tell* that this is usual."""
+    """*inner*, which expires once it is idle with a surplus; *tell* logs where that is unknown."""
 
     def __init__(self, inner: httpcore.AsyncConnectionInterface, tell: Callable[[], None]) -> None:
         self._inner = inner
@@ -79,13 +79,14 @@ class _Connection(httpcore.AsyncConnectionInterface):
         return response
 
     def has_expired(self) -> bool:
-        """Asked of each connection before one is chosen, and when an answer is over."""
+        """The pool asks before it chooses a connection, and when an answer is over."""
         return self._inner.has_expired() or (self._inner.is_idle() and not self._is_clean())
 
     def _is_clean(self) -> bool:
-        """Whether the parser took all of the last answer; False when that cannot be known.
+        """Whether the parser holds no surplus; False when that cannot be known.
 
-        What came later, ``httpcore`` asks the line for, and so does the line before it writes.
+        For bytes that came later, ``httpcore`` asks the stream, and the stream itself before it
+        writes.
         """
         parser = _parser_of(self._inner)
         if not isinstance(self._stream, WatchedStream) or parser is None:
@@ -114,7 +115,7 @@ class _Connection(httpcore.AsyncConnectionInterface):
 
 
 def _parser_of(connection: object) -> Any:
-    """The parser of a connection, however often it is wrapped; None when it has none to see."""
+    """The parser inside of a connection and its wrappers; None when it cannot be found."""
     while (inner := getattr(connection, "_connection", None)) is not None:
         connection = inner
     parser = getattr(connection, "_h11_state", None)

@@ -1,4 +1,4 @@
-"""The body of a request on its way up, as the HTTP client reads it."""
+"""The body of a request on its way to the upstream, as the HTTP client reads it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ("RequestBody",)
 
 
 class RequestBody(httpx.AsyncByteStream):
-    """What the client sends, chunk by chunk, and then the news that it has gone.
+    """What the client sends, chunk by chunk, and then its disconnect.
 
     An iterator and no generator: the HTTP client leaves it unfinished when the upstream answers
-    early, and nobody would close a generator then.
+    early, and a generator would stay open then.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -28,12 +28,12 @@ class RequestBody(httpx.AsyncByteStream):
         self._over = anyio.Event()
 
     async def begin(self) -> bool:
-        """Wait for the first piece; whether there is still somebody to answer."""
+        """Wait for the first piece; False when the client disconnected instead."""
         await self._pull()
         return not self._gone
 
     def framing(self, length: bytes | None) -> Fields:
-        """How the upstream is told where the body ends; *length* is what the client announced."""
+        """Fields that tell where the body ends; *length* is what the client announced."""
         if not self._more:
             known = bool(self._next) or length is not None
             return [(b"content-length", str(len(self._next)).encode())] if known else []
@@ -63,11 +63,11 @@ class RequestBody(httpx.AsyncByteStream):
         self._more = not self._gone and message.get("more_body", False)
 
     def end(self) -> None:
-        """Nobody will read the body (any more): from now on only the client's leaving counts."""
+        """The body will not be read any further: from now on only the disconnect counts."""
         self._over.set()
 
     async def client_gone(self) -> None:
-        """Return when the client has gone. While the body is read, that reading notices it."""
+        """Return when the client has disconnected. Until the body was read, reading notices it."""
         await self._over.wait()
         if not self._gone:
             await until_disconnect(self._receive)

@@ -1,7 +1,7 @@
 """How the proxy's HTTP client reaches the upstream: ``httpx`` over a pool of our own.
 
-The request line may be another than the address of the request: ``extensions={"target": ...}``, as
-``httpx`` documents it. So the client, which writes addresses into its log, need not know a query.
+The target in the request line may differ from the address of the request: the extension ``target``,
+which ``httpx`` documents. The client logs addresses, so it gets them without their queries.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _Body(httpx.AsyncByteStream):
 
 @contextmanager
 def _errors_of_httpx() -> Iterator[None]:
-    """The two libraries have the same names for them."""
+    """Raises errors of ``httpcore`` as errors of ``httpx``, which have the same names."""
     try:
         yield
     except (
@@ -87,7 +87,7 @@ def _errors_of_httpx() -> Iterator[None]:
 
 
 def transport_to(base_url: httpx.URL, *, reuse: bool, trust_env: bool) -> Transport:
-    """The way to the one origin of *base_url*; by a proxy if *trust_env* and one is named for it.
+    """The transport to *base_url*; with *trust_env* by the proxy that the environment names for it.
 
     Raises:
         ValueError: the proxy's address in the environment is not valid.
@@ -126,7 +126,7 @@ def _proxy_to(base_url: httpx.URL) -> httpcore.Proxy | None:
 
 
 def _keep_alive_probes() -> list[tuple[int, int, int]]:
-    """Without a read time-out, only the kernel's probes notice that the upstream's host is gone."""
+    """Socket options: without a read time-out, only these probes notice that a host is gone."""
     wanted = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
     probes = [
         (socket.IPPROTO_TCP, int(getattr(socket, name)), value)

@@ -1,8 +1,8 @@
-"""Which peers are believed when they say for whom they ask, as ``--forwarded-allow-ips`` says.
+"""The peers whose ``X-Forwarded-*`` and ``Forwarded`` are trusted: ``--forwarded-allow-ips``.
 
-The meaning is that of uvicorn's setting of this name (https://www.uvicorn.org/settings/#http): a
-comma list of addresses and networks, or ``*`` for everybody. A peer without an address, at a Unix
-socket, is believed only with ``*``. What is neither an address nor a network is refused here.
+The setting means what it means to uvicorn (https://www.uvicorn.org/settings/#http): a comma list of
+addresses and networks, or ``*`` for all peers. A peer without an address, at a Unix socket, is
+trusted only with ``*``. Unlike in uvicorn, any other word is an error.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TrustedProxies:
         self._includes = lru_cache(maxsize=1024)(self._look_up)
 
     def includes(self, scope: Scope) -> bool:
-        """Whether the peer that sent this request is believed."""
+        """Whether the peer that sent this request is trusted."""
         if self._everybody:
             return True
         client = scope.get("client")
