@@ -5,7 +5,7 @@
     app = response_cache_litellm.proxy_app()                 as an app for uvicorn or gunicorn
     app = response_cache_litellm.litellm_app(model=...)      the SDK as an app, without the proxy
 
-Importing this package imports neither LiteLLM nor anything else; its names are loaded when used.
+Importing this package does not import LiteLLM. Its names are loaded when they are used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ("callback", "litellm_app", "proxy_app")
 
-# No module may be called like one of these names: once imported, it would take the name's place.
+# No module of this package may have one of these names: its import would replace the name.
 _HOMES: Final = {"callback": "proxy.app", "litellm_app": "sdk.app", "proxy_app": "proxy.app"}
 
 

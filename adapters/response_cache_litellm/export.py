@@ -1,8 +1,7 @@
-"""The way back: closed responses as LiteLLM's own polling handler keeps them.
+"""The way back to LiteLLM: closed responses in the form of its own polling handler.
 
-Its value is the official object as JSON, put into a JSON string once more, under the key of the
-older dialect. So only responses that were made in that dialect can go back: LiteLLM knows no other
-ids as its own.
+Its value is the official object as JSON text, encoded as JSON once more, under LiteLLM's key. Only
+responses of dialect ``litellm`` can go back: LiteLLM takes no other ids for its own.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ __all__ = ("Exported", "export")
 DIALECT: Final = DIALECTS["litellm"]
 PREFIX: Final = "litellm:polling:response:"
 
-# In one step: a response is either ours or theirs. Without our own keys it is only written. The
-# worker that ran it looks after it for one lease more; the tombstone keeps it from writing it anew.
+# In one step, so that a response is kept by one side alone. Without our keys it is only written.
+# The worker that ran it watches it for one more lease; the tombstone keeps it from writing again.
 HAND_OVER: Final = """
 local theirs, meta, log, request, tombstone = unpack(KEYS)
 if meta then
@@ -42,7 +41,7 @@ return 1
 
 @dataclass(slots=True)
 class Exported:
-    """How many responses were written, and how many were not because they still run."""
+    """How many responses were written, and how many were left because they still run."""
 
     written: int = 0
     running: int = 0

@@ -1,7 +1,7 @@
 """Settings of the cache in LiteLLM's proxy: variables, then the proxy's settings, then defaults.
 
-The variables are those of the sidecar, read and checked by its ``Settings``, so a wrong one is the
-same error here and there. They reach each worker with its environment.
+The sidecar's ``Settings`` reads and checks the variables, so a wrong one is the same error in both.
+Workers get them by their environment.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ __all__ = ("STORE", "ProxySettings", "load_proxy_settings", "try_store")
 
 STORE: Final = variable("store")
 DEFAULTS: Final[dict[str, Any]] = {
-    "admission_wait": 5.0,  # for a proxy that neither calls its hooks nor answers
+    "admission_wait": 5.0,  # for a proxy that does not call its hooks before it answers
     "stop_grace": STOP_GRACE,
     "cors_origins": (),  # the proxy's own CORS is around the cache
     "check_requests": False,  # the proxy checks its own requests
 }
-"""Options whose defaults are others than those of the sidecar."""
+"""Options whose defaults differ from the sidecar's."""
 
 
 class ProxySettings(Settings):
-    """The variables. The properties below are None where no variable says anything."""
+    """The variables. The properties below are None where no variable is set."""
 
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _is_the_proxys(cls, value: object) -> object:
-        if value is not None:  # the default, which is validated as well
+        if value is not None:  # None is the default, which is validated as well
             raise ValueError("the proxy's own CORS counts here: LITELLM_CORS_ORIGINS")
         return value
 
@@ -63,7 +63,7 @@ class ProxySettings(Settings):
 
 
 def load_proxy_settings() -> ProxySettings:
-    """The settings, with everything checked that would fail at the first request.
+    """The settings, checked now for all that would fail at the first request.
 
     Raises:
         BadSettings: a variable is wrong or unknown. The message is one line.

@@ -1,4 +1,4 @@
-"""The names for those who configure the proxy, or serve it themselves."""
+"""The two public names: ``callback`` for the proxy's configuration, ``proxy_app`` for servers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def proxy_app() -> ASGIApp:
 
 
 def _callback() -> Any:
-    """The callback, and the front with it where there is a proxy, not only LiteLLM's SDK."""
+    """The callback. In a process of the proxy (not of the SDK alone) it installs the front."""
     if "litellm.proxy.proxy_server" in sys.modules:
         install()
     return HOOKS
 
 
 callback = _callback()
-"""For ``litellm_settings.callbacks``: naming it installs everything in the worker that loads it."""
+"""For ``litellm_settings.callbacks``: each worker that loads it installs the cache."""

@@ -1,7 +1,7 @@
-"""What a background response is to LiteLLM: one more request, found again by its callbacks.
+"""The request to the proxy that makes a background response, as LiteLLM's callbacks find it.
 
-A context variable ties the two: it is set around the request and seen by every callback that
-LiteLLM calls for it, also in its threads. Clients cannot forge it, as they can a header.
+A context variable holds it. It is set around the request, and every callback that LiteLLM calls for
+the request sees it, also in LiteLLM's threads. A client cannot forge it, unlike a header.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ("BackgroundRun", "current_background_run")
 
 @dataclass(slots=True, eq=False)
 class BackgroundRun:
-    """One request to the proxy on behalf of a background response."""
+    """One request to the proxy that makes a background response."""
 
     answer: Answer
     is_billed: bool = False  # its cost has been logged
@@ -30,7 +30,7 @@ class BackgroundRun:
         self._loop.call_soon_threadsafe(self._admit, notes)
 
     def note_usage(self, usage: Mapping[str, Any] | None) -> None:
-        """Keep the response's *usage* for operators, with the cost that LiteLLM puts into it."""
+        """Note the response's *usage* for operators, and the cost that LiteLLM puts into it."""
         if usage is not None:
             self.answer.note("usage", usage)
             if "cost" in usage:
@@ -45,4 +45,4 @@ class BackgroundRun:
 current_background_run: Final[ContextVar[BackgroundRun | None]] = ContextVar(
     "response_cache_run", default=None
 )
-"""The run that the present code belongs to; None for any other request."""
+"""The run that the present task works for; None in any other request."""

@@ -20,7 +20,7 @@ HOOKS_VARIABLE: Final = "LITELLM_WORKER_STARTUP_HOOKS"
 
 
 class CannotRun(Exception):
-    """Something is missing or wrong; the message is one line."""
+    """The proxy cannot start; the message is one line that says why."""
 
 
 def run(arguments: Sequence[str], *, store: str | None = None) -> None:
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str], *, store: str | None = None) -> None:
 
 
 def prepare(environ: MutableMapping[str, str]) -> None:
-    """Have each worker that gets *environ* call our hook, after those that it calls already."""
+    """Let each worker that gets *environ* call our hook, after the hooks that it has."""
     hooks = [hook.strip() for hook in environ.get(HOOKS_VARIABLE, "").split(",") if hook.strip()]
     if HOOK not in hooks:
         environ[HOOKS_VARIABLE] = ",".join((*hooks, HOOK))

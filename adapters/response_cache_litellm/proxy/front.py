@@ -1,8 +1,8 @@
-"""The outermost place of the proxy's app: what is about a background response ends or begins here.
+"""The outermost app in a worker of the proxy: it decides between the cache and the proxy.
 
-Every request comes by twice at most. From outside: what is ours goes to the cache, the rest to the
-proxy. From inside: the cache sends on what it leaves to the proxy, and calls the proxy once more
-for each background response, as one more request that the proxy's own middleware counts.
+A request from outside goes to the cache where it is about background responses, else to the proxy.
+The cache calls back in two cases: it passes a request on to the proxy, or it has the proxy make a
+background response. That is a request of its own, which the proxy's middleware counts.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ProxyFront:
     ) -> None:
         """*make_cache* is called when the proxy has started: it has its settings then.
 
-        *with_reply_headers* wraps the cache, to give its replies the proxy's headers.
+        *with_reply_headers* wraps the cache, and gives its replies the proxy's headers.
         A POST to one of *paths* creates a response. *dialect* gives the form of ids.
         """
         self._proxy = proxy
@@ -70,7 +70,7 @@ class ProxyFront:
         self._inner: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what is about background responses; leave the rest to the proxy."""
+        """Answer requests about background responses; pass any other to the proxy."""
         if scope["type"] == "lifespan":
             await self._proxy(scope, self._draining(receive), self._started(send))
             return
@@ -89,7 +89,7 @@ class ProxyFront:
         return match_route(scope["method"], path, self._paths, self._ids) is not None
 
     def _inside(self) -> ASGIApp:
-        """The cache, made now if need be; the proxy alone where it cannot be made."""
+        """The cache, made now if need be; the proxy itself where it cannot be made."""
         if self._inner is None:
             try:
                 self._cache = self._make_cache(self._behind)
@@ -103,7 +103,7 @@ class ProxyFront:
     async def _behind(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The proxy as the cache sees it."""
         extension = (scope.get("extensions") or {}).get(EXTENSION)
-        if extension is None:  # passed on: the proxy dresses its reply itself
+        if extension is None:  # passed on: the proxy adds its headers itself
             await self._proxy(scope, receive, current_outer_request.get().send)
         else:
             await self._run(BackgroundRun(extension["answer"]), scope, receive, send)
@@ -122,7 +122,7 @@ class ProxyFront:
     def _started(self, send: Send) -> Send:
         """*send* of a lifespan: the cache is made and opened as soon as the proxy has started.
 
-        Only ``proxy_app`` stands here so early; else the first request makes it, of any kind.
+        Only ``proxy_app`` is here so early. Else the first request of any kind makes the cache.
         """
 
         async def sent(message: Message) -> None:
@@ -133,7 +133,7 @@ class ProxyFront:
         return sent
 
     async def _opened(self, message: Message) -> Message:
-        """*message*, or that the start failed: a store that is not open serves nobody."""
+        """*message*; or a failed start where the store cannot be opened."""
         self._inside()
         try:
             if self._cache is not None:

@@ -1,8 +1,8 @@
-"""The callbacks through which LiteLLM tells how a run goes.
+"""LiteLLM's callbacks for a run.
 
-``async_pre_call_deployment_hook`` is the moment to answer ``queued``: authentication, limits,
-budgets and guardrails have passed, and the provider is called next. The response's headers would
-come only with the first event, however long that takes.
+At ``async_pre_call_deployment_hook`` the client is answered ``queued``: authentication, limits,
+budgets and guardrails have passed, and the provider is called next. The proxy sends its headers
+only with the first event, which may come much later.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ logger = logging.getLogger("response_cache.litellm")
 
 
 class Hooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not there when types are checked
-    """Passes on what is said about our runs; other requests are none of our business.
+    """Takes what LiteLLM says about our runs, and ignores other requests.
 
-    Each of these may be called several times for one run: on retries, by bridges from one API to
-    another, and when the callback is configured twice.
+    Each method may be called several times for one run: on retries, by bridges from one API to
+    another, and where the callback is configured twice.
     """
 
     async def async_pre_call_deployment_hook(
@@ -38,7 +38,7 @@ class Hooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not there when ty
     async def async_log_success_event(
         self, kwargs: Mapping[str, Any], response_obj: object, start_time: object, end_time: object
     ) -> None:
-        """LiteLLM knows what the run cost, also when it was cancelled. Comes after the end."""
+        """LiteLLM knows the cost of the run, also of a cancelled one. Called after the end."""
         run = current_background_run.get()
         if run is not None and not run.is_billed:
             run.is_billed = True
@@ -46,7 +46,7 @@ class Hooks(CustomLogger):  # type: ignore[misc]  # LiteLLM is not there when ty
 
 
 def _about_deployment(kwargs: Mapping[str, Any]) -> dict[str, str]:
-    """What operators want to know of where the run went; never a key, never content."""
+    """Provider and deployment of the run, for operators; never a key, never content."""
     info = kwargs.get("model_info")
     named = {
         "provider": kwargs.get("custom_llm_provider"),
@@ -65,4 +65,4 @@ def _log_cost(run: BackgroundRun, kwargs: Mapping[str, Any]) -> None:
 
 
 HOOKS: Final = Hooks()
-"""The one that is registered with LiteLLM, however often the package is installed."""
+"""Registered with LiteLLM. One object, so that installing twice registers it once."""

@@ -1,8 +1,9 @@
-"""Who asks: the identity that the proxy itself finds, by the proxy's own authentication.
+"""The owner of a request, found by the proxy's own authentication.
 
 A poll never reaches the proxy, so its authentication is called here, for every route. It counts no
-request. The owner of a response is, by LiteLLM's own rule for ids of responses, the user and the
-team of the key; else the key; and where the proxy authenticates nobody, everybody together.
+request. By LiteLLM's own rule for ids of responses, the owner is the user and the team of the key,
+or the key itself where it has neither. Where the proxy authenticates no client, all clients are one
+owner.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from response_cache_litellm.proxy.policy import Policy
 
 __all__ = ("Identity",)
 
-# The proxy's dependency has a parameter for each; left out, they would be FastAPI's own objects.
+# Parameters of the proxy's dependency. Their defaults are objects of FastAPI, so each is given.
 # fmt: off
 _HEADERS: Final = {
     "api_key":                      b"authorization",
@@ -43,7 +44,7 @@ _TYPES: Final = {429: "rate_limit_error"}
 
 
 class KeyAuth(Protocol):
-    """The part that is read of what the proxy's authentication returns (``UserAPIKeyAuth``)."""
+    """The fields that are read of the proxy's ``UserAPIKeyAuth``."""
 
     token: str | None
     api_key: str | None
@@ -62,15 +63,15 @@ class Identity:
         policy: Callable[[], Policy],
         providers: Callable[[str], Iterable[str]],
     ) -> None:
-        """*policy* is asked at each create: it changes. *providers* are those of a model."""
+        """*policy* gives the present policy, *providers* the providers of a model."""
         self._secret = secret
         self._policy = policy
         self._providers = providers
 
     async def __call__(self, request: Request) -> Owner | Body | PassThrough:
-        """The owner; a refusal in the API's words; or, for a create, its way to the proxy.
+        """The owner; or a refusal in the API's form; or the pass of a create to the proxy.
 
-        A create that is refused goes to the proxy, so that its own refusal reaches the client.
+        A refused create passes to the proxy, so that the proxy's own refusal reaches the client.
         """
         is_create = request.path.rstrip("/").endswith("/responses")
         try:
@@ -104,7 +105,7 @@ class Identity:
 
 
 async def _authenticated(scope: Scope, request: Request) -> KeyAuth:
-    """Ask the proxy. Without a body no model is checked and no budget is reserved."""
+    """Ask the proxy, without a body: so it checks no model and reserves no budget."""
     names = {name: request.header(header) or None for name, header in _HEADERS.items()}
     names["api_key"] = names["api_key"] or ""
     asked = {**scope, "state": {}, "headers": _without_length(scope)}

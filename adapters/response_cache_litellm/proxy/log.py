@@ -1,7 +1,7 @@
-"""Our log in a worker of the proxy: where nothing is set up for it, it goes to the standard error.
+"""Our log in a worker of the proxy. It goes to the standard error where no handler is set up.
 
-LiteLLM sets up its own loggers and uvicorn its own, and neither the root's: then nothing below a
-warning would be seen of ours, neither where responses are kept nor what one cost.
+LiteLLM and uvicorn set up their own loggers, and not the root logger. Then Python would show our
+warnings alone, and neither where responses are kept nor what they cost.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ FORMAT: Final = "%(levelname)s: %(name)s: %(message)s"
 
 
 def set_up_log(level: str | None) -> None:
-    """Make our lines visible, from *level* on. Handlers and level of the root logger stay.
+    """Show our lines from *level* on. Handlers and level of the root logger stay.
 
-    Without a *level* it is ``info`` where no handler is set up, else the host's own.
+    None: from ``info`` on where no handler is set up, else as the host's logging says.
     """
     if level is None and not OURS.hasHandlers():
         level = "info"
@@ -29,7 +29,7 @@ def set_up_log(level: str | None) -> None:
 
 
 class _Fallback(logging.StreamHandler):  # type: ignore[type-arg]  # of the standard error
-    """Writes what no other handler would: the root's may come later, as LiteLLM's for JSON do."""
+    """Writes while the root logger has no handler. It may get one later: LiteLLM's for JSON."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
-"""Which creates are ours: what the proxy's ``background_mode`` settings say, taken at their word.
+"""Which creates are recorded here: the proxy's ``background_mode`` settings.
 
-``polling_via_cache`` is documented as ``"all"`` or a list of providers; LiteLLM takes every other
-value for *off* without a word. Here ``true`` and ``["all"]`` mean all, a provider's name alone
-means a list of one, and an alias with a slash is looked up as any other model name. A proxy that
-says nothing about it has installed this package for a purpose: it means all, too.
+LiteLLM documents ``polling_via_cache`` as ``"all"`` or a list of providers, and silently takes
+every other value for *off*. Here ``true`` and ``["all"]`` mean all, and the name of one provider
+means a list of one. An alias with a slash is looked up as any other model name. Where the setting
+is missing, all is recorded: that is what this package was installed for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _told: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Whose background work is recorded here."""
+    """The models whose background work is recorded here."""
 
     providers: frozenset[str] | None  # None: of every provider
     native: frozenset[str] = frozenset()  # models whose provider does background work itself
@@ -42,7 +42,7 @@ class Policy:
 
 
 def read_policy(polling_via_cache: object, native: object = (), *, is_set: bool = True) -> Policy:
-    """The policy that the settings mean; *is_set* when they have a ``polling_via_cache`` at all."""
+    """The policy of these settings; *is_set*: whether ``polling_via_cache`` is among them."""
     names = frozenset(map(str, native)) if isinstance(native, list | tuple | set) else frozenset()
     if not is_set:
         return Policy(None, names)
@@ -71,7 +71,7 @@ def _providers(value: object) -> frozenset[str]:
 
 
 def _tell(value: object, meaning: str) -> None:
-    """Say once what a value means here that LiteLLM alone would take for off."""
+    """Log once what a value means here, where LiteLLM alone takes it for off."""
     line = f"polling_via_cache: {value!r} {meaning} to response_cache"
     if line not in _told:
         _told.add(line)
@@ -79,7 +79,7 @@ def _tell(value: object, meaning: str) -> None:
 
 
 def providers_of(model: str, deployments: Iterable[dict[str, Any]]) -> Iterable[str]:
-    """The providers that *model* may be answered by: of its name, and of its *deployments*."""
+    """The providers that may answer *model*: by its name, and by its *deployments*."""
     if "/" in model:
         yield model.partition("/")[0]
     for deployment in deployments:

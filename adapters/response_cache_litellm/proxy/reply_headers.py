@@ -1,7 +1,7 @@
-"""The headers that the proxy's own replies have, for the replies that never reach it.
+"""The headers of the proxy's own replies, on replies that never reach the proxy.
 
-Browsers need the CORS headers, and scanners look for the others. The proxy's own middleware with
-its own settings puts them on, so nothing has to be configured twice.
+Browsers need the CORS headers. Security scanners look for the rest. The proxy's own middleware adds
+them, with the proxy's settings, so nothing has to be configured twice.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ("create_paths", "with_reply_headers")
 
 ROOT_PATHS: Final = "PerRequestRootPathMiddleware"
 HEADER_MIDDLEWARE: Final = frozenset(("CORSMiddleware", "SecurityHeadersMiddleware", ROOT_PATHS))
-"""Middleware of the proxy that only adds headers or tells the root path; it counts nothing."""
+"""Middleware of the proxy that adds headers or sets the root path, and counts no request."""
 
 
 def with_reply_headers(app: ASGIApp, middleware: list[Middleware]) -> ASGIApp:
-    """*app* behind those of *middleware* (outermost first) that dress replies."""
+    """*app* inside of the classes of *middleware* (outermost first) that add headers."""
     for entry in reversed(middleware):
         if _name(entry) in HEADER_MIDDLEWARE:
             app = entry.cls(app, *entry.args, **entry.kwargs)
@@ -30,7 +30,7 @@ def with_reply_headers(app: ASGIApp, middleware: list[Middleware]) -> ASGIApp:
 
 
 def create_paths(middleware: list[Middleware]) -> tuple[str, ...]:
-    """The paths on which a POST creates a response, under each of several root paths, too."""
+    """The paths on which a POST creates a response, also below each of several root paths."""
     spellings: tuple[str, ...] = Options.model_fields["paths"].default
     roots = [
         "/" + root.strip("/")

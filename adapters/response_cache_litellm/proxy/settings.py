@@ -1,4 +1,4 @@
-"""The proxy's settings as they are at this moment: it may load them anew while it runs."""
+"""The proxy's present settings: it may reload them while it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ("current_policy", "current_providers")
 
 
 def current_policy() -> Policy:
-    """Whose background work is recorded."""
+    """The policy: whose background work is recorded."""
     value = proxy_server.polling_via_cache_enabled
     is_set = value is not False or _says_so(proxy_server.proxy_config.config)
     return read_policy(value, proxy_server.native_background_mode, is_set=is_set)
@@ -27,7 +27,7 @@ def current_providers(model: str) -> Iterable[str]:
 
 
 def _says_so(config: Any) -> bool:
-    """Whether the configuration itself says ``false``; the proxy's variable is that by default."""
+    """Whether the configuration has the setting: the proxy's own value is ``False`` without it."""
     settings = (config or {}).get("litellm_settings") or {}
     mode = (settings.get("responses") or {}).get("background_mode") or {}
     return "polling_via_cache" in mode

@@ -1,4 +1,4 @@
-"""Installs the front and the callbacks in a worker of the proxy. Doing it again changes nothing."""
+"""Installs the front and the callbacks in a worker of the proxy, once."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ HOOK: Final = "response_cache_litellm.proxy.startup:install"
 
 
 def install() -> None:
-    """Put the cache in front of this process's proxy.
+    """Put the cache in front of this process's proxy. Safe to call twice.
 
     Raises:
-        ValueError: a variable of ours has a value that cannot be.
+        ValueError: one of our variables is wrong.
     """
     set_up_log(load_proxy_settings().named_log_level)
     import litellm
@@ -45,9 +45,9 @@ def install() -> None:
 
 
 def _stand_before(app: Any) -> None:
-    """Wrap the stack of the app's middleware: the built one, or the one that will be built.
+    """Wrap the stack of the app's middleware, now or when it is built.
 
-    Not by ``add_middleware``, which an app that has started refuses.
+    Not by ``add_middleware``: an app that has started refuses it.
     """
     build = app.build_middleware_stack
     if app.middleware_stack is None:
@@ -68,14 +68,14 @@ def _front(app: Any, stack: ASGIApp) -> ProxyFront:
 
 
 def _make_cache(app: ASGIApp, *, paths: tuple[str, ...]) -> ResponseCacheMiddleware:
-    """The cache as the proxy's settings and the environment say, now that both are known."""
+    """The cache, by the environment and by the proxy's settings, which are known by now."""
     from litellm.proxy import proxy_server
 
     from response_cache_litellm.proxy.identity import Identity
     from response_cache_litellm.proxy.settings import current_policy, current_providers
 
     redis = proxy_server.redis_usage_cache
-    settings = load_proxy_settings()  # anew: the proxy's configuration may set variables
+    settings = load_proxy_settings()  # read again: the proxy's configuration may set variables
     options = settings.options_over(paths=paths, ttl=proxy_server.polling_cache_ttl)
     store = store_url(
         settings.named_store,

@@ -1,7 +1,7 @@
 """Where the proxy's responses are kept: the named store, else the proxy's Redis as a URL.
 
-LiteLLM takes parameters and, for what they leave out, variables called ``REDIS_...``. What a URL
-cannot say is refused: a store that connects in another way than the proxy would be a riddle.
+LiteLLM takes parameters, and for missing ones variables named ``REDIS_...``. A parameter that has
+no form in a URL is refused: the store must not connect in another way than the proxy.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _VARIABLES: Final[Mapping[str, str]] = {
     "startup_nodes":     "REDIS_CLUSTER_NODES",
     "sentinel_nodes":    "REDIS_SENTINEL_NODES",
     "service_name":      "REDIS_SERVICE_NAME",
-    # and what is only looked at in order to refuse it:
+    # read only to be refused:
     "sentinel_password":    "REDIS_SENTINEL_PASSWORD",
     "gcp_service_account":  "REDIS_GCP_SERVICE_ACCOUNT",
     "azure_redis_ad_token": "REDIS_AZURE_AD_TOKEN",
@@ -92,7 +92,7 @@ def redis_url(given: Mapping[str, Any], environ: Mapping[str, str], *, key_prefi
     """The URL of the Redis that these parameters, and else these variables, name.
 
     Raises:
-        ValueError: they need what a URL cannot say; the message names it and no value.
+        ValueError: a parameter has no form in a URL; the message names it and no value.
     """
     settings = _settings(given, environ)
     for name in _UNSAYABLE:
@@ -112,7 +112,7 @@ def _refusal(name: str) -> str:
 
 
 def _settings(given: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """What is given, with every ``os.environ/NAME`` replaced, and variables for the rest."""
+    """The given parameters, with every ``os.environ/NAME`` replaced, and variables for the rest."""
     known = {name: _resolved(value, environ) for name, value in given.items()}
     known = {name: value for name, value in known.items() if value is not None}
     variables = {name: environ.get(variable) for name, variable in _VARIABLES.items()}
@@ -140,7 +140,7 @@ def _address(settings: Mapping[str, Any]) -> str:
         service = quote(str(settings.get("service_name") or "mymaster"), safe="")
         return f"{secure}+sentinel://{login}{nodes}/{service}{_database(settings)}"
     if url := settings.get("url"):
-        if urlsplit(str(url)).query:  # it is in the words of a driver
+        if urlsplit(str(url)).query:  # parameters in the form of a driver
             raise ValueError(_refusal("url with a query"))
         return str(url)
     host = _host(settings.get("host") or "localhost", settings.get("port") or 6379)

@@ -1,4 +1,4 @@
-"""Usage and cost from the event that ends a response: LiteLLM's own report may come too late."""
+"""Usage and cost, read from the terminal event: LiteLLM's own report may come too late."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TERMINAL_EVENTS: Final = (b'"response.completed"', b'"response.incomplete"', b'
 
 
 def usage_in(chunk: bytes) -> Mapping[str, Any] | None:
-    """The usage in *chunk* if it holds the event that ends a response; LiteLLM sends it whole."""
+    """The usage in *chunk* where it holds a terminal event, which LiteLLM sends in one chunk."""
     if not any(end in chunk for end in _TERMINAL_EVENTS):
         return None
     decoder = Decoder()

@@ -1,8 +1,8 @@
-"""LiteLLM's SDK as a server of ``POST /v1/responses``: every provider it knows behind one door.
+"""LiteLLM's SDK as a server of ``POST /v1/responses``, for every provider that it knows.
 
 An ASGI app without background mode of its own; ``response-cache serve --upstream litellm`` puts
 the cache around it. Providers' keys come from the environment, as LiteLLM reads them, or from the
-defaults that the app is made with; never from clients, who could send them elsewhere.
+app's defaults. A client can set neither keys nor addresses: it could send a key elsewhere.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ PARAMETERS: Final = frozenset(
         *("background", "context_management"),
     )
 )
-"""What a client may ask for: the API's parameters. LiteLLM takes more, such as where to call."""
+"""The API's parameters, which a client may send. LiteLLM takes more, such as an address."""
 
 
 def litellm_app(**defaults: Any) -> ASGIApp:
     """An ASGI app that answers creates with ``litellm.aresponses``.
 
-    *defaults* are its arguments where a request says nothing: a model, keys, addresses, time-outs.
+    *defaults* are its arguments where a request has none: a model, keys, addresses, time-outs.
     """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,10 +74,10 @@ async def _serve(scope: Scope, receive: Receive, send: Send, defaults: Mapping[s
 
 
 def _arguments(data: bytes) -> JsonObject:
-    """The arguments that a request names.
+    """The arguments in a request.
 
     Raises:
-        InvalidRequest: it is not a JSON object, or has a parameter that is not the API's.
+        InvalidRequest: not a JSON object, or a parameter that is not the API's.
     """
     body = json_object(data)
     for name in body:
@@ -102,7 +102,7 @@ async def _answer(arguments: JsonObject, send: Send) -> None:
 
 
 async def _stream(answer: AsyncIterator[Any], send: Send) -> None:
-    """Each event as soon as it comes. What breaks in the middle is the response's failure."""
+    """Send each event as it comes. A break in the middle becomes a failed response."""
     headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     events = Events()
@@ -119,13 +119,13 @@ async def _stream(answer: AsyncIterator[Any], send: Send) -> None:
 
 
 def _plain(model: Any) -> JsonObject:
-    """One of LiteLLM's models as JSON; its own types are looser than it declares, hence silence."""
+    """One of LiteLLM's models as JSON. No warnings: its values often differ from its types."""
     plain: JsonObject = model.model_dump(mode="json", exclude_unset=True, warnings=False)
     return plain
 
 
 async def _close(answer: Any) -> None:
-    """Let go of the provider's connection; some of LiteLLM's iterators keep it for a while."""
+    """Close the provider's connection; some of LiteLLM's iterators keep it for a while."""
     close = getattr(answer, "aclose", None)
     if close is not None:
         with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
@@ -137,7 +137,7 @@ def _message(error: Exception) -> str:
 
 
 async def _while_there(receive: Receive, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do *work*; end it when the client has gone, which closes the provider's stream."""
+    """Do *work*; cancel it when the client disconnects, which closes the provider's stream."""
     async with anyio.create_task_group() as tasks:
 
         async def watch() -> None:
@@ -151,10 +151,10 @@ async def _while_there(receive: Receive, work: Callable[[], Coroutine[Any, Any, 
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """The request's body; None when the client left before its end.
+    """The request's body; None when the client disconnected before its end.
 
     Raises:
-        RequestTooLarge: there is more than anybody asks.
+        RequestTooLarge: longer than ``MAX_REQUEST_BYTES``.
     """
     body, more = bytearray(), True
     while more:
@@ -179,7 +179,7 @@ async def _send_json(send: Send, status: int, body: object) -> None:
 
 
 async def _take_part(receive: Receive, send: Send) -> None:
-    """The server's start and stop, at which there is nothing to do."""
+    """Answer the server's start and stop; nothing is to be done at either."""
     for phase in ("startup", "shutdown"):
         await receive()
         await send({"type": f"lifespan.{phase}.complete"})

@@ -1,4 +1,4 @@
-"""The SDK's events as frames of a stream, with the end that it leaves out when it raises."""
+"""The SDK's events as server-sent events, and the terminal event where the SDK raises."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Events:
         self._number = 0
 
     def frame(self, event: JsonObject) -> bytes:
-        """*event* as server-sent event, numbered: some of LiteLLM's bridges do not."""
+        """*event* as a server-sent event, with its number: some of LiteLLM's bridges give none."""
         if isinstance(event.get("response"), dict):
             self._response = event["response"]
         event["sequence_number"] = self._number
@@ -24,7 +24,7 @@ class Events:
         return frame(str(event.get("type", "")), dump(event))
 
     def failure(self, message: str) -> bytes:
-        """The end of an answer that broke off."""
+        """The terminal event of an answer that broke off."""
         error = {"code": "server_error", "message": message}
         failed = {**self._response, "status": "failed", "error": error}
         return self.frame({"type": "response.failed", "response": failed})
