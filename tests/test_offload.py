@@ -1,15 +1,20 @@
-"""Work in a thread: what it leaves behind."""
+"""Work in a thread: where it is done, in which order, and what it leaves behind."""
 
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Iterator
 
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
 import pytest
 
 from response_cache.errors import InvalidRequest
 from response_cache.offload import LARGE, Offload
+from tests.deadlines import PATIENCE
 
 
 class Body:
@@ -48,3 +53,70 @@ async def test_work_that_fails_leaves_nothing_in_memory(size: int) -> None:
 async def test_work_gives_its_result_from_wherever_it_is_done() -> None:
     offload = Offload()
     assert [await offload.run(size, lambda: "done") for size in (1, LARGE + 1)] == ["done"] * 2
+
+
+async def test_short_work_is_done_in_the_loop_and_long_work_in_a_thread() -> None:
+    here, offload = threading.get_ident(), Offload()
+    assert await offload.run(LARGE, threading.get_ident) == here
+    assert await offload.run(LARGE + 1, threading.get_ident) != here
+
+
+async def test_the_loop_goes_on_while_long_work_is_done() -> None:
+    began, may_end = anyio.Event(), threading.Event()
+
+    def work() -> None:
+        anyio.from_thread.run_sync(began.set)
+        assert may_end.wait(PATIENCE)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Offload().run, LARGE + 1, work)
+        with anyio.fail_after(PATIENCE):
+            await began.wait()
+        may_end.set()
+
+
+async def test_long_work_is_done_one_at_a_time() -> None:
+    running, most = 0, 0
+    lock, offload = threading.Lock(), Offload()
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        anyio.from_thread.run(anyio.lowlevel.checkpoint)  # others could begin meanwhile
+        with lock:
+            running -= 1
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(10):
+            tasks.start_soon(offload.run, LARGE + 1, work)
+    assert (running, most) == (0, 1)
+
+
+async def test_long_work_is_done_to_its_end_when_its_caller_is_cancelled() -> None:
+    began, may_end, has_ended = anyio.Event(), threading.Event(), threading.Event()
+    offload = Offload()
+
+    def work() -> None:
+        anyio.from_thread.run_sync(began.set)
+        assert may_end.wait(PATIENCE)
+        has_ended.set()
+
+    async def release() -> None:
+        await quiet()  # long enough for a caller that does not wait for its work
+        may_end.set()
+
+    async with anyio.create_task_group() as others:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(offload.run, LARGE + 1, work)
+            await began.wait()
+            tasks.cancel_scope.cancel()
+            others.start_soon(release)
+        was_done = has_ended.is_set()
+    assert was_done
+
+
+async def quiet() -> None:
+    for _ in range(40):
+        await anyio.lowlevel.checkpoint()
