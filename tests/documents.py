@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from response_cache.options import Options
 from response_cache.protocol.lifecycle import diagram
+from tests.test_layers import FLOORS, MODULES, name_of, of_ours
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 DOCS: Final = ROOT / "docs"
@@ -70,10 +72,54 @@ def with_diagram(page: str) -> str:
     return re.sub(r"```mermaid\nstateDiagram.*?```", drawn, page, flags=re.DOTALL)
 
 
+SMALL_ROOMS: Final = frozenset(
+    (
+        *("_version", "errors", "redaction", "options", "option_fields"),
+        *("eventloop", "offload", "sockets"),
+    )
+)
+"""Rooms that are left out of the picture: one module each, which nearly every other room uses."""
+
+
+def arrows() -> Mapping[str, frozenset[str]]:
+    """What each room of the core imports of other rooms; a room is a floor of ``test_layers``."""
+    found: dict[str, set[str]] = {room: set() for room in FLOORS}
+    for path in MODULES:
+        room = name_of(path).split("/")[0]
+        found[room] |= {imported.split("/")[0] for imported in of_ours(path)} - {room}
+    return {room: frozenset(imported) for room, imported in found.items()}
+
+
+def picture() -> str:
+    """The rooms as a Mermaid flowchart, without small rooms and arrows that others imply."""
+    shown = {room: imported - SMALL_ROOMS for room, imported in arrows().items()}
+    below = dict.fromkeys(FLOORS, frozenset[str]())  # all that a room uses, by whatever way
+    drawn = []
+    for room in FLOORS:
+        below[room] = shown[room].union(*(below[imported] for imported in shown[room]))
+        implied = frozenset[str]().union(*(below[imported] for imported in shown[room]))
+        direct = sorted(shown[room] - implied, key=FLOORS.index)
+        drawn += [f"    {_box(room)} --> {_box(imported)}" for imported in direct]
+    return "\n".join(["flowchart TD", *reversed(drawn)])
+
+
+def _box(room: str) -> str:
+    return "door[response_cache]" if room == "__init__" else room
+
+
+def with_picture(page: str) -> str:
+    """*page* with its picture of the rooms as their imports draw it, and its list of small ones."""
+    drawn = re.sub(
+        r"```mermaid\nflowchart.*?```", f"```mermaid\n{picture()}\n```", page, flags=re.DOTALL
+    )
+    named = ", ".join(f"`{room}`" for room in FLOORS if room in SMALL_ROOMS)
+    return re.sub(r"(something small for many others:) [^.]*\.", rf"\1 {named}.", drawn)
+
+
 def made() -> dict[Path, str]:
     """Each page that is made or filled from the code, as it should be."""
     pages = {path: path.read_text("utf-8") for path in sorted(DOCS.glob("*.md"))}
-    pages = {path: with_diagram(with_examples(text)) for path, text in pages.items()}
+    pages = {path: with_picture(with_diagram(with_examples(text))) for path, text in pages.items()}
     pages[DOCS / "options.md"] = options_page()
     return pages
 
