@@ -71,3 +71,28 @@ def test_the_events_of_a_run_are_given_as_often_as_they_are_asked_for() -> None:
     assert [*made] == [*made]
     made.absorb(run(DELTA, 11, [b"two"]))
     assert [*made] == events(DELTA, 10, [b"one", b"two"])
+
+
+TEXT_FIRST = Shape(b"<t=", b" n=", b">", is_number_first=False)
+
+
+@pytest.mark.parametrize("is_number_first", [True, False])
+def test_percent_signs_stand_for_themselves(is_number_first: bool) -> None:
+    shape = Shape(b"%d", b"%b", b"%%", is_number_first=is_number_first)
+    made = b"%d8%b%b%%" if is_number_first else b"%d%b%b8%%"
+    assert [*run(shape, 8, [b"%b"])] == [made]
+
+
+def test_a_run_may_be_absorbed_that_has_absorbed_another() -> None:
+    whole, second = run(DELTA, 8, [b"a"]), run(DELTA, 9, [b"b"])
+    second.absorb(run(DELTA, 10, [b"", b"c"]))
+    assert whole.absorb(second) == len(b"\nb\n\nc")
+    apart = run(DELTA, 8, [b"a", b"b", b"", b"c"])
+    assert [*whole] == [*apart]
+    assert (whole.length, whole.size, whole.dump()) == (apart.length, apart.size, apart.dump())
+
+
+def test_a_run_is_dumped_in_the_form_that_stores_have() -> None:
+    number_first = Shape(b"<n=", b" t=", b">", is_number_first=True)
+    assert run(number_first, 9, [b"x", b"", b"%b"]).dump() == b"9,1,3,3,1\n<n= t=>x\n\n%b"
+    assert run(TEXT_FIRST, 0, [b"x"]).dump() == b"0,0,3,3,1\n<t= n=>x"
