@@ -148,6 +148,28 @@ ADAPTER_DRIVERS: Final = {
 }
 STDLIB: Final = sys.stdlib_module_names
 
+# Each module of the core has a test file of its own: tests/a/test_b.py for response_cache/a/b.py.
+# These have none, because other test files prove what they promise.
+PROVEN_ELSEWHERE: Final[Mapping[str, str]] = {
+    "_version": "test_packaging",  # a constant
+    "store": "stores/test_memory",  # a protocol: response_cache.testing has its promises
+    "http/preflights": "http/test_cors",  # what cors asks, and nothing else does
+    "recording/jobs": "test_cache",
+    "stores/sqlite/records": "stores/sqlite/test_store",
+    "stores/sqlite/rows": "stores/sqlite/test_store",
+    "stores/sqlite/schema": "stores/sqlite/test_formats",
+    "stores/redis/callbacks": "stores/redis/test_connection",
+    "stores/redis/channel": "stores/redis/test_store",
+    "stores/redis/compaction": "stores/redis/test_store",
+    "stores/redis/errors": "stores/redis/test_faults",
+    "stores/redis/keys": "stores/redis/test_store",
+    "stores/redis/scripts": "stores/redis/test_store",
+    "stores/redis/subscriptions": "stores/redis/test_faults",
+    "stores/redis/topology": "stores/redis/test_faults",
+    "stores/redis/urls": "stores/test_urls",
+    "stores/redis/wire": "stores/redis/test_store",
+}
+
 
 def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each module that *path* imports, with the names taken from it."""
@@ -218,6 +240,18 @@ def test_a_module_imports_only_what_stands_above_it(path: Path) -> None:
     name = name_of(path)
     for imported in of_ours(path):
         assert place(imported) < place(name), f"{name} imports {imported}"
+
+
+def test_each_module_of_the_core_has_its_test_file() -> None:
+    modules = {name_of(path) for path in MODULES if path.name != "__init__.py"}
+    assert {name for name in modules if not _test_file(name).exists()} == set(PROVEN_ELSEWHERE)
+    for name, proof in PROVEN_ELSEWHERE.items():
+        assert (ROOT / "tests" / f"{proof}.py").exists(), name
+
+
+def _test_file(name: str) -> Path:
+    folder, _, module = name.rpartition("/")
+    return ROOT / "tests" / folder / f"test_{module}.py"
 
 
 @pytest.mark.parametrize("path", sorted((CORE / "stores").rglob("*.py")), ids=name_of)
