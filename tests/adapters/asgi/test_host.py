@@ -525,8 +525,10 @@ def test_an_event_loop_that_was_never_tidied_up_harms_no_other() -> None:
     tasks = asyncio.all_tasks(left)
     for task in tasks:
         task.cancel()
-    left.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    ends = left.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
     left.close()
+    assert ends
+    assert {type(end) for end in ends} <= {asyncio.CancelledError, type(None)}
 
 
 def test_several_event_loops_may_use_one_middleware_at_the_same_time() -> None:
