@@ -1,4 +1,4 @@
-"""Folding, against a plain interpreter of the reference table and against recorded streams."""
+"""Folding, compared with a plain interpreter of the reference table and with recorded streams."""
 
 from __future__ import annotations
 
@@ -687,7 +687,7 @@ def corpus() -> list[tuple[JsonObject, Stream]]:
 
 @pytest.fixture(scope="module")
 def recorded(corpus: list[tuple[JsonObject, Stream]]) -> list[Stream]:
-    """Those that nobody edited and that have an end."""
+    """The streams that nobody edited and that have an end."""
     return [
         stream
         for entry, stream in corpus

@@ -1,4 +1,4 @@
-"""Ids that are told from the upstream's, and owners."""
+"""Ids of responses, by which ours are recognised, and owners."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_an_id_without_a_tag_is_as_long_as_the_upstreams_own() -> None:
     "id",
     [
         "",
-        "resp_" + "0a" * 25,  # the upstream's own form
+        "resp_" + "0a" * 25,  # an upstream's own form
         "resp_rc",
         "resp_rcQm9zc2FOb3ZhLCBzb21lIGxldHRlcnMgYW5kIGRpZ2l0cw",  # all letters, by chance ours
         "resp_rc" + "0A" * 24,
@@ -105,7 +105,7 @@ def test_json_that_names_one_of_ours_is_told_from_its_bytes(around: str) -> None
     [
         (Owner("a"), "a", True),
         (Owner("a"), "b", False),
-        (Owner("a"), None, True),  # made without a credential: the id is the capability
+        (Owner("a"), None, True),  # made without a credential: who knows the id has access
         (ANYBODY, None, True),
         (ANYBODY, "a", False),
         (Owner(None, is_admin=True), "a", True),

@@ -1,4 +1,4 @@
-"""Input items: what becomes of the input, and how clients walk through it."""
+"""Input items: made of a request's input, and read by clients page by page."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_ids_are_stable_and_unique_and_the_request_is_left_alone(given_input: An
 
 
 def made(number: int) -> str:
-    """The digits of an id that the item of this number gets here."""
+    """The digits of the id that is made for the item of this number."""
     return hashlib.sha256(f"{ID}:{number}".encode()).hexdigest()[:48]
 
 
@@ -176,7 +176,7 @@ risky = st.sampled_from([None, 7, "", "a", "b", *(f"msg_{made(n)}" for n in rang
 def test_ids_are_those_that_naming_each_in_turn_gives(
     given: list[Any], data: st.DataObject
 ) -> None:
-    """One after the other: what an earlier item has, made here or not, names no later one."""
+    """One after the other: a later item never gets the id of an earlier one, made here or not."""
     names: list[str] = []
     for number, id in enumerate(given):
         is_usable = isinstance(id, str) and id and id not in names
@@ -286,7 +286,7 @@ def test_a_page_behind_an_unknown_item_is_refused_by_name(after: str) -> None:
 
 
 def walk(body: dict[str, Any], limit: int, order: str) -> list[str]:
-    """The ids in the order in which the rules of the official clients meet them."""
+    """The ids in the order in which official clients page through them."""
     met: list[str] = []
     page = page_of(body, ID, Paging(limit=limit, order=order, after=None))
     while page["data"]:

@@ -1,4 +1,4 @@
-"""How much a JSON text holds, against what a parser finds in it."""
+"""How many values a JSON text holds, compared with what a parser finds in it."""
 
 from __future__ import annotations
 

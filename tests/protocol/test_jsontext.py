@@ -1,4 +1,4 @@
-"""JSON at the edge: what upstreams send is read, what we write every parser reads."""
+"""JSON at the edge: what upstreams send can be read, and every parser reads what we write."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def nested(levels: int) -> bytes:
 @given(VALUES)
 def test_what_is_dumped_is_loaded_again(value: Any) -> None:
     data = dump(value)
-    joined = json.loads(json.dumps(value))  # neighbouring halves of a pair become one character
+    joined = json.loads(json.dumps(value))  # two halves in a row become one character
     assert same(load(data), joined)
     assert same(strictly(data), joined)
 

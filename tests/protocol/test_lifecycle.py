@@ -1,4 +1,4 @@
-"""The lifecycle table against an expectation that is written down independently of it."""
+"""The lifecycle table, compared with a second table that is written by hand."""
 
 from __future__ import annotations
 

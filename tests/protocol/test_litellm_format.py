@@ -1,4 +1,4 @@
-"""The older form of Response objects, there and back."""
+"""The older form of Response objects: written, and read again."""
 
 from __future__ import annotations
 

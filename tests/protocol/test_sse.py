@@ -38,7 +38,7 @@ def bytewise(body: bytes) -> list[bytes]:
 
 
 def with_data(events: Iterable[ServerSentEvent]) -> list[ServerSentEvent]:
-    """As httpx_sse says it, without events whose data is empty: it makes some up from ids."""
+    """Events as httpx_sse gives them, without empty data: it makes such events of ids."""
     return [ServerSentEvent(e.event or "message", e.data) for e in events if e.data]
 
 
@@ -72,7 +72,7 @@ def test_chunking_changes_nothing(body: str, cuts: st.DataObject | None) -> None
     assert decoded(chunks) == decoded([data]) == decoded(bytewise(data))
 
 
-# A chunk that is one whole frame goes a way of its own, which must not be taken amid other lines.
+# A chunk that is one whole frame is read by a shortcut, which is wrong between other lines.
 WHOLE = "event: a\ndata: b\n\n"
 PIECES = st.just(WHOLE) | FRAMES | st.builds("{}{}".format, FIELDS, LINE_ENDS | st.just(""))
 

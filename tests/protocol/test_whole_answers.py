@@ -1,4 +1,4 @@
-"""A whole answer as the events that it would have been streamed as."""
+"""The events of an answer that was no stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live tails: one read of the store for all readers of a process."""
+"""Live tails: one read of the store for all readers of a response in a process."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _never(_run: object, id: str) -> None:
 
 
 class Follower:
-    """A reader that takes what it gets, unless it is held."""
+    """A reader of a stream, which a test can hold."""
 
     def __init__(self, stream: AsyncGenerator[bytes]) -> None:
         self._stream = stream
@@ -133,8 +133,8 @@ class Follower:
         self.may_read.set()
         self.got = b""
         self.silences = 0
-        self.is_over = False  # it ended, and in order
-        self.broken = ""  # why it did not
+        self.is_over = False  # the stream returned
+        self.broken = ""  # why the stream was broken off
 
     async def run(self) -> None:
         with self._scope:
@@ -508,7 +508,7 @@ async def test_a_tail_ends_with_its_last_reader_and_leaves_nothing() -> None:
 
 
 class Broken(Connection):
-    """A store with a fault that nobody expected."""
+    """A store that raises an unexpected error."""
 
     async def read(self, id: str, **options: Any) -> RecordView | None:
         raise ZeroDivisionError(id)
