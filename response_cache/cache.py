@@ -166,7 +166,6 @@ class ResponseCache:
         await self.store.open()
         self._warn_of_no_secret()
         self._tasks = await anyio.create_task_group().__aenter__()
-        self._tasks.start_soon(self._pulse)
         return self
 
     async def __aexit__(
@@ -530,24 +529,6 @@ class ResponseCache:
         if self._tasks is None:
             raise RuntimeError("the ResponseCache is not open: use it as an async context manager")
         self._tasks.start_soon(guarded, name=f"response_cache {id}")
-
-    async def _pulse(self) -> None:
-        """Warn when this loop is blocked for so long that leases are in danger.
-
-        Half a lease is always seen, and a quarter where it begins just before a look.
-        """
-        interval = self.options.lease / 4
-        while True:
-            before = anyio.current_time()
-            await anyio.sleep(interval)
-            late = anyio.current_time() - before - interval
-            if late > self.options.lease / 4:
-                logger.warning(
-                    "the event loop was blocked for %.1f s: leases last %g s, and others may take "
-                    "this process for dead",
-                    late,
-                    self.options.lease,
-                )
 
     def _warn_of_no_secret(self) -> None:
         """Say it once for each store that outlives this process: others may come to read it."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import pytest
@@ -40,6 +42,19 @@ def no_thread_outlives_its_test() -> Iterator[None]:
     for each in left:
         each.join(PATIENCE)
     assert not [each for each in left if each.is_alive()], "the test left threads behind"
+
+
+@pytest.fixture
+def servers_handler() -> Iterator[list[int]]:
+    """A server's handler for SIGTERM; gives the signals that it got."""
+    got: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        got.append(number)
+
+    before = signal.signal(signal.SIGTERM, handle)
+    yield got
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
-import trio.testing
 
 from response_cache.cache import Created, ResponseCache, body_of
 from response_cache.errors import (
@@ -603,25 +601,6 @@ async def test_an_internal_error_ends_one_response_and_no_other(
         await anyio.sleep(END_OF_THE_DEAD - 6)
         assert status_of(await cache.retrieve(ids[0], ANYBODY)) == "failed"
     assert "an internal error" in caplog.text
-
-
-def test_a_loop_that_is_blocked_for_long_is_warned_about(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    clock = trio.testing.MockClock()
-
-    async def run() -> None:
-        async with ResponseCache(options=Options(lease=6.0, drain_timeout=0.0)):
-            await trio.testing.wait_all_tasks_blocked()
-            clock.jump(1.5)
-            await trio.testing.wait_all_tasks_blocked()
-            assert caplog.records == []
-            clock.jump(4.5)
-            await trio.testing.wait_all_tasks_blocked()
-
-    with caplog.at_level(logging.WARNING):
-        anyio.run(run, backend="trio", backend_options={"clock": clock})
-    assert [record.getMessage()[:26] for record in caplog.records] == ["the event loop was blocked"]
 
 
 # An owner is looked at before anything is read.

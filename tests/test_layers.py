@@ -35,6 +35,7 @@ FLOORS: Final = (
     "reading",
     "cache",
     "http",
+    "hosting",
     "__init__",
 )
 
@@ -109,6 +110,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         "orphans",
     ),
     "reading": ("reader", "tails"),
+    "hosting": ("streams", "signals", "failures", "hosted"),
     "http": (
         "messages",
         "routes",

@@ -1,9 +1,9 @@
-"""What the middleware was told, and what becomes of it where that cannot be.
+"""The options and the store of a middleware, and what happens when they are wrong.
 
 Starlette builds its middleware at the app's first call, which is the lifespan's. Servers take an
 exception there for an app without a lifespan, start, and every request fails. So a fault that is
-found inside of an ASGI call is kept: the lifespan fails with it, and where there is none, requests
-that need the cache. Anywhere else it is raised at once.
+found inside of an ASGI call is kept: the lifespan fails with it. Where there is no lifespan, each
+request that needs the cache fails with it. Outside of an ASGI call it is raised at once.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from response_cache.errors import Misconfigured
 from response_cache.options import options_of, usable_options
 from response_cache.stores import store_of
 
-__all__ = ("BESIDE", "Configuration", "configure")
+__all__ = ("Configuration", "configure")
 
-BESIDE: Final = ("app", "store", "owner", "drain_on_signals")
+OTHER_PARAMETERS: Final = ("app", "store", "owner", "drain_on_signals")
 """What the middleware takes beside options."""
-ASGI: Final = ("scope", "receive", "send")
+ASGI_PARAMETERS: Final = ("scope", "receive", "send")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def configure(store: Store | str, given: Mapping[str, Any]) -> Configuration:
         ImportError: the store's driver is not installed.
     """
     try:
-        options = options_of(given, beside=BESIDE)
+        options = options_of(given, beside=OTHER_PARAMETERS)
         store = store_of(store, dialect=options.dialect)
     except (ValueError, ImportError) as error:
         if not _is_in_asgi_call():
@@ -64,9 +64,9 @@ def configure(store: Store | str, given: Mapping[str, Any]) -> Configuration:
 
 
 def _is_in_asgi_call() -> bool:
-    """Whether some caller is an ASGI app, told by what it takes."""
+    """Whether a caller is an ASGI app, as the names of its parameters tell."""
     return any(
-        set(ASGI) <= set(frame.f_code.co_varnames[: frame.f_code.co_argcount])
+        set(ASGI_PARAMETERS) <= set(frame.f_code.co_varnames[: frame.f_code.co_argcount])
         for frame in _callers()
     )
 

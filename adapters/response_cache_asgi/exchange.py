@@ -22,13 +22,13 @@ from response_cache import (
     reply_without_cache,
 )
 from response_cache.errors import APIError, RequestTimeout, StreamBroken
+from response_cache.hosting import Streams
 from response_cache.http import BODY_HEADERS, Verb
 from response_cache.http.cors import Cors, dressed
 from response_cache.protocol.ids import Ids
 from response_cache_asgi.budget import Budget, Share
 from response_cache_asgi.host import Host
 from response_cache_asgi.preflight import PreflightOf
-from response_cache_asgi.streams import Streams
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
 from response_cache_asgi.upstream import WrappedApp
 

@@ -1,8 +1,8 @@
 """The lifespan of the wrapped app, with responses hosted in it.
 
-The cache is open before the app starts and drains before the app is told to shut down, so that
-running responses still find what they need of the app. The server learns of the end only when the
-cache is closed, too. For an app that does not speak the protocol, or not to its end, we do.
+The cache is open before the app starts, and drains before the app is told to shut down: running
+responses still need the app. The server is told of the shutdown when the cache is closed, too. An
+app that does not speak the protocol, or stops in the middle, is stood in for.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from typing import Final
 
 import anyio
 
-from response_cache_asgi.host import Host, why_not_open
+from response_cache.hosting import why_not_open
+from response_cache_asgi.host import Host
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ("Lifespan",)
 
 logger = logging.getLogger("response_cache.asgi")
 
-AFTERWORD: Final = 0.5  # seconds that an app may run on after it has said that it is shut down
+APP_EXIT_GRACE: Final = 0.5  # seconds that an app may run on after it has told its shutdown
 
 
 class Lifespan:
@@ -30,9 +31,9 @@ class Lifespan:
         self._host = host
         self._from_server = receive
         self._to_server = send
-        self._asked: list[str] = []  # types of the server's messages
-        self._answer = ""  # type of the one that told how the start went
-        self._farewell: Message | None = None  # held back until the cache is closed
+        self._received: list[str] = []  # types of the server's messages
+        self._start_result = ""  # type of the message that told how the start went
+        self._shutdown_result: Message | None = None  # held back until the cache is closed
         self._running = anyio.CancelScope()
 
     async def run(self, scope: Scope) -> None:
@@ -43,16 +44,16 @@ class Lifespan:
         try:
             failure = await self._host_app(scope)
         except Exception as error:
-            if not self._answer:
+            if not self._start_result:
                 await self._fail(error)
             raise
         if failure is not None:
             raise failure
-        if self._farewell is not None:
-            await self._to_server(self._farewell)
+        if self._shutdown_result is not None:
+            await self._to_server(self._shutdown_result)
 
     async def _host_app(self, scope: Scope) -> Exception | None:
-        """What the app failed with, taken out of the host so that it is not wrapped in groups."""
+        """What the app failed with. Raised by the caller, so that the host drains first."""
         async with self._host.running():
             try:
                 await self._run_app(scope)
@@ -65,37 +66,37 @@ class Lifespan:
             with self._running:
                 await self._app(scope, self._receive, self._send)
         except Exception as error:
-            if self._answer:
+            if self._start_result:
                 raise
             logger.info("the app has no lifespan (%s): hosting without it", type(error).__name__)
         await self._stand_in()
 
     async def _stand_in(self) -> None:
-        """The rest of the protocol, where the app has left it early."""
-        if not self._asked:
+        """Speak the rest of the protocol for an app that has left it early."""
+        if not self._received:
             await self._receive()
-        if not self._answer:
+        if not self._start_result:
             await self._send({"type": "lifespan.startup.complete"})
-        if self._answer == "lifespan.startup.complete" and self._farewell is None:
-            if "lifespan.shutdown" not in self._asked:
+        if self._start_result == "lifespan.startup.complete" and self._shutdown_result is None:
+            if "lifespan.shutdown" not in self._received:
                 await self._receive()
-            self._farewell = {"type": "lifespan.shutdown.complete"}
+            self._shutdown_result = {"type": "lifespan.shutdown.complete"}
 
     async def _receive(self) -> Message:
         message = await self._from_server()
-        self._asked.append(message["type"])
+        self._received.append(message["type"])
         if message["type"] == "lifespan.shutdown":
             await self._host.drain()
         return message
 
     async def _send(self, message: Message) -> None:
         if message["type"].startswith("lifespan.shutdown."):
-            self._farewell = message
-            self._running.deadline = anyio.current_time() + AFTERWORD  # some apps never return
+            self._shutdown_result = message
+            self._running.deadline = anyio.current_time() + APP_EXIT_GRACE  # some apps never return
             return
         await self._to_server(message)
-        self._answer = message["type"]  # now that the server has taken it as one
+        self._start_result = message["type"]  # now that the server has taken it as one
 
     async def _fail(self, error: Exception) -> None:
-        self._answer = "lifespan.startup.failed"
-        await self._to_server({"type": self._answer, "message": why_not_open(error)})
+        self._start_result = "lifespan.startup.failed"
+        await self._to_server({"type": self._start_result, "message": why_not_open(error)})

@@ -135,7 +135,7 @@ class Exchange:
         if early is not None:
             return early
         portal = self._host.portal()
-        upstream = WrappedApp(self._app, environ, leaving=portal.hosted.leaving)
+        upstream = WrappedApp(self._app, environ, draining=portal.hosted.draining)
         return portal.call(portal.hosted.api.create(request, upstream))
 
 

@@ -23,38 +23,25 @@ from weakref import WeakSet
 import anyio
 
 from response_cache import ResponsesAPI
-from response_cache.errors import Unavailable
-from response_cache_asgi.host import (
-    LAST_WORDS,
-    NOT_OPEN,
-    RETRY_AFTER,
+from response_cache.hosting import (
+    STREAM_END_GRACE,
+    HostedCache,
+    hosting,
     log_not_open,
-    why_not_open,
+    naming_the_cause,
+    not_open,
+    on_stop_signal,
+    shutting_down,
 )
-from response_cache_asgi.host import Hosted as HostedCache
-from response_cache_asgi.signals import on_stop_signal
 from response_cache_wsgi.sigterm import draining_on_sigterm
 from response_cache_wsgi.threads.portal import Portal
 
-__all__ = ("Host", "Hosted")
+__all__ = ("Host",)
 
 logger = logging.getLogger("response_cache.wsgi")
 
-GLANCE: Final = 0.2  # seconds between two looks whether the main thread has ended
-ALLOWANCE: Final = 5.0  # seconds for closing the store, beside those for draining
-
-
-class Hosted(HostedCache):
-    """An open cache, the replies that are being sent from it, and the threads that feed it."""
-
-    def __init__(self, api: ResponsesAPI) -> None:
-        super().__init__(api)
-        self.leaving = anyio.Event()  # the process is to stop: threads that block are left behind
-
-    async def drain(self) -> None:
-        """Take no more background work and bring to an end what is there."""
-        self.leaving.set()
-        await super().drain()
+EXIT_CHECK_INTERVAL: Final = 0.2  # seconds between two looks whether the main thread has ended
+STORE_CLOSE_TIMEOUT: Final = 5.0  # seconds for closing the store, beside those for draining
 
 
 class Host:
@@ -71,17 +58,17 @@ class Host:
         """*make* gives the HTTP API of a new cache, over a new store if it *is forkable*."""
         self._make = make
         self._is_forkable = is_forkable
-        self._patience = drain_timeout + LAST_WORDS + ALLOWANCE
+        self._close_timeout = drain_timeout + STREAM_END_GRACE + STORE_CLOSE_TIMEOUT
         self._drains_on_signals = drains_on_signals
         self._signals = ExitStack()
         self._lock = threading.Lock()
-        self._portal: Portal[Hosted] | None = None
+        self._portal: Portal[HostedCache] | None = None
         self._inherited: list[object] = []
         self._is_closed = False
         self._hook_signals()
         HOSTS.add(self)
 
-    def portal(self) -> Portal[Hosted]:
+    def portal(self) -> Portal[HostedCache]:
         """The open portal of this process; opens one where there is none.
 
         Raises:
@@ -95,11 +82,11 @@ class Host:
             portal.hosted  # noqa: B018 - waits until it is open
         except Exception as error:
             self._forget(portal, error)
-            raise Unavailable(NOT_OPEN, retry_after=RETRY_AFTER) from error
+            raise not_open() from error
         return portal
 
     @property
-    def open_portal(self) -> Portal[Hosted] | None:
+    def open_portal(self) -> Portal[HostedCache] | None:
         """The portal of this process, if it is open."""
         portal = self._portal
         is_own = portal is not None and portal.pid == os.getpid() and portal.is_open
@@ -112,12 +99,8 @@ class Host:
             Unavailable: as ``portal`` does, with the cause in the message.
         """
         self._hook_signals()
-        try:
+        with naming_the_cause():
             self.portal()
-        except Unavailable as error:
-            if error.__cause__ is None:
-                raise
-            raise Unavailable(why_not_open(error.__cause__), retry_after=RETRY_AFTER) from None
 
     @property
     def is_draining(self) -> bool:
@@ -138,7 +121,7 @@ class Host:
             self._signals.close()
         portal = self._portal
         if portal is not None and portal.pid == os.getpid():
-            portal.close(self._patience)
+            portal.close(self._close_timeout)
         atexit.unregister(self.close)
 
     def renew(self) -> None:
@@ -146,11 +129,11 @@ class Host:
         self._lock = threading.Lock()
         self._forget_inherited()
 
-    def _started(self) -> Portal[Hosted]:
+    def _started(self) -> Portal[HostedCache]:
         with self._lock:
             self._forget_inherited()
             if self._is_closed:
-                raise Unavailable("This server is shutting down.", retry_after=RETRY_AFTER)
+                raise shutting_down()
             if self._portal is None or self._portal.is_over:
                 if self._inherited and not self._is_forkable:
                     raise RuntimeError(
@@ -162,7 +145,7 @@ class Host:
                 self._portal.start()
             return self._portal
 
-    def _forget(self, portal: Portal[Hosted], error: Exception) -> None:
+    def _forget(self, portal: Portal[HostedCache], error: Exception) -> None:
         """It did not open: let the next request try again."""
         with self._lock:
             if self._portal is not portal:
@@ -177,10 +160,11 @@ class Host:
             self._portal = None
 
     @asynccontextmanager
-    async def _hosting(self) -> AsyncGenerator[Hosted]:
-        api = self._make()
-        async with api.cache, anyio.create_task_group() as tasks:
-            hosted = Hosted(api)
+    async def _hosting(self) -> AsyncGenerator[HostedCache]:
+        async with (
+            hosting(self._make(), drain_on_signals=False) as hosted,
+            anyio.create_task_group() as tasks,
+        ):
             tasks.start_soon(_drain_at_exit, hosted)
             yield hosted
             await hosted.drain()
@@ -221,7 +205,7 @@ def _at_once(run: Callable[[], object]) -> object:
     return run()
 
 
-async def _drain_at_exit(hosted: Hosted) -> None:
+async def _drain_at_exit(hosted: HostedCache) -> None:
     while threading.main_thread().is_alive():  # noqa: ASYNC110 - no event tells of it
-        await anyio.sleep(GLANCE)
+        await anyio.sleep(EXIT_CHECK_INTERVAL)
     await hosted.drain()

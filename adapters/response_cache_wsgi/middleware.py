@@ -12,7 +12,6 @@ from response_cache.option_fields import OptionFields
 from response_cache.options import options_of
 from response_cache.protocol.dialects import DIALECTS
 from response_cache.stores import store_of
-from response_cache_asgi.configuration import BESIDE
 from response_cache_wsgi.exchange import Exchange
 from response_cache_wsgi.host import Host
 from response_cache_wsgi.owners import AnyOwnerOf, async_owner_of
@@ -21,6 +20,7 @@ from response_cache_wsgi.preflight import places
 __all__ = ("ResponseCacheMiddleware",)
 
 MAX_RUNNING: Final = 100  # each running response has a thread here
+OTHER_PARAMETERS: Final = ("app", "store", "owner", "drain_on_signals")  # beside options
 
 
 class ResponseCacheMiddleware:
@@ -52,7 +52,7 @@ class ResponseCacheMiddleware:
             ImportError: the store's driver is not installed.
         """
         self.app = app
-        self.options = options_of({"max_running": MAX_RUNNING, **options}, beside=BESIDE)
+        self.options = options_of({"max_running": MAX_RUNNING, **options}, beside=OTHER_PARAMETERS)
         self._owner = None if owner is None else async_owner_of(owner)
         self._ids = DIALECTS[self.options.dialect].ids
         self._cors = Cors(self.options.cors_origins)

@@ -45,12 +45,12 @@ class WrappedApp:
     """Calls *app* for the request of *environ*, with another body."""
 
     def __init__(
-        self, app: WSGIApplication, environ: WSGIEnvironment, *, leaving: anyio.Event
+        self, app: WSGIApplication, environ: WSGIEnvironment, *, draining: anyio.Event
     ) -> None:
-        """*leaving* is set when the process will wait for no thread any more."""
+        """*draining* is set when the process stops: threads that block are left behind then."""
         self._app = app
         self._environ = environ
-        self._leaving = leaving
+        self._draining = draining
 
     async def __call__(self, body: bytes, answer: Answer) -> None:
         """One run of the app, feeding *answer*. Raises what the app raises."""
@@ -76,7 +76,7 @@ class WrappedApp:
         async with anyio.create_task_group() as tasks:
 
             async def leave() -> None:
-                await self._leaving.wait()
+                await self._draining.wait()
                 await anyio.sleep(LAST_STEP)
                 logger.warning("the wrapped app blocks in a thread, which is left behind")
                 tasks.cancel_scope.cancel()

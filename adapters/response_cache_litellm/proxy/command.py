@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 
 from response_cache.errors import StoreUnavailable
-from response_cache_asgi.host import why_not_open
+from response_cache.hosting import why_not_open
 from response_cache_litellm.proxy.startup import HOOK
 from response_cache_litellm.settings import STORE, load_proxy_settings, try_store
 

@@ -15,9 +15,8 @@ from typing import Final
 from weakref import finalize
 
 from response_cache.errors import StreamBroken
+from response_cache.hosting import HostedCache, Streams
 from response_cache.protocol.sse import KEEP_ALIVE
-from response_cache_asgi.streams import Streams
-from response_cache_wsgi.host import Hosted
 from response_cache_wsgi.threads.handover import ToThread
 from response_cache_wsgi.threads.portal import Portal
 
@@ -35,7 +34,7 @@ class Pages:
     Raises ``StreamBroken`` where the reply is broken off, or the loop ends before it.
     """
 
-    def __init__(self, portal: Portal[Hosted], chunks: AsyncGenerator[bytes]) -> None:
+    def __init__(self, portal: Portal[HostedCache], chunks: AsyncGenerator[bytes]) -> None:
         """Read *chunks* in the portal's loop, a little ahead of the server's thread.
 
         The reading also stops when nobody holds this any more: some middleware forgets to close.

@@ -12,19 +12,17 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 
-from response_cache.errors import Unavailable
+from response_cache.hosting import shutting_down
 from response_cache_wsgi.threads.calls import Abandoned, Call
 
 __all__ = ("Portal",)
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-RETRY_AFTER: Final = 1.0
 
 
 class Portal(Generic[T]):
@@ -85,7 +83,7 @@ class Portal(Generic[T]):
                 call.abandon()
             return call.result()
         except Abandoned:
-            raise _ended() from None
+            raise shutting_down() from None
         finally:
             self._calls.discard(call)
 
@@ -99,7 +97,7 @@ class Portal(Generic[T]):
             future = asyncio.run_coroutine_threadsafe(work, self.loop)
         except RuntimeError:  # the loop is closed
             work.close()
-            raise _ended() from None
+            raise shutting_down() from None
         self._readings.add(future)
         future.add_done_callback(self._readings.discard)
         if self._is_over:
@@ -140,7 +138,3 @@ class Portal(Generic[T]):
             call.abandon()
         for future in tuple(self._readings):
             future.cancel()
-
-
-def _ended() -> Unavailable:
-    return Unavailable("This server is shutting down.", retry_after=RETRY_AFTER)

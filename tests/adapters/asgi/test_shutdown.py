@@ -7,12 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import anyio
@@ -23,7 +21,6 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.virtual_time import virtual_backend
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.signals import on_stop_signal
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
 from tests.adapters.asgi.driver import (
     EVENT_STREAM,
@@ -255,102 +252,6 @@ async def test_a_drain_where_nothing_is_hosted_does_nothing() -> None:
 
 
 # Signals.
-
-
-@pytest.fixture
-def servers_handler() -> Iterator[list[int]]:
-    """A server's handler for SIGTERM; gives the signals that it got."""
-    got: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        got.append(number)
-
-    before = signal.signal(signal.SIGTERM, handle)
-    yield got
-    signal.signal(signal.SIGTERM, before)
-
-
-async def noted(calls: list[str], least: int = 1) -> None:
-    with anyio.fail_after(5):
-        while len(calls) < least:  # noqa: ASYNC110 - a signal sets no event
-            await anyio.sleep(0.001)
-
-
-@both
-async def test_a_signal_reaches_us_and_then_the_server(servers_handler: list[int]) -> None:
-    calls: list[str] = []
-    handler = signal.getsignal(signal.SIGTERM)
-    with on_stop_signal(lambda: calls.append("ours")):
-        assert signal.getsignal(signal.SIGTERM) is not handler
-        os.kill(os.getpid(), signal.SIGTERM)
-        await noted(calls)
-    assert servers_handler == [signal.SIGTERM]
-    assert signal.getsignal(signal.SIGTERM) is handler
-
-
-@both
-async def test_after_the_end_a_signal_is_the_server_s_alone(servers_handler: list[int]) -> None:
-    calls: list[str] = []
-    with on_stop_signal(lambda: calls.append("ours")):
-        ours = signal.getsignal(signal.SIGTERM)
-    assert callable(ours)
-    ours(signal.SIGTERM, None)  # somebody chained to ours and calls it still
-    await anyio.sleep(0.01)
-    assert (servers_handler, calls) == ([signal.SIGTERM], [])
-
-
-@both
-async def test_a_signal_just_before_the_end_starts_nothing_after_it(
-    servers_handler: list[int],
-) -> None:
-    calls: list[str] = []
-    with on_stop_signal(lambda: calls.append("ours")):
-        os.kill(os.getpid(), signal.SIGTERM)
-    await anyio.sleep(0.01)
-    assert (servers_handler, calls) == ([signal.SIGTERM], [])
-
-
-@both
-async def test_a_handler_that_came_after_ours_stays(servers_handler: list[int]) -> None:
-    def later(number: int, frame: FrameType | None) -> None:
-        """Another server's."""
-
-    with on_stop_signal(lambda: None):
-        signal.signal(signal.SIGTERM, later)
-    assert signal.getsignal(signal.SIGTERM) is later
-
-
-@both
-async def test_signals_that_nobody_handles_are_left_alone() -> None:
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with on_stop_signal(lambda: None):
-            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@both
-async def test_unwanted_signals_are_left_alone(servers_handler: list[int]) -> None:
-    handler = signal.getsignal(signal.SIGTERM)
-    with on_stop_signal(lambda: None, False):
-        assert signal.getsignal(signal.SIGTERM) is handler
-
-
-def test_outside_of_the_main_thread_signals_are_left_alone(servers_handler: list[int]) -> None:
-    handler = signal.getsignal(signal.SIGTERM)
-    seen: list[Any] = []
-
-    async def look() -> None:
-        with on_stop_signal(lambda: None):
-            seen.append(signal.getsignal(signal.SIGTERM))
-
-    thread = threading.Thread(target=anyio.run, args=(look,))
-    thread.start()
-    thread.join()
-    assert seen == [handler]
 
 
 @both

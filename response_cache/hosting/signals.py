@@ -1,8 +1,8 @@
-"""Noticing that the server is told to stop.
+"""Stop signals, heard before the server acts on them.
 
-Servers wait for open connections before they tell an app to shut down, and a reader of a long
-stream keeps its connection open. So the work must be drained on the signal itself: ours is put
-before the server's own handler, which is called all the same.
+A server that gets SIGTERM or SIGINT waits for open connections before it tells an app to shut down.
+So the cache must be drained on the signal itself: our handler is put before the server's own, and
+calls it.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from response_cache.eventloop import CallSoon, call_soon
 
 __all__ = ("on_stop_signal",)
 
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
 def on_stop_signal(
     then: Callable[[], object], is_wanted: bool = True, *, soon: CallSoon | None = None
 ) -> Iterator[None]:
-    """While the context lasts, run *then* in this event loop at a signal that a server handles.
+    """While the context lasts, call *then* in this event loop at a signal that a server handles.
 
-    It runs outside of any task: it can set an event, but not start anything. Signals that nobody
-    handles keep their default effect. Does nothing outside the main thread.
-    *soon* gets it run elsewhere than in this event loop.
+    The server's own handler is called afterwards. *then* runs outside of any task: it can set an
+    event, but not await. *soon* has it called elsewhere than in this event loop. A signal that
+    nobody handles keeps its default effect. Does nothing outside of the main thread.
     """
     servers = _handled() if is_wanted else {}
     soon = soon or call_soon()
@@ -51,15 +51,15 @@ def on_stop_signal(
     finally:
         lasts = False
         for number, server in servers.items():
-            if signal.getsignal(number) is handle:  # else somebody came after us
+            if signal.getsignal(number) is handle:  # else another handler was set after ours
                 signal.signal(number, server)
 
 
 def _handled() -> dict[int, Callable[[int, FrameType | None], Any]]:
-    """The handlers that a server has set, by signal; only the main thread may set others."""
+    """The handlers that a server has set, by signal. Only the main thread may set others."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     return {
         number: handler
         for number, handler in handlers.items()

@@ -1,4 +1,4 @@
-"""The replies that go on, so that a shutdown can end them."""
+"""The streams that are being sent from one event loop, so that a drain can end them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ("Streams",)
 
 
 class Streams:
-    """The cancel scopes of all streams that are being sent from one event loop."""
+    """A cancel scope for each stream that is being sent."""
 
     def __init__(self) -> None:
         self._scopes: set[anyio.CancelScope] = set()
@@ -21,10 +21,10 @@ class Streams:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Counts as a stream while the context lasts, and may be cut off in it.
+        """Counts as a stream while the context lasts, and may be broken off in it.
 
         Raises:
-            StreamBroken: it was.
+            StreamBroken: it was broken off.
         """
         with anyio.CancelScope() as scope:
             self._scopes.add(scope)
@@ -38,7 +38,7 @@ class Streams:
             raise StreamBroken.of("its reader has not taken what there was in time")
 
     async def end(self, within: float) -> None:
-        """Return when all have ended; those that have not after *within* seconds are cut off."""
+        """Return when all streams have ended; break off the rest after *within* seconds."""
         with anyio.move_on_after(within):
             while self._scopes:
                 await self._ended.wait()
