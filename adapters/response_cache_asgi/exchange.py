@@ -36,7 +36,7 @@ __all__ = ("Exchange", "path_below_root")
 
 logger = logging.getLogger("response_cache.asgi")
 
-ENDS_WHAT_WE_LEAVE: Final = "starlette.middleware.base.BaseHTTPMiddleware."
+COPYING_MIDDLEWARE: Final = "starlette.middleware.base.BaseHTTPMiddleware."
 """Of the name of the task in which such middleware calls what is inside of it."""
 
 
@@ -70,39 +70,39 @@ class Exchange:
     async def answer(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request about a response of ours (every verb but create)."""
         request = _request(scope)
-        theirs, send = self._sends(request, route.id, scope, send)
+        app_send, send = self._sends(request, route.id, scope, send)
         try:
             hosted = self._host.open_here or await self._host.hosted()
         except APIError as error:  # there is no open cache
             await _send_body(error_reply(error), send)
             return
         if route.verb is Verb.RETRIEVE and request.header(b"prefer"):
-            reply = await _answer_who_waits(hosted.api, route, request, receive)
-            receive = _bodiless(receive)
+            reply = await _answer_long_poll(hosted.api, route, request, receive)
+            receive = _with_empty_body(receive)
         else:
             reply = await hosted.api.answer(route, request)
         if isinstance(reply, Body):
             await _send_body(reply, send)
         elif isinstance(reply, PassThrough):
-            await self._app(scope, receive, theirs)
+            await self._app(scope, receive, app_send)
         elif reply is not None:
             await _send_stream(reply, hosted.streams, receive, send)
 
     async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a create, or hand it to the app as if it had never been read."""
         body = _Body(receive, self._limit)
-        theirs, send = self._sends(_request(scope), "", scope, send)
+        app_send, send = self._sends(_request(scope), "", scope, send)
         with closing(self._budget.share()) as share:
             try:
                 await body.read(share, self._body_timeout)
-                reply, streams = await self._judge(body, share, scope, receive)
+                reply, streams = await self._reply_to_create(body, share, scope, receive)
             except APIError as error:
                 reply, streams = error_reply(error), None
         match reply:
             case None:
                 return  # the client has gone
             case PassThrough():
-                await self._pass_on(reply, scope, body, theirs)
+                await self._pass_on(reply, scope, body, app_send)
             case Body():
                 await _send_body(reply, send)
             case Stream():
@@ -110,7 +110,7 @@ class Exchange:
             case never:
                 assert_never(never)
 
-    async def _judge(
+    async def _reply_to_create(
         self, body: _Body, share: Share, scope: Scope, receive: Receive
     ) -> tuple[Reply | PassThrough | None, Streams | None]:
         """The reply to a create, and where it is counted if an open cache gave it.
@@ -128,7 +128,7 @@ class Exchange:
 
         def while_connected() -> AbstractAsyncContextManager[None]:
             share.close()
-            return _while_there(receive)  # all of the body was received
+            return _while_connected(receive)  # all of the body was received
 
         reply = await hosted.api.create(
             request, WrappedApp(self._app, scope), while_connected=while_connected
@@ -150,29 +150,29 @@ class Exchange:
             return send, send
         ask = PreflightOf(self._app, scope, request)
 
-        async def dressing(message: Message) -> None:
+        async def with_cors(message: Message) -> None:
             if message["type"] == "http.response.start":
                 allowed = await self._cors.allowed(request, id, ask)
                 headers = dressed(message.get("headers", ()), allowed)
                 message = {**message, "headers": list(headers)}
             await send(message)
 
-        return dressing if self._cors.is_set else send, dressing
+        return with_cors if self._cors.is_set else send, with_cors
 
     async def _pass_on(self, way: PassThrough, scope: Scope, body: _Body, send: Send) -> None:
         if way.body is None:
             await self._app(scope, body.receive, send)
             return
         body.replace(way.body)
-        headers = _replaced(scope["headers"], way.body)
+        headers = _headers_for(scope["headers"], way.body)
         await self._app({**scope, "headers": headers}, body.receive, send)
 
 
-async def _answer_who_waits(
+async def _answer_long_poll(
     api: ResponsesAPI, route: Route, request: Request, receive: Receive
 ) -> Reply | PassThrough | None:
     """The reply to a poll that may last for long; None when its client has gone meanwhile."""
-    async with _while_there(receive):
+    async with _while_connected(receive):
         return await api.answer(route, request)
     return None
 
@@ -187,7 +187,7 @@ async def _send_stream(reply: Stream, streams: Streams, receive: Receive, send: 
         await _carry(reply, streams, receive, send)
     except StreamBroken as broken:
         logger.info("%s", broken.strerror)
-        if ENDS_WHAT_WE_LEAVE in (anyio.get_current_task().name or ""):
+        if COPYING_MIDDLEWARE in (anyio.get_current_task().name or ""):
             # It copies the reply and would send the last message for us, whether we return or
             # raise; a message that it does not know makes it fail.
             await send({"type": "response_cache.broken_off", "why": broken.strerror})
@@ -197,7 +197,7 @@ async def _send_stream(reply: Stream, streams: Streams, receive: Receive, send: 
 async def _carry(reply: Stream, streams: Streams, receive: Receive, send: Send) -> None:
     broken = None
     with streams.sending():
-        async with aclosing(reply.chunks), _while_there(receive):
+        async with aclosing(reply.chunks), _while_connected(receive):
             broken = await _write(reply, send)
     if broken is not None:  # raised here, where no task group wraps it
         raise broken
@@ -226,7 +226,7 @@ async def _send_body(reply: Body, send: Send) -> None:
 
 
 @asynccontextmanager
-async def _while_there(receive: Receive) -> AsyncGenerator[None]:
+async def _while_connected(receive: Receive) -> AsyncGenerator[None]:
     """Cancel what runs in the context as soon as the client has gone."""
     async with anyio.create_task_group() as tasks:
 
@@ -240,7 +240,7 @@ async def _while_there(receive: Receive) -> AsyncGenerator[None]:
         tasks.cancel_scope.cancel()
 
 
-def _bodiless(receive: Receive) -> Receive:
+def _with_empty_body(receive: Receive) -> Receive:
     """*receive* of a request whose body, an empty one, was received already."""
     body = _Body(receive, 0)
     body.replace(b"")
@@ -262,7 +262,7 @@ def _request(scope: Scope, body: bytes = b"") -> Request:
     )
 
 
-def _replaced(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
+def _headers_for(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
     """*headers* for another body than the one they came with."""
     kept = [pair for pair in headers if pair[0].lower() not in BODY_HEADERS]
     return [*kept, (b"content-length", b"%d" % len(body))]

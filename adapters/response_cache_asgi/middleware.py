@@ -80,7 +80,7 @@ class ResponseCacheMiddleware:
         self.options = self._configuration.options
         self._ids = DIALECTS[self.options.dialect].ids
         self._owner = owner
-        self._host = Host(self._make_face, drains_on_signals=drain_on_signals)
+        self._host = Host(self._make_api, drains_on_signals=drain_on_signals)
         self._cors = Cors(self.options.cors_origins)
         self._exchange = Exchange(
             app,
@@ -137,6 +137,6 @@ class ResponseCacheMiddleware:
         """
         await self._host.drain()
 
-    def _make_face(self) -> ResponsesAPI:
+    def _make_api(self) -> ResponsesAPI:
         store = self._configuration.require_store()
         return ResponsesAPI(ResponseCache(store, self.options), self._owner)

@@ -12,7 +12,7 @@ from response_cache_wsgi.headers import variable
 
 __all__ = ("ReadAhead", "put_body")
 
-PIECE: Final = 1 << 16
+READ_BYTES: Final = 1 << 16
 _LENGTH: Final = re.compile("[0-9]{1,18}")
 
 
@@ -39,7 +39,7 @@ class ReadAhead:
     def restore(self) -> None:
         """Let the app read the same bytes from the start."""
         if self.is_cut:
-            rest = _Rest(self.content, self._stream, self._left)
+            rest = _Rejoined(self.content, self._stream, self._left)
             self._environ["wsgi.input"] = io.BufferedReader(rest)
         elif self.content:
             self._environ["wsgi.input"] = io.BytesIO(self.content)
@@ -47,7 +47,9 @@ class ReadAhead:
     def _read(self, limit: int) -> None:
         pieces, size = [], 0
         while self._left != 0 and size <= limit:
-            piece = self._stream.read(PIECE if self._left is None else min(PIECE, self._left))
+            piece = self._stream.read(
+                READ_BYTES if self._left is None else min(READ_BYTES, self._left)
+            )
             if not piece:
                 break
             pieces.append(piece)
@@ -77,7 +79,7 @@ def _length(environ: WSGIEnvironment) -> int | None:
     return int(length) if _LENGTH.fullmatch(length) else 0
 
 
-class _Rest(io.RawIOBase):
+class _Rejoined(io.RawIOBase):
     """Some bytes, and then what a stream still has."""
 
     def __init__(self, first: bytes, stream: InputStream, left: int | None) -> None:

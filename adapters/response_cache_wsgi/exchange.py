@@ -30,7 +30,7 @@ from response_cache_wsgi.body import ReadAhead, put_body
 from response_cache_wsgi.headers import as_bytes, as_native, request_headers
 from response_cache_wsgi.host import Host
 from response_cache_wsgi.preflight import PreflightOf
-from response_cache_wsgi.threads.pages import Pages
+from response_cache_wsgi.threads.stream_body import StreamBody
 from response_cache_wsgi.upstream import WrappedApp
 
 __all__ = ("Exchange",)
@@ -63,15 +63,15 @@ class Exchange:
         except APIError as error:  # there is no open cache
             reply = error_reply(error)
         if "HTTP_ORIGIN" in environ and (self._cors.is_set or not isinstance(reply, PassThrough)):
-            start_response = self._dressing(route.id, environ, start_response)
+            start_response = self._with_cors(route.id, environ, start_response)
         match reply:
             case Body():
                 start_response(_status_line(reply.status), as_native(reply.headers))
                 return (reply.content,) if reply.content else ()
             case Stream():
-                pages = Pages(self._host.portal(), reply.chunks)
+                stream = StreamBody(self._host.portal(), reply.chunks)
                 start_response(_status_line(reply.status), as_native(reply.headers))
-                return pages
+                return stream
             case PassThrough():
                 if reply.body is not None:
                     put_body(environ, reply.body)
@@ -93,7 +93,7 @@ class Exchange:
         start_response(_status_line(reply.status), as_native(reply.headers))
         return ()
 
-    def _dressing(
+    def _with_cors(
         self, id: str, environ: WSGIEnvironment, start_response: StartResponse
     ) -> StartResponse:
         """*start_response* that adds the CORS headers of the request's page."""

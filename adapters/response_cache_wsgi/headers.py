@@ -13,7 +13,7 @@ __all__ = ("as_bytes", "as_native", "request_headers", "variable")
 
 _NOT_IN_NAMES: Final = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")  # RFC 9110 5.6.2
 _NOT_IN_VALUES: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")  # RFC 9110 5.5
-_BARE: Final = frozenset(("content-type", "content-length"))  # variables without HTTP_
+_WITHOUT_PREFIX: Final = frozenset(("content-type", "content-length"))  # variables without HTTP_
 
 
 def as_native(headers: Headers) -> list[tuple[str, str]]:
@@ -49,12 +49,12 @@ def request_headers(environ: WSGIEnvironment) -> Headers:
 def variable(header: bytes) -> str:
     """The variable that holds *header* of a request."""
     name = header.decode("latin-1")
-    prefix = "" if name in _BARE else "HTTP_"
+    prefix = "" if name in _WITHOUT_PREFIX else "HTTP_"
     return prefix + name.upper().replace("-", "_")
 
 
 def _request_headers(environ: WSGIEnvironment) -> Iterator[tuple[str, str]]:
-    for name in _BARE:
+    for name in _WITHOUT_PREFIX:
         value = environ.get(name.upper().replace("-", "_"))
         if value:  # servers give an empty one for none
             yield name, value

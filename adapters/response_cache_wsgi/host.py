@@ -76,7 +76,7 @@ class Host:
             RuntimeError: this is a fork of the process that the store was opened in.
         """
         portal = self._portal
-        if portal is None or portal.pid != os.getpid() or portal.is_over:
+        if portal is None or portal.pid != os.getpid() or portal.has_ended:
             portal = self._started()
         try:
             portal.hosted  # noqa: B018 - waits until it is open
@@ -134,7 +134,7 @@ class Host:
             self._forget_inherited()
             if self._is_closed:
                 raise shutting_down()
-            if self._portal is None or self._portal.is_over:
+            if self._portal is None or self._portal.has_ended:
                 if self._inherited and not self._is_forkable:
                     raise RuntimeError(
                         "the store was opened before this process was forked: give its URL instead"

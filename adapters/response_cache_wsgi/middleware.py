@@ -15,7 +15,7 @@ from response_cache.stores import store_of
 from response_cache_wsgi.exchange import Exchange
 from response_cache_wsgi.host import Host
 from response_cache_wsgi.owners import AnyOwnerOf, async_owner_of
-from response_cache_wsgi.preflight import places
+from response_cache_wsgi.preflight import call_slots
 
 __all__ = ("ResponseCacheMiddleware",)
 
@@ -56,12 +56,12 @@ class ResponseCacheMiddleware:
         self._owner = None if owner is None else async_owner_of(owner)
         self._ids = DIALECTS[self.options.dialect].ids
         self._cors = Cors(self.options.cors_origins)
-        self._preflights = places()
+        self._preflights = call_slots()
         # Raises now what is wrong with it; of a URL each process makes its own.
         store_of(store, dialect=self.options.dialect)
         self._store = store
         self._host = Host(
-            self._make_face,
+            self._make_api,
             is_forkable=isinstance(store, str),
             drain_timeout=self.options.drain_timeout,
             drains_on_signals=drain_on_signals,
@@ -118,5 +118,5 @@ class ResponseCacheMiddleware:
         """Drain, and close the store. For good; done by itself when the interpreter exits."""
         self._host.close()
 
-    def _make_face(self) -> ResponsesAPI:
+    def _make_api(self) -> ResponsesAPI:
         return ResponsesAPI(ResponseCache(self._store, self.options), self._owner)

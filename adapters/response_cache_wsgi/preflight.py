@@ -13,15 +13,15 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from response_cache import Headers
 from response_cache.http.preflights import Preflight
-from response_cache_wsgi.threads.app_call import AppCall, Head, Part
+from response_cache_wsgi.threads.app_call import AppCall, AppMessage, ReplyStart
 from response_cache_wsgi.threads.handover import ToLoop
-from response_cache_wsgi.upstream import in_a_thread
+from response_cache_wsgi.upstream import environ_for_thread
 
-__all__ = ("PreflightOf", "places")
+__all__ = ("PreflightOf", "call_slots")
 
-THREADS: Final = 8
+MAX_CALLS: Final = 8
 
-_OF_THE_REQUEST: Final = (
+_REQUEST_VARIABLES: Final = (
     "AUTH_TYPE",
     "CONTENT_TYPE",
     "HTTP_",
@@ -32,55 +32,55 @@ _OF_THE_REQUEST: Final = (
 """Beginnings of variables that say what the client itself asked for, and who it is."""
 
 
-def places() -> threading.BoundedSemaphore:
+def call_slots() -> threading.BoundedSemaphore:
     """Room for the threads of one app's preflights."""
-    return threading.BoundedSemaphore(THREADS)
+    return threading.BoundedSemaphore(MAX_CALLS)
 
 
 class PreflightOf:
     """Asks *app* in the place of the request that *environ* is of."""
 
     def __init__(
-        self, app: WSGIApplication, environ: WSGIEnvironment, room: threading.BoundedSemaphore
+        self, app: WSGIApplication, environ: WSGIEnvironment, slots: threading.BoundedSemaphore
     ) -> None:
         self._app = app
         self._environ = environ
-        self._room = room
+        self._slots = slots
 
     async def __call__(self, preflight: Preflight) -> tuple[int, Headers] | None:
         """Status and headers of the app's answer; None where too many calls have not returned.
 
         Raises what the app raises.
         """
-        if not self._room.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             return None
-        parts: ToLoop[Part] = ToLoop()
-        call = AppCall(self._app, self._environ_of(preflight), parts)
+        messages: ToLoop[AppMessage] = ToLoop()
+        call = AppCall(self._app, self._environ_of(preflight), messages)
         run = copy_context().run
         try:
             threading.Thread(
                 target=run, args=(self._run, call), name="response_cache preflight", daemon=True
             ).start()
         except RuntimeError:  # there can be no more threads
-            self._room.release()
+            self._slots.release()
             raise
         try:
-            head = await _head_in(parts)
+            start = await _start_in(messages)
         finally:
-            parts.refuse()
+            messages.refuse()
         if call.error is not None:
             raise call.error
-        return head
+        return start
 
     def _run(self, call: AppCall) -> None:
         try:
             call.run()
         finally:
-            self._room.release()
+            self._slots.release()
 
     def _environ_of(self, preflight: Preflight) -> WSGIEnvironment:
-        environ = in_a_thread(self._environ, b"")
-        kept = {key: environ[key] for key in environ if not key.startswith(_OF_THE_REQUEST)}
+        environ = environ_for_thread(self._environ, b"")
+        kept = {key: environ[key] for key in environ if not key.startswith(_REQUEST_VARIABLES)}
         if "HTTP_HOST" in environ:
             kept["HTTP_HOST"] = environ["HTTP_HOST"]
         return {
@@ -93,9 +93,9 @@ class PreflightOf:
         }
 
 
-async def _head_in(parts: ToLoop[Part]) -> Head | None:
-    """The head of the app's answer, once the call has ended; None if it gave none."""
-    head = None
-    while batch := await parts.take():
-        head = next((part for part in batch if isinstance(part, Head)), head)
-    return head
+async def _start_in(messages: ToLoop[AppMessage]) -> ReplyStart | None:
+    """The start of the app's answer, once the call has ended; None if it gave none."""
+    start = None
+    while batch := await messages.take():
+        start = next((message for message in batch if isinstance(message, ReplyStart)), start)
+    return start

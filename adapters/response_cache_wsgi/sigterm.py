@@ -17,7 +17,7 @@ from typing import Final
 
 __all__ = ("draining_on_sigterm",)
 
-LAST_BYTES: Final = 0.5  # seconds for the server to send what streams have ended with
+LAST_BYTES_GRACE: Final = 0.5  # seconds for the server to send what streams have ended with
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def draining_on_sigterm(drain: Callable[[], object]) -> Iterator[None]:
 
     def leave() -> None:
         drain()
-        time.sleep(LAST_BYTES)
+        time.sleep(LAST_BYTES_GRACE)
         # Not signal.signal, which is for the main thread: the handler kills when it comes again.
         os.kill(pid, signal.SIGTERM)
 

@@ -21,16 +21,17 @@ from response_cache import Answer
 from response_cache.http import CLIENT_HEADERS
 from response_cache_wsgi.body import put_body
 from response_cache_wsgi.headers import variable
-from response_cache_wsgi.threads.app_call import AppCall, Head, Part, Word
+from response_cache_wsgi.threads.app_call import AppCall, AppMessage, Progress, ReplyStart
 from response_cache_wsgi.threads.handover import ToLoop
 
-__all__ = ("WrappedApp", "in_a_thread")
+__all__ = ("WrappedApp", "environ_for_thread")
 
 logger = logging.getLogger("response_cache.wsgi")
 
-LAST_STEP: Final = 0.5  # seconds for a thread to notice that it is to stop, in a process that is
+THREAD_STOP_GRACE: Final = 0.5
+"""Seconds that a thread gets to end after its response was stopped, in a process that stops."""
 
-_OF_SERVERS: Final = (
+_SERVER_VARIABLES: Final = (
     "gunicorn.",
     "mod_wsgi.",
     "uwsgi.",
@@ -54,46 +55,48 @@ class WrappedApp:
 
     async def __call__(self, body: bytes, answer: Answer) -> None:
         """One run of the app, feeding *answer*. Raises what the app raises."""
-        parts: ToLoop[Part] = ToLoop()
-        call = AppCall(self._app, self._run_environ(body), parts)
+        messages: ToLoop[AppMessage] = ToLoop()
+        call = AppCall(self._app, self._run_environ(body), messages)
         run = copy_context().run
         threading.Thread(
             target=run, args=(call.run,), name="response_cache app", daemon=True
         ).start()
         try:
-            await _feed(answer, parts)
+            await _feed(answer, messages)
         finally:
-            parts.refuse()
+            messages.refuse()
             with anyio.CancelScope(shield=True):
-                await self._until_ended(parts)
+                await self._until_ended(messages)
         if call.error is not None:
             raise call.error
 
-    async def _until_ended(self, parts: ToLoop[Part]) -> None:
+    async def _until_ended(self, messages: ToLoop[AppMessage]) -> None:
         """Return when the thread is through, or will not be waited for."""
-        if parts.has_ended:
+        if messages.has_ended:
             return
         async with anyio.create_task_group() as tasks:
 
             async def leave() -> None:
                 await self._draining.wait()
-                await anyio.sleep(LAST_STEP)
+                await anyio.sleep(THREAD_STOP_GRACE)
                 logger.warning("the wrapped app blocks in a thread, which is left behind")
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(leave)
-            await parts.ended()
+            await messages.ended()
             tasks.cancel_scope.cancel()
 
     def _run_environ(self, body: bytes) -> WSGIEnvironment:
         hidden = {variable(header) for header in CLIENT_HEADERS}
         environ = {key: value for key, value in self._environ.items() if key not in hidden}
-        return in_a_thread(environ, body)
+        return environ_for_thread(environ, body)
 
 
-def in_a_thread(environ: WSGIEnvironment, body: bytes) -> WSGIEnvironment:
+def environ_for_thread(environ: WSGIEnvironment, body: bytes) -> WSGIEnvironment:
     """A copy of *environ* for a call of the app in a thread of ours, with another body."""
-    environ = {key: value for key, value in environ.items() if not key.startswith(_OF_SERVERS)}
+    environ = {
+        key: value for key, value in environ.items() if not key.startswith(_SERVER_VARIABLES)
+    }
     put_body(environ, body)
     environ["wsgi.multithread"] = True
     environ["wsgi.input_terminated"] = True
@@ -101,18 +104,18 @@ def in_a_thread(environ: WSGIEnvironment, body: bytes) -> WSGIEnvironment:
     return environ
 
 
-async def _feed(answer: Answer, parts: ToLoop[Part]) -> None:
-    while batch := await parts.take():
-        for part in batch:
-            match part:
+async def _feed(answer: Answer, messages: ToLoop[AppMessage]) -> None:
+    while batch := await messages.take():
+        for message in batch:
+            match message:
                 case bytes():
-                    await answer.write(part)
-                case Head():
+                    await answer.write(message)
+                case ReplyStart():
                     answer.require_wanted()
-                    answer.start(part.status, part.headers)
-                case Word.ACCEPTED:
+                    answer.start(message.status, message.headers)
+                case Progress.ACCEPTED:
                     answer.admitted()
-                case Word.REFUSING:
+                case Progress.REFUSING:
                     answer.refusing()
-                case Word.END:
+                case Progress.END:
                     answer.finish()

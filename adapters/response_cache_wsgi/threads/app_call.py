@@ -13,7 +13,7 @@ from response_cache import Headers, UpstreamStopped
 from response_cache_wsgi.headers import as_bytes
 from response_cache_wsgi.threads.handover import ToLoop
 
-__all__ = ("AppCall", "Head", "Part", "Word")
+__all__ = ("AppCall", "AppMessage", "Progress", "ReplyStart")
 
 ExcInfo: TypeAlias = (
     tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
@@ -22,14 +22,14 @@ ExcInfo: TypeAlias = (
 _STATUS: Final = re.compile(r"([2-5]\d\d)(?: [^\x00-\x1f\x7f]*)?")
 
 
-class Head(NamedTuple):
+class ReplyStart(NamedTuple):
     """Status and headers of the app's answer. They are final."""
 
     status: int
     headers: Headers
 
 
-class Word(Enum):
+class Progress(Enum):
     """What else there is to be told."""
 
     ACCEPTED = "accepted"  # the app means to answer with success, though that may still change
@@ -37,19 +37,21 @@ class Word(Enum):
     END = "end"  # the body is complete; the app may run on
 
 
-Part: TypeAlias = bytes | Head | Word
+AppMessage: TypeAlias = bytes | ReplyStart | Progress
 
 
 class AppCall:
     """Calls the app and hands over what it answers."""
 
-    def __init__(self, app: WSGIApplication, environ: WSGIEnvironment, parts: ToLoop[Part]) -> None:
+    def __init__(
+        self, app: WSGIApplication, environ: WSGIEnvironment, messages: ToLoop[AppMessage]
+    ) -> None:
         self._app = app
         self._environ = environ
-        self._parts = parts
-        self._head: Head | None = None
+        self._messages = messages
+        self._start: ReplyStart | None = None
         self._is_intent_told = False
-        self._is_head_sent = False  # the status is final
+        self._is_start_sent = False  # the status is final
         self.error: Exception | None = None  # what the app has raised
 
     def run(self) -> None:
@@ -64,7 +66,7 @@ class AppCall:
             self.error = RuntimeError(f"the app raised {type(error).__name__}")
             self.error.__cause__ = error
         finally:
-            self._parts.end()
+            self._messages.end()
 
     def _call(self) -> None:
         iterable = self._app(self._environ, self._start_response)
@@ -79,22 +81,22 @@ class AppCall:
         self._tell_intent()
         for chunk in iterable:
             self._write(chunk)
-        self._send_head()
-        self._parts.put(Word.END)
+        self._send_start()
+        self._messages.put(Progress.END)
 
     def _start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /
     ) -> Any:
         """As PEP 3333 has it: may be repeated with *exc_info* until the body begins."""
-        if exc_info is None and self._head is not None:
+        if exc_info is None and self._start is not None:
             raise RuntimeError("start_response was called before")
         error = exc_info[1] if exc_info is not None else None
-        if error is not None and self._is_head_sent:
+        if error is not None and self._is_start_sent:
             raise error
         match = _STATUS.fullmatch(status)
         if match is None:
             raise ValueError("the app's status is not of HTTP")
-        self._head = Head(int(match[1]), as_bytes(headers))
+        self._start = ReplyStart(int(match[1]), as_bytes(headers))
         return self._write
 
     def _write(self, chunk: bytes) -> None:
@@ -102,25 +104,25 @@ class AppCall:
         if not isinstance(chunk, bytes):
             raise TypeError(f"the app's body holds a {type(chunk).__name__}, not bytes")
         if chunk:
-            self._send_head()
+            self._send_start()
         else:
             self._tell_intent()
-        self._parts.put(chunk)
+        self._messages.put(chunk)
 
-    def _send_head(self) -> None:
-        if self._is_head_sent:
+    def _send_start(self) -> None:
+        if self._is_start_sent:
             return
-        if self._head is None:
+        if self._start is None:
             raise RuntimeError("the app has not called start_response")
-        self._is_head_sent = True
-        self._parts.put(self._head)
+        self._is_start_sent = True
+        self._messages.put(self._start)
 
     def _tell_intent(self) -> None:
         """Frameworks give the status long before the first byte, with which it becomes final.
 
         Nobody needs to wait longer for an acceptance; and a refusal is worth to be waited for.
         """
-        if self._head is None or self._is_head_sent or self._is_intent_told:
+        if self._start is None or self._is_start_sent or self._is_intent_told:
             return
         self._is_intent_told = True
-        self._parts.put(Word.ACCEPTED if self._head.status < 300 else Word.REFUSING)
+        self._messages.put(Progress.ACCEPTED if self._start.status < 300 else Progress.REFUSING)

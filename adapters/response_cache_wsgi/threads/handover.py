@@ -1,7 +1,7 @@
 """What passes between a thread and the event loop: in order, in batches, within bounds.
 
 Each side takes all that there is at once, so that a side that is behind pays for one hop, not for
-one a chunk; and each side waits while the other is behind by ``LIMIT`` bytes.
+one a chunk; and each side waits while the other is behind by ``MAX_BUFFERED_BYTES``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ __all__ = ("ToLoop", "ToThread")
 
 T = TypeVar("T")
 
-LIMIT: Final = 1 << 18
-LONG: Final = 1 << 16  # bytes that are not joined any more
-COST: Final = 64  # of any part, beside its length: small ones must not pile up either
+MAX_BUFFERED_BYTES: Final = 1 << 18
+MAX_JOINED_BYTES: Final = 1 << 16  # bytes that are not joined any more
+PART_OVERHEAD_BYTES: Final = 64  # added to the length of each part: small parts take memory, too
 
 
 class ToLoop(Generic[T]):
@@ -27,7 +27,7 @@ class ToLoop(Generic[T]):
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._news = asyncio.Event()
+        self._arrived = asyncio.Event()
         self._changed = threading.Condition()
         self._parts: list[T] = []
         self._size = 0
@@ -43,11 +43,11 @@ class ToLoop(Generic[T]):
             UpstreamStopped: nobody takes any more.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._size < LIMIT or not self._is_wanted)
+            self._changed.wait_for(lambda: self._size < MAX_BUFFERED_BYTES or not self._is_wanted)
             if not self._is_wanted:
                 raise UpstreamStopped("the response was ended")
             self._parts.append(part)
-            self._size += COST + (len(part) if isinstance(part, bytes) else 0)
+            self._size += PART_OVERHEAD_BYTES + (len(part) if isinstance(part, bytes) else 0)
             is_news = len(self._parts) == 1
         if is_news:
             self._tell()
@@ -60,7 +60,7 @@ class ToLoop(Generic[T]):
 
     def _tell(self) -> None:
         with suppress(RuntimeError):  # the loop is closed: the process ends without this thread
-            self._loop.call_soon_threadsafe(self._news.set)
+            self._loop.call_soon_threadsafe(self._arrived.set)
 
     # The loop's side.
 
@@ -72,8 +72,8 @@ class ToLoop(Generic[T]):
                 self._changed.notify()
                 if parts or self.has_ended:
                     return parts
-            await self._news.wait()
-            self._news.clear()
+            await self._arrived.wait()
+            self._arrived.clear()
 
     def refuse(self) -> None:
         """Take nothing more: the thread learns it at its next step."""
@@ -85,8 +85,8 @@ class ToLoop(Generic[T]):
     async def ended(self) -> None:
         """Return when the thread is through. For one task, after ``refuse``."""
         while not self.has_ended:
-            await self._news.wait()
-            self._news.clear()
+            await self._arrived.wait()
+            self._arrived.clear()
 
 
 class ToThread:
@@ -109,7 +109,7 @@ class ToThread:
             self._chunks.append(chunk)
             self._size += len(chunk)
             self._changed.notify()
-        while self._size >= LIMIT:
+        while self._size >= MAX_BUFFERED_BYTES:
             await self._room.wait()
             self._room.clear()
 
@@ -132,13 +132,13 @@ class ToThread:
         with self._changed:
             if not self._changed.wait_for(lambda: self._chunks or self._has_ended, within):
                 return None
-            was_full = self._size >= LIMIT
-            if self._size < LONG:
+            was_full = self._size >= MAX_BUFFERED_BYTES
+            if self._size < MAX_JOINED_BYTES:
                 chunks, self._chunks, self._size = self._chunks, [], 0
             else:
                 chunks, self._chunks = self._chunks[:1], self._chunks[1:]
                 self._size -= len(chunks[0])
-        if was_full and self._size < LIMIT:
+        if was_full and self._size < MAX_BUFFERED_BYTES:
             with suppress(RuntimeError):  # the loop is closed, and so nobody waits
                 self._loop.call_soon_threadsafe(self._room.set)
         if not chunks and self._error is not None:

@@ -36,8 +36,8 @@ class Portal(Generic[T]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()
         self._calls: set[Call[Any]] = set()
-        self._readings: set[Future[Any]] = set()
-        self._is_over = False
+        self._spawned: set[Future[Any]] = set()
+        self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="response_cache", daemon=True)
 
     def start(self) -> None:
@@ -45,7 +45,7 @@ class Portal(Generic[T]):
         try:
             self._thread.start()
         except RuntimeError as error:  # there can be no more threads
-            self._is_over = True
+            self._has_ended = True
             self._hosted.set_exception(error)
 
     @property
@@ -56,12 +56,12 @@ class Portal(Generic[T]):
     @property
     def is_open(self) -> bool:
         """Whether it was opened and the loop still runs."""
-        return self._hosted.done() and not self._hosted.exception() and not self._is_over
+        return self._hosted.done() and not self._hosted.exception() and not self._has_ended
 
     @property
-    def is_over(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether the loop has ended, or never began."""
-        return self._is_over
+        return self._has_ended
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -79,7 +79,7 @@ class Portal(Generic[T]):
         call = Call(self.loop, work)
         self._calls.add(call)
         try:
-            if self._is_over:
+            if self._has_ended:
                 call.abandon()
             return call.result()
         except Abandoned:
@@ -98,9 +98,9 @@ class Portal(Generic[T]):
         except RuntimeError:  # the loop is closed
             work.close()
             raise shutting_down() from None
-        self._readings.add(future)
-        future.add_done_callback(self._readings.discard)
-        if self._is_over:
+        self._spawned.add(future)
+        future.add_done_callback(self._spawned.discard)
+        if self._has_ended:
             future.cancel()
         return future
 
@@ -133,8 +133,8 @@ class Portal(Generic[T]):
             self._end()  # what began from here on would not be seen to its end
 
     def _end(self) -> None:
-        self._is_over = True
+        self._has_ended = True
         for call in tuple(self._calls):
             call.abandon()
-        for future in tuple(self._readings):
+        for future in tuple(self._spawned):
             future.cancel()

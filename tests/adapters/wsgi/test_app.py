@@ -23,7 +23,7 @@ from benchmarks.sample import frames
 from response_cache import Body, Owner, Request, error_reply
 from response_cache.errors import StreamBroken, Unavailable
 from response_cache_wsgi import ResponseCacheMiddleware
-from response_cache_wsgi.threads.handover import LIMIT
+from response_cache_wsgi.threads.handover import MAX_BUFFERED_BYTES
 from tests.adapters.wsgi.driver import PATIENCE, environ_of, request
 
 pytestmark = pytest.mark.slow
@@ -571,7 +571,7 @@ def test_a_reader_that_does_not_read_is_cut_off_in_the_end(wrap: Wrap) -> None:
         yield from (b"data: %b\n\n" % json.dumps(flood).encode() for _ in range(20))
         yield EVENTS[-1]
 
-    flood = {"type": "x.flood", "text": "x" * LIMIT}
+    flood = {"type": "x.flood", "text": "x" * MAX_BUFFERED_BYTES}
     wrapped = wrap(flooding)
     id = create(wrapped)
     stream = request(wrapped, "GET", f"/v1/responses/{id}?stream=true")

@@ -11,7 +11,13 @@ import anyio.to_thread
 import pytest
 
 from response_cache import UpstreamStopped
-from response_cache_wsgi.threads.handover import COST, LIMIT, LONG, ToLoop, ToThread
+from response_cache_wsgi.threads.handover import (
+    MAX_BUFFERED_BYTES,
+    MAX_JOINED_BYTES,
+    PART_OVERHEAD_BYTES,
+    ToLoop,
+    ToThread,
+)
 from tests.adapters.wsgi.driver import PATIENCE
 
 
@@ -50,11 +56,11 @@ async def eventually(condition: Callable[[], bool]) -> None:
             await anyio.sleep(0.001)
 
 
-@pytest.mark.parametrize("part", [b"", b"x", b"x" * 10_000, b"x" * LIMIT])
+@pytest.mark.parametrize("part", [b"", b"x", b"x" * 10_000, b"x" * MAX_BUFFERED_BYTES])
 async def test_a_thread_waits_while_the_loop_is_behind(part: bytes) -> None:
     parts: ToLoop[bytes] = ToLoop()
     flood = Flood(parts, part)
-    bound = -(-LIMIT // (COST + len(part)))
+    bound = -(-MAX_BUFFERED_BYTES // (PART_OVERHEAD_BYTES + len(part)))
     await eventually(lambda: flood.count == bound)
     assert len(await parts.take()) == bound
     await eventually(lambda: flood.count == 2 * bound)
@@ -89,7 +95,7 @@ async def test_the_loop_waits_while_a_thread_is_behind() -> None:
     async def send() -> None:
         nonlocal sent
         for _ in range(10):
-            await chunks.put(b"x" * (LIMIT // 4))
+            await chunks.put(b"x" * (MAX_BUFFERED_BYTES // 4))
             sent += 1
         chunks.end()
 
@@ -100,7 +106,7 @@ async def test_the_loop_waits_while_a_thread_is_behind() -> None:
         received = 0
         while chunk := await anyio.to_thread.run_sync(chunks.take):
             received += len(chunk)
-    assert received == 10 * (LIMIT // 4)
+    assert received == 10 * (MAX_BUFFERED_BYTES // 4)
 
 
 async def test_a_thread_is_told_what_the_other_side_ended_with() -> None:
@@ -119,11 +125,11 @@ async def test_a_thread_that_will_not_wait_is_told_that_there_is_nothing() -> No
 
 async def test_short_chunks_come_joined_and_long_ones_as_they_are() -> None:
     chunks = ToThread(asyncio.get_running_loop())
-    for chunk in (b"a", b"b" * LONG, b"c" * LONG, b"d"):
+    for chunk in (b"a", b"b" * MAX_JOINED_BYTES, b"c" * MAX_JOINED_BYTES, b"d"):
         await chunks.put(chunk)
     chunks.end()
     taken = [await anyio.to_thread.run_sync(chunks.take) for _ in range(4)]
-    assert taken == [b"a", b"b" * LONG, b"c" * LONG, b"d"]
+    assert taken == [b"a", b"b" * MAX_JOINED_BYTES, b"c" * MAX_JOINED_BYTES, b"d"]
     assert await anyio.to_thread.run_sync(chunks.take) == b""
     others = ToThread(asyncio.get_running_loop())
     for chunk in (b"a", b"b", b"c"):

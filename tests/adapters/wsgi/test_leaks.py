@@ -55,7 +55,7 @@ Wrap = Callable[..., ResponseCacheMiddleware]
 
 def readings(wrapped: ResponseCacheMiddleware) -> int:
     """How many streams the event loop reads for threads."""
-    return len(wrapped._host.portal()._readings)
+    return len(wrapped._host.portal()._spawned)
 
 
 def story_of(wrapped: ResponseCacheMiddleware) -> None:

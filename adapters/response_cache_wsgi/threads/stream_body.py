@@ -20,15 +20,15 @@ from response_cache.protocol.sse import KEEP_ALIVE
 from response_cache_wsgi.threads.handover import ToThread
 from response_cache_wsgi.threads.portal import Portal
 
-__all__ = ("Pages",)
+__all__ = ("StreamBody",)
 
 logger = logging.getLogger("response_cache.wsgi")
 
-FIRST_PAGE: Final = 0.1
+FIRST_BYTE_DELAY: Final = 0.1
 """Seconds after which a stream begins with a comment: servers send headers with the first byte."""
 
 
-class Pages:
+class StreamBody:
     """Each step gives all that has come since the last one. ``close`` stops the reading.
 
     Raises ``StreamBroken`` where the reply is broken off, or the loop ends before it.
@@ -43,7 +43,7 @@ class Pages:
             Unavailable: the loop has ended.
         """
         self._handover = ToThread(portal.loop)
-        self._patience: float | None = FIRST_PAGE
+        self._first_wait: float | None = FIRST_BYTE_DELAY
         reading = portal.spawn(_read(chunks, self._handover, portal.hosted.streams))
         reading.add_done_callback(partial(_end, self._handover))
         self._stop = finalize(self, reading.cancel)
@@ -53,8 +53,8 @@ class Pages:
         return self
 
     def __next__(self) -> bytes:
-        page = self._handover.take(self._patience)
-        self._patience = None
+        page = self._handover.take(self._first_wait)
+        self._first_wait = None
         if page == b"":
             raise StopIteration
         return KEEP_ALIVE if page is None else page
