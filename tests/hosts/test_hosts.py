@@ -26,9 +26,11 @@ from tests.ports import free_port
 pytestmark = pytest.mark.slow
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-DRAIN: Final = 1.0
-AT_MOST: Final = 5.0  # seconds more, on a machine that has other things to do
-SILENCE: Final = 1.5  # seconds after which a stream that says nothing is one that was left open
+DRAIN_TIMEOUT: Final = 1.0
+STOP_GRACE: Final = 5.0  # seconds more, on a machine that has other things to do
+SILENCE_TIMEOUT: Final = (
+    1.5  # seconds after which a stream that says nothing is one that was left open
+)
 
 UVICORN: Final = ("uvicorn", "--port", "{port}", "--log-level", "warning")
 HYPERCORN: Final = ("hypercorn", "--bind", "127.0.0.1:{port}", "--workers", "0")
@@ -86,7 +88,7 @@ def hosting(
     environment = {
         **os.environ,
         "STORE": store.format(folder=folder),
-        "DRAIN_TIMEOUT": str(DRAIN),
+        "DRAIN_TIMEOUT": str(DRAIN_TIMEOUT),
     }
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -172,8 +174,8 @@ def check_delete(client: httpx.Client) -> str:
 @contextmanager
 def reading(client: httpx.Client, id: str) -> Iterator[Iterator[str]]:
     """The lines of a stream from its first word on."""
-    patience = httpx.Timeout(DEADLINE, read=SILENCE)
-    with client.stream("GET", f"/responses/{id}?stream=true", timeout=patience) as reply:
+    timeout = httpx.Timeout(DEADLINE, read=SILENCE_TIMEOUT)
+    with client.stream("GET", f"/responses/{id}?stream=true", timeout=timeout) as reply:
         lines = reply.iter_lines()
         assert any("output_text.delta" in line for line in lines)
         yield lines
@@ -192,7 +194,7 @@ def check_stop(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
         except httpx.TransportError:
             read += "broken"
     process.wait(DEADLINE)
-    assert time.monotonic() - begun < DRAIN + allowed(AT_MOST)
+    assert time.monotonic() - begun < DRAIN_TIMEOUT + allowed(STOP_GRACE)
     assert read.endswith("broken") or "event: response.failed" in read
 
 
@@ -229,7 +231,7 @@ def test_the_official_client_sees_an_error_where_a_reader_s_process_stops_and_re
         begun = time.monotonic()
         assert ends_in(events, numbers) is APIConnectionError
         process.wait(DEADLINE)
-        assert time.monotonic() - begun < DRAIN + allowed(AT_MOST)
+        assert time.monotonic() - begun < DRAIN_TIMEOUT + allowed(STOP_GRACE)
     with official(there) as client:
         events = client.responses.retrieve(id, stream=True, starting_after=numbers[-1])
         there.post(f"/responses/{id}/cancel").raise_for_status()

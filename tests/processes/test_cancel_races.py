@@ -16,7 +16,7 @@ from tests.processes.replicas import replicas
 
 pytestmark = pytest.mark.slow
 
-STEP: Final = 0.002
+STEP_DELAY: Final = 0.002
 
 
 class Headstart:
@@ -27,7 +27,7 @@ class Headstart:
 
     def __init__(self) -> None:
         self._seconds = 0.0
-        self._step = STEP
+        self._step = STEP_DELAY
         self._winner = ""
 
     async def of_end(self) -> None:
@@ -37,7 +37,7 @@ class Headstart:
         await anyio.sleep(max(0.0, -self._seconds))
 
     def settle(self, winner: str) -> None:
-        self._step = 2 * self._step if winner == self._winner else STEP
+        self._step = 2 * self._step if winner == self._winner else STEP_DELAY
         self._seconds += self._step if winner == "cancelled" else -self._step
         self._winner = winner
 

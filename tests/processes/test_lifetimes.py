@@ -15,8 +15,8 @@ from tests.processes.replicas import PATIENCE, replicas
 
 pytestmark = pytest.mark.slow
 
-ROUNDING: Final = 0.05  # two clocks are asked
-LATER: Final = 5.0  # seconds more on a machine that has other things to do
+CLOCK_TOLERANCE: Final = 0.05  # two clocks are asked
+END_GRACE: Final = 5.0  # seconds more on a machine that has other things to do
 
 
 @pytest.mark.parametrize("lengths", BOTH)
@@ -47,12 +47,12 @@ async def silent_then_over(store_url: str, lengths: Lengths) -> None:
 
         error = await refusal(here, id, 400, stream="true")
         assert "can no longer be streamed" in error["message"]
-        assert time.monotonic() - before_the_end > stream_ttl - ROUNDING
-        assert time.monotonic() - after_the_end < stream_ttl + allowed(LATER)
+        assert time.monotonic() - before_the_end > stream_ttl - CLOCK_TOLERANCE
+        assert time.monotonic() - after_the_end < stream_ttl + allowed(END_GRACE)
 
         assert await refusal(here, id, 404) == not_found(id)
-        assert time.monotonic() - before_the_end > ttl - ROUNDING
-        assert time.monotonic() - after_the_end < ttl + allowed(LATER)
+        assert time.monotonic() - before_the_end > ttl - CLOCK_TOLERANCE
+        assert time.monotonic() - after_the_end < ttl + allowed(END_GRACE)
 
 
 async def refusal(site: Site, id: str, status: int, **query: str) -> JsonObject:

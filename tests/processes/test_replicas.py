@@ -14,7 +14,7 @@ from tests.processes.replicas import replicas
 
 pytestmark = pytest.mark.slow
 
-SOON: Final = 2.5
+STOP_TIMEOUT: Final = 2.5
 """Seconds. A recorder that was not woken would hear of a cancel at its next heartbeat, after 5."""
 
 
@@ -25,7 +25,7 @@ async def test_one_process_records_another_is_read_and_a_third_cancels(store_url
             await call.say("Hel", "lo")
             events = [await reader.next() for _ in range(7)]
             await b.site.until_shows(id, "Hello")
-            with anyio.fail_after(allowed(SOON)):
+            with anyio.fail_after(allowed(STOP_TIMEOUT)):
                 cancelled = ok(await here.cancel(id))
                 await call.stopped()
             events += await reader.rest()
@@ -51,7 +51,7 @@ async def test_a_delete_in_another_process_stops_the_upstream_and_breaks_streams
             await call.say("Hel")
             for reader in (one, other):
                 await reader.until("response.output_text.delta")
-            with anyio.fail_after(allowed(SOON)):
+            with anyio.fail_after(allowed(STOP_TIMEOUT)):
                 ok(await here.delete(id))
                 await call.stopped()
             assert await one.until_broken() == await other.until_broken() == []

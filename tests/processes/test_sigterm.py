@@ -15,21 +15,21 @@ from tests.processes.replicas import PATIENCE, Replica, replicas
 
 pytestmark = pytest.mark.slow
 
-DRAIN: Final = 0.5
-LATER: Final = 5.0  # seconds more on a machine that has other things to do
+DRAIN_TIMEOUT: Final = 0.5
+STOP_GRACE: Final = 5.0  # seconds more on a machine that has other things to do
 
 
 async def test_what_a_stopped_process_recorded_ends_failed_for_readers_everywhere(
     store_url: str,
 ) -> None:
-    async with replicas(1, store_url, drain_timeout=DRAIN) as (here, (a,)):
+    async with replicas(1, store_url, drain_timeout=DRAIN_TIMEOUT) as (here, (a,)):
         id, call = await a.site.begin()
         async with a.site.reading(id) as one, here.reading(id) as other:
             await call.say("Hello")
             for reader in (one, other):
                 await reader.until("response.output_text.delta")
             a.tell_to_stop()
-            with anyio.fail_after(DRAIN + allowed(LATER)):
+            with anyio.fail_after(DRAIN_TIMEOUT + allowed(STOP_GRACE)):
                 [end] = await one.rest()
                 assert await other.rest() == [end]
                 await call.stopped()
@@ -63,13 +63,13 @@ async def test_readers_of_what_lives_elsewhere_are_served_while_there_is_time(
 async def test_readers_of_what_lives_elsewhere_are_broken_off_in_the_end_and_resume_there(
     store_url: str,
 ) -> None:
-    async with replicas(1, store_url, drain_timeout=DRAIN) as (here, (a,)):
+    async with replicas(1, store_url, drain_timeout=DRAIN_TIMEOUT) as (here, (a,)):
         id, call = await here.begin()
         async with a.site.reading(id) as reader:
             await call.say("Hel")
             before = [await reader.next() for _ in range(6)]
             a.tell_to_stop()
-            with anyio.fail_after(DRAIN + allowed(LATER)):
+            with anyio.fail_after(DRAIN_TIMEOUT + allowed(STOP_GRACE)):
                 assert await reader.until_broken() == []
                 assert await a.program.ended() == 0
         last = before[-1]["sequence_number"]

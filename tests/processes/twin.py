@@ -34,7 +34,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE: Final = deadlines.PATIENCE
 LIFE: Final = 600.0
 WORDS: Final = 100  # of one ``say``
-MOMENT: Final = 0.001  # between two of them, so that many batches are made
+WORD_INTERVAL: Final = 0.001  # between two of them, so that many batches are made
 TOLD: Final = b'{"type":"response.completed","response":{"id":"upstream"}}'
 
 
@@ -117,7 +117,7 @@ async def _obey(intake: Intake, writer: Writer) -> None:
                 for _ in range(WORDS):
                     intake.record(dump({"type": "twin.word", "by": os.getpid()}))
                     writer.wake()
-                    await anyio.sleep(MOMENT)
+                    await anyio.sleep(WORD_INTERVAL)
             case "sure":
                 await writer.confirm()
                 _say("sure")

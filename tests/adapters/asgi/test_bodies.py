@@ -18,8 +18,8 @@ from tests.adapters.servers import DEADLINE, serving
 
 pytestmark = pytest.mark.slow
 
-SHORT = 0.1  # seconds of a time-out that is to pass
-LONG = 2.0  # seconds of one that is not
+SHORT_TIMEOUT = 0.1  # seconds of a time-out that is to pass
+LONG_TIMEOUT = 2.0  # seconds of one that is not
 CREATE = b'{"background": true, "model": "m", "input": "%b"}' % (b"x" * 560)
 
 
@@ -30,7 +30,7 @@ def piece(body: bytes, *, more: bool) -> dict[str, object]:
 @pytest.mark.parametrize("pieces", [0, 1, 2])
 async def test_a_create_whose_body_stalls_is_told_so(pieces: int) -> None:
     async with (
-        hosting(TOLD, body_timeout=SHORT) as app,
+        hosting(TOLD, body_timeout=SHORT_TIMEOUT) as app,
         calling(app, "POST", "/v1/responses", body=[b"{"] * 3) as call,
     ):
         del call.incoming[pieces:]
@@ -42,12 +42,12 @@ async def test_a_create_whose_body_stalls_is_told_so(pieces: int) -> None:
 
 async def test_a_body_is_timed_between_its_pieces_and_not_as_a_whole() -> None:
     async with (
-        hosting(TOLD, body_timeout=LONG) as app,
+        hosting(TOLD, body_timeout=LONG_TIMEOUT) as app,
         calling(app, "POST", "/v1/responses", body=[b"", b""]) as call,
     ):
         call.incoming.pop()
         for number in range(0, len(CREATE), 200):
-            await anyio.sleep(LONG / 3)
+            await anyio.sleep(LONG_TIMEOUT / 3)
             part, rest = CREATE[number : number + 200], CREATE[number + 200 :]
             call.give(piece(part, more=bool(rest)))
         await call.until_over()
@@ -107,7 +107,7 @@ async def test_the_room_of_a_create_that_fails_is_given_back(way: str) -> None:
     limits: dict[str, Any] = {
         "max_reading_bytes": 1000,
         "max_request_bytes": 900,
-        "body_timeout": SHORT,
+        "body_timeout": SHORT_TIMEOUT,
     }
     async with hosting(TOLD, **limits) as app:
         async with reading(app) as first:

@@ -46,7 +46,7 @@ pytestmark = pytest.mark.slow
 STORY = story("Once ", "upon ", "a time")
 BACKGROUND = {"model": "m", "input": "hi", "background": True}
 SHUT_DOWN = "The server was shut down while it answered."
-MOMENT = 1.0  # past the drain time-out
+STOP_GRACE = 1.0  # past the drain time-out
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ async def test_what_does_not_end_fails_in_time_and_its_readers_see_it(how: str) 
         id = await create(app)
         async with calling(app, "GET", f"/v1/responses/{id}?stream=true") as call:
             await call.until_sent(b"Once ")
-            with within(10 + MOMENT):
+            with within(10 + STOP_GRACE):
                 if how == "drain":
                     await app.drain()
                 else:
@@ -145,7 +145,7 @@ async def test_all_drains_of_one_shutdown_share_one_time() -> None:
     )
     async with living(app) as life:
         id = await create(app)
-        with within(10 + 2 * MOMENT):
+        with within(10 + 2 * STOP_GRACE):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(app.drain)
                 tasks.start_soon(app.drain)
@@ -166,7 +166,7 @@ async def test_a_reader_that_never_reads_does_not_hold_up_the_end() -> None:
         ):
             await slow.until_sent(b"Once ")
             slow.is_held = True
-            with within(10 + MOMENT):
+            with within(10 + STOP_GRACE):
                 await app.drain()
                 await call.until_over()
                 await slow.until_over()
@@ -264,7 +264,7 @@ async def test_a_signal_drains(servers_handler: list[int], has_lifespan: bool) -
         async with calling(app, "GET", f"/v1/responses/{id}?stream=true") as call:
             await call.until_sent(b"Once ")
             os.kill(os.getpid(), signal.SIGTERM)
-            with within(10 + MOMENT):
+            with within(10 + STOP_GRACE):
                 await call.until(lambda: app.is_draining and call.is_over)
         return call.events[-1]
 
@@ -333,4 +333,4 @@ def test_a_real_server_stops_in_time_and_its_reader_sees_the_end(server: str) ->
         took = time.monotonic() - begun
     end = json.loads(rest[-1].removeprefix("data: "))
     assert (end["type"], end["response"]["error"]["message"]) == ("response.failed", SHUT_DOWN)
-    assert took < DRAIN_TIMEOUT + allowed(MOMENT)
+    assert took < DRAIN_TIMEOUT + allowed(STOP_GRACE)

@@ -25,11 +25,18 @@ from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
-LONGEST: Final = 0.5  # seconds
+MAX_STALL: Final = 0.5  # seconds
 TRIES: Final = 4
 POLLS: Final = 5
 KEYED: Final = {"authorization": "Bearer sk"}  # and with a key of its own each time
-SHORT: Final = ("NUL", "quotes", "halves and letters", "a key", "what we look for", "white space")
+SHORT_KINDS: Final = (
+    "NUL",
+    "quotes",
+    "halves and letters",
+    "a key",
+    "what we look for",
+    "white space",
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +85,7 @@ class Visitor:
             self.stalls = {}
             self._server.get("/longest")
             self._steps(data, headers)
-            if max(self.stalls.values()) <= LONGEST:
+            if max(self.stalls.values()) <= MAX_STALL:
                 return
 
     def _steps(self, data: bytes, headers: Mapping[str, str]) -> None:
@@ -119,7 +126,7 @@ def visited(
     visitor = Visitor(server)
     visitor.visit(data, headers or {})
     assert visitor.status == status
-    assert max(visitor.stalls.values()) <= LONGEST, visitor.stalls
+    assert max(visitor.stalls.values()) <= MAX_STALL, visitor.stalls
 
 
 @pytest.mark.parametrize("kind", BOUNDED)
@@ -127,7 +134,7 @@ def test_as_many_values_as_may_be_do_not(server: httpx.Client, kind: str) -> Non
     visited(server, body("x", BOUNDED[kind]), 200, KEYED)
 
 
-@pytest.mark.parametrize("kind", SHORT)
+@pytest.mark.parametrize("kind", SHORT_KINDS)
 def test_as_many_bytes_as_may_be_do_not(server: httpx.Client, kind: str) -> None:
     visited(server, body("x", TEXTS[kind]), 200, KEYED)
 

@@ -15,7 +15,7 @@ from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import Receive, Scope, Send
 from tests.adapters.asgi.driver import EVENT_STREAM, piece, read_body, sse, start, story
 
-TICK = 0.01
+TICK_INTERVAL = 0.01
 
 
 class Watch:
@@ -27,7 +27,7 @@ class Watch:
     async def run(self) -> None:
         while True:
             before = time.process_time()
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(TICK_INTERVAL)
             self.longest = max(self.longest, time.process_time() - before)
 
     def read(self) -> bytes:

@@ -48,7 +48,9 @@ __all__ = (
 )
 
 PATIENCE: Final = deadlines.PATIENCE
-BREATH: Final = 0.01  # seconds of silence after which the scripted app yields an empty chunk
+EMPTY_CHUNK_DELAY: Final = (
+    0.01  # seconds of silence after which the scripted app yields an empty chunk
+)
 
 Message: TypeAlias = Mapping[str, Any]
 
@@ -244,7 +246,7 @@ class _Play:
     def steps(self, start_response: StartResponse) -> Iterator[bytes]:
         while True:
             try:
-                message, taken = self._sent.get(timeout=BREATH)
+                message, taken = self._sent.get(timeout=EMPTY_CHUNK_DELAY)
             except queue.Empty:
                 yield b""
                 continue

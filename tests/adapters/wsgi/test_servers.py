@@ -30,7 +30,7 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 EXAMPLES: Final = ROOT / "docs" / "examples"
 WORDS: Final = "one two three four"
 ENDS: Final = ("response.completed", "response.failed")
-LONG: Final = "word " * 100  # twenty seconds of it
+LONG_INPUT: Final = "word " * 100  # twenty seconds of it
 
 GUNICORN: Final = ("-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--graceful-timeout", "10")
 GTHREAD: Final = (*GUNICORN, "--workers", "2", "--worker-class", "gthread", "--threads", "8")
@@ -120,7 +120,7 @@ def check_create_poll_stream_and_resume(url: str) -> None:
 
 def check_cancel(url: str) -> None:
     with fresh(url) as client:
-        id = client.responses.create(model="echo", input=LONG, background=True).id
+        id = client.responses.create(model="echo", input=LONG_INPUT, background=True).id
     with fresh(url) as client:
         assert client.responses.cancel(id).status == "cancelled"
     with fresh(url) as client:

@@ -12,7 +12,7 @@ import pytest
 from openai import OpenAI
 from openai.types.responses import Response, ResponseStreamEvent
 
-from tests.adapters.wsgi.test_servers import GTHREAD, LONG, WORDS, fresh, served, until
+from tests.adapters.wsgi.test_servers import GTHREAD, LONG_INPUT, WORDS, fresh, served, until
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +102,7 @@ def test_any_worker_cancels_what_another_records(workers: Workers) -> None:
 def cancelled_elsewhere(workers: Workers) -> tuple[Response, str]:
     """A response that was cancelled by another worker than the one that records it, and by whom."""
     for _ in range(TRIES):  # a new one each time: only the first cancel stops it
-        created, worker = workers.ask(create(LONG))
+        created, worker = workers.ask(create(LONG_INPUT))
         cancelled, cancelled_by = workers.ask(cancel(created.id))
         if cancelled_by != worker:
             return cancelled, cancelled_by
@@ -112,7 +112,7 @@ def cancelled_elsewhere(workers: Workers) -> tuple[Response, str]:
 def test_a_reader_sees_the_events_that_another_worker_records_as_they_come(
     workers: Workers,
 ) -> None:
-    created, worker = workers.ask(create(LONG))
+    created, worker = workers.ask(create(LONG_INPUT))
 
     def first_words(client: OpenAI) -> list[str]:
         with client.responses.retrieve(created.id, stream=True) as events:
