@@ -7,12 +7,11 @@ be bounded. One piece of work is done at a time, so that the loop runs between t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import Final, TypeVar
 
 import anyio
-import anyio.to_thread
+
+from response_cache.eventloop import run_in_thread
 
 __all__ = ("LARGE", "Offload")
 
@@ -36,27 +35,5 @@ class Offload:
         """
         if size <= LARGE:
             return work()
-        outcome = await anyio.to_thread.run_sync(partial(_outcome, work), limiter=self._turns)
-        if not isinstance(outcome, _Raised):
-            return outcome
-        try:
-            raise outcome.error
-        finally:
-            del outcome  # else a cycle of it and this frame keeps all that *work* refers to
-
-
-@dataclass(frozen=True, slots=True)
-class _Raised:
-    error: Exception
-
-
-def _outcome(work: Callable[[], T]) -> T | _Raised:
-    """The result of *work*, or the error that it raises as a value.
-
-    A future of the event loop would keep the error, and the request in its frames, in memory until
-    the next garbage collection.
-    """
-    try:
-        return work()
-    except Exception as error:  # noqa: BLE001 - raised again by run()
-        return _Raised(error)
+        async with self._turns:
+            return await run_in_thread(work)

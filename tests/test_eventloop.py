@@ -1,9 +1,11 @@
-"""The same four answers from asyncio and from trio."""
+"""The same answers from asyncio and from trio."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -15,7 +17,13 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from response_cache.eventloop import call_soon, clock, current_loop, start_detached
+from response_cache.eventloop import (
+    call_soon,
+    clock,
+    current_loop,
+    run_in_thread,
+    start_detached,
+)
 from response_cache.testing.virtual_time import virtual_backend
 from tests.deadlines import PATIENCE
 
@@ -148,3 +156,57 @@ def test_outside_of_a_loop_there_is_none() -> None:
 async def test_asyncio_is_recognised_beside_an_imported_trio(anyio_backend: str) -> None:
     is_asyncio = isinstance(current_loop(), asyncio.AbstractEventLoop)
     assert is_asyncio == (anyio_backend == "asyncio")
+
+
+# Threads.
+
+
+async def test_work_in_a_thread_gives_its_result_and_has_the_context_of_its_caller() -> None:
+    VARIABLE.set("the caller's")
+    here = threading.current_thread()
+    seen = await run_in_thread(lambda: (threading.current_thread(), VARIABLE.get()))
+    assert seen[0] is not here
+    assert seen[1] == "the caller's"
+
+
+async def test_work_in_a_thread_raises_what_it_raises() -> None:
+    def refuse() -> None:
+        raise KeyError("no")
+
+    with pytest.raises(KeyError, match="no"):
+        await run_in_thread(refuse)
+
+
+async def test_a_cancelled_caller_waits_for_the_end_of_its_work() -> None:
+    may_end, has_ended = threading.Event(), []
+
+    def work() -> None:
+        assert may_end.wait(PATIENCE)
+        has_ended.append(True)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_in_thread, work)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+        may_end.set()
+    assert has_ended == [True]
+
+
+STOPPED_IN_THE_MIDDLE = """
+import asyncio
+from response_cache.eventloop import run_in_thread, start_detached
+
+async def live():
+    await run_in_thread(int)
+    loop.call_soon(loop.stop)
+    await asyncio.Event().wait()
+
+loop = asyncio.new_event_loop()
+loop.call_soon(lambda: kept.append(start_detached(live)))
+kept = []
+loop.run_forever()
+"""
+
+
+def test_a_thread_does_not_keep_the_interpreter_when_the_loop_stops_without_its_tasks() -> None:
+    subprocess.run([sys.executable, "-c", STOPPED_IN_THE_MIDDLE], timeout=PATIENCE, check=True)

@@ -58,8 +58,7 @@ HOSTS: Final = [
     host(UVICORN, app="falcon"),
     host(HYPERCORN, app="fastapi"),
     host(HYPERCORN, app="litestar"),
-    # Daphne stops its event loop without ending the tasks in it, for which SQLite's threads wait.
-    host(DAPHNE, app="django", breaks=False, store="memory://"),
+    host(DAPHNE, app="django", breaks=False),
     host(GRANIAN, "--interface", "asgi", app="fastapi"),
     host(GUNICORN, "--threads", "8", app="bottle"),
     host(GUNICORN, "--threads", "8", app="flask"),

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, get_args
 
-import anyio.to_thread
-
+from response_cache.eventloop import run_in_thread
 from response_cache.log.batches import Batch, pack
 from response_cache.store import Append, Appended, Claim, Link, NewRecord, RecordView, Taken
 from response_cache.stores import rules
@@ -89,7 +89,7 @@ class SQLiteStore:
             StoreUnavailable: the file cannot be used; the message says why. It was not changed.
             StoreFull: there is no room for it.
         """
-        await anyio.to_thread.run_sync(self._file.prepare)
+        await run_in_thread(self._file.prepare)
         self._waiters = Waiters()
         poll = ChangePoll(self._waiters, self._poll_interval)
         tasks: list[PeriodicTask] = [poll, Sweep(self._sweep_interval)]
@@ -186,4 +186,4 @@ async def _packed(events: Sequence[bytes]) -> bytes:
     size = events.size if isinstance(events, Batch) else sum(map(len, events))
     if size <= MAX_BYTES_PACKED_INLINE:
         return pack(events)
-    return await anyio.to_thread.run_sync(pack, events)
+    return await run_in_thread(partial(pack, events))

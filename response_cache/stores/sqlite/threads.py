@@ -13,9 +13,8 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import anyio
-import anyio.to_thread
 
-from response_cache.eventloop import call_soon
+from response_cache.eventloop import call_soon, run_in_thread
 from response_cache.stores.sqlite.file import DatabaseFile
 from response_cache.stores.sqlite.records import Records
 from response_cache.stores.sqlite.session import Session
@@ -72,7 +71,7 @@ class Threads:
         with anyio.CancelScope(shield=True):
             # The writer's connection is closed last: SQLite then empties the write-ahead log.
             for worker in (*self._readers, self._writer):
-                await anyio.to_thread.run_sync(worker.join)
+                await run_in_thread(worker.join)
 
     async def write(
         self, work: Callable[[Records], T], on_commit: Callable[[T], None] | None = None
