@@ -5,7 +5,8 @@ background response keeps its connection open while the response runs. So the si
 
 1. The first SIGTERM or SIGINT drains the app while the server still serves. Running responses get
    ``drain_timeout`` to end. Then they are ended, and their readers get the last events.
-2. Then the server shuts down. Requests that are still open at that deadline are cut.
+2. Then the server shuts down. Requests that are still open at that deadline are cut. A connection
+   whose client has not taken all of its answer a moment later is reset.
 
 A second signal ends the process at once, as a crash would.
 """
@@ -39,7 +40,10 @@ KEEP_ALIVE_TIMEOUT: Final = 75
 """Seconds. Longer than the 60 s for which load balancers keep idle connections."""
 LAST_BYTES_GRACE: Final = 0.25
 """Seconds past the drain time-out in which clients may read what was written to them."""
-SHUTDOWN_GRACE: Final = 0.5
+RESET_GRACE: Final = 0.25
+"""Seconds that uvicorn gets to notice resets, for which it looks every 0.1 s. It logs an error when
+it gives up on connections, so it must not give up before."""
+SHUTDOWN_GRACE: Final = 0.75
 """Seconds past the drain time-out for the whole shutdown of the server."""
 
 
@@ -134,7 +138,8 @@ class SidecarServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         left = max(self._deadline - anyio.current_time(), 0)
         # Typed as whole seconds, and handed as it is to a function that takes any.
-        self.config.timeout_graceful_shutdown = left + LAST_BYTES_GRACE  # type: ignore[assignment]
+        give_up_after = left + LAST_BYTES_GRACE + RESET_GRACE
+        self.config.timeout_graceful_shutdown = give_up_after  # type: ignore[assignment]
         with anyio.move_on_after(left + SHUTDOWN_GRACE):
             async with anyio.create_task_group() as group:
                 group.start_soon(self._cut_after, left)
@@ -144,6 +149,9 @@ class SidecarServer(uvicorn.Server):
     async def _cut_after(self, seconds: float) -> None:
         await anyio.sleep(seconds)
         self._sidecar.cut(self.server_state.tasks)
+        await anyio.sleep(LAST_BYTES_GRACE)
+        for connection in tuple(self.server_state.connections):
+            cast("Connection", connection).reset()
 
 
 def listen(host: str, port: int) -> socket.socket:

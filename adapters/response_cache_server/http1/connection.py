@@ -120,6 +120,10 @@ class Connection(asyncio.Protocol):
         else:
             self._current.keeps_alive = False
 
+    def reset(self) -> None:
+        """End at once. What the client has not taken is lost, and the client sees an error."""
+        self._wire.reset()
+
     # Called by the reader.
 
     def request_begins(self, head: Head) -> None:

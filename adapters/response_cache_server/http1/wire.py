@@ -78,8 +78,12 @@ class Wire:
         if self._transport.get_write_buffer_size() < self._unsent:
             self._await_flush()
         else:
-            self.reset_on_close(True)  # the rest is lost, and the client must see that
-            self._transport.abort()
+            self.reset()
+
+    def reset(self) -> None:
+        """Close at once. The rest is lost, and the client must see that."""
+        self.reset_on_close(True)
+        self._transport.abort()
 
     def linger(self) -> None:
         """Close when the client closes, or ``LINGER_TIMEOUT`` is over.

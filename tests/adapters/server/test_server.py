@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -161,6 +162,22 @@ async def test_an_older_client_whose_answer_outlives_the_sidecar_is_reset(
             await client.rest()
         await running.ended()
     assert client.end == "reset"
+
+
+async def test_a_client_that_does_not_read_is_reset_at_the_end_and_logged_as_no_error() -> None:
+    body = json.dumps(told(words="100000", pace="0")).encode()
+    create = post(b"Content-Length: %d" % len(body), path=b"/v1/responses", body=body)
+    async with (
+        program("serve", "--port", "0", "--drain-timeout", "2") as running,
+        Server(await running.listening()).client(buffer=4096) as client,
+    ):
+        await client.send(create)
+        await client.until(b"response.output_text.delta")
+        running.process.send_signal(signal.SIGTERM)
+        assert await running.ended() == 0
+        await client.rest()
+    assert client.end == "reset"
+    assert "ERROR" not in running.stderr
 
 
 async def test_the_settings_of_the_server_are_obeyed() -> None:
