@@ -28,7 +28,7 @@ ASGI_PARAMETERS: Final = ("scope", "receive", "send")
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The options; the store, or why there is none."""
+    """The options, and the store or the fault that leaves the app without one."""
 
     options: Options
     store: Store | None

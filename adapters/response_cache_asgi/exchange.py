@@ -1,4 +1,4 @@
-"""One request and its reply: reads the body where it must, carries the reply, minds the client."""
+"""One request and its reply: reads the body if needed, sends the reply, notices a disconnect."""
 
 from __future__ import annotations
 
@@ -37,18 +37,19 @@ __all__ = ("Exchange", "path_below_root")
 logger = logging.getLogger("response_cache.asgi")
 
 COPYING_MIDDLEWARE: Final = "starlette.middleware.base.BaseHTTPMiddleware."
-"""Of the name of the task in which such middleware calls what is inside of it."""
+"""Part of the name of the task in which Starlette's middleware calls the app inside of it. Such
+middleware copies the app's reply, and completes a reply that the app has left incomplete."""
 
 
 def path_below_root(scope: Scope) -> str:
-    """The path without the root path that a mount or a proxy put before it."""
+    """The path of *scope* without the root path that a mount or a proxy put before it."""
     path: str = scope["path"]
     root: str = (scope.get("root_path") or "").rstrip("/")
     return path[len(root) :] if root and path.startswith(root + "/") else path
 
 
 class Exchange:
-    """Takes a request that is ours from its first byte to its reply's last."""
+    """Serves requests of the cache's routes, from their first byte to the last of the reply."""
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class Exchange:
         self._body_timeout = body_timeout
 
     async def answer(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request about a response of ours (every verb but create)."""
+        """Answer a request about a stored response (every verb but create)."""
         request = _request(scope)
         app_send, send = self._sends(request, route.id, scope, send)
         try:
@@ -89,7 +90,7 @@ class Exchange:
             await _send_stream(reply, hosted.streams, receive, send)
 
     async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a create, or hand it to the app as if it had never been read."""
+        """Answer a create, or pass it to the app as if its body had not been read."""
         body = _Body(receive, self._limit)
         app_send, send = self._sends(_request(scope), "", scope, send)
         with closing(self._budget.share()) as share:
@@ -100,7 +101,7 @@ class Exchange:
                 reply, streams = error_reply(error), None
         match reply:
             case None:
-                return  # the client has gone
+                return  # the client has disconnected
             case PassThrough():
                 await self._pass_on(reply, scope, body, app_send)
             case Body():
@@ -113,13 +114,13 @@ class Exchange:
     async def _reply_to_create(
         self, body: _Body, share: Share, scope: Scope, receive: Receive
     ) -> tuple[Reply | PassThrough | None, Streams | None]:
-        """The reply to a create, and where it is counted if an open cache gave it.
+        """The reply to a create, and the streams that it belongs to if an open cache gave it.
 
-        The *share* is held until the body was judged, which may have to wait for its turn; what
-        may last after that is done without it.
+        The *share* is held while the body is parsed, which may have to wait for its turn. It is
+        given back before the wait for the app, which may be long.
         """
         if not (body.is_whole or body.is_cut):
-            return PassThrough(), None  # the client has gone: the app shall see
+            return PassThrough(), None  # the client has disconnected: the app gets to see that
         request = _request(scope, body.content)
         early = reply_without_cache(request, cut_at=self._limit if body.is_cut else None)
         if early is not None:
@@ -128,7 +129,7 @@ class Exchange:
 
         def while_connected() -> AbstractAsyncContextManager[None]:
             share.close()
-            return _while_connected(receive)  # all of the body was received
+            return _while_connected(receive)  # the whole body was received
 
         reply = await hosted.api.create(
             request, WrappedApp(self._app, scope), while_connected=while_connected
@@ -138,14 +139,18 @@ class Exchange:
     async def answer_preflight(
         self, scope: Scope, send: Send, paths: tuple[str, ...], ids: Ids
     ) -> bool:
-        """Answer a browser's preflight where an option says who may read; whether it was one."""
+        """Answer a browser's preflight as the option ``cors_origins`` says; whether it was one."""
         reply = self._cors.preflight(_request(scope), paths, ids)
         if reply is not None:
             await _send_body(reply, send)
         return reply is not None
 
     def _sends(self, request: Request, id: str, scope: Scope, send: Send) -> tuple[Send, Send]:
-        """*send* for the app's reply to *request*, and for ours: with its page's CORS headers."""
+        """*send* for the app's reply to *request*, and *send* for ours.
+
+        The second adds the CORS headers that let the page of *request* read our reply. The first
+        adds them only where the option ``cors_origins`` is set: else the app adds its own.
+        """
         if not self._cors.concerns(request):
             return send, send
         ask = PreflightOf(self._app, scope, request)
@@ -171,25 +176,26 @@ class Exchange:
 async def _answer_long_poll(
     api: ResponsesAPI, route: Route, request: Request, receive: Receive
 ) -> Reply | PassThrough | None:
-    """The reply to a poll that may last for long; None when its client has gone meanwhile."""
+    """The reply to a poll that waits for a change; None if its client disconnects meanwhile."""
     async with _while_connected(receive):
         return await api.answer(route, request)
     return None
 
 
 async def _send_stream(reply: Stream, streams: Streams, receive: Receive, send: Send) -> None:
-    """Send all of *reply*, or leave its last message out, upon which servers break the connection.
+    """Send *reply*. A reply that is broken off gets no last message: servers then break the
+    connection, so that the client sees an error.
 
     Raises:
-        StreamBroken: it is broken off, and middleware around us needs to be told.
+        StreamBroken: the reply was broken off, and middleware around us has to fail, too.
     """
     try:
         await _carry(reply, streams, receive, send)
     except StreamBroken as broken:
         logger.info("%s", broken.strerror)
         if COPYING_MIDDLEWARE in (anyio.get_current_task().name or ""):
-            # It copies the reply and would send the last message for us, whether we return or
-            # raise; a message that it does not know makes it fail.
+            # This middleware would send the last message for us, whether we return or raise. It
+            # fails at a message of a type that it does not know.
             await send({"type": "response_cache.broken_off", "why": broken.strerror})
             raise
 
@@ -199,12 +205,12 @@ async def _carry(reply: Stream, streams: Streams, receive: Receive, send: Send) 
     with streams.sending():
         async with aclosing(reply.chunks), _while_connected(receive):
             broken = await _write(reply, send)
-    if broken is not None:  # raised here, where no task group wraps it
+    if broken is not None:  # raised outside of the task group, which would wrap it
         raise broken
 
 
 async def _write(reply: Stream, send: Send) -> StreamBroken | None:
-    """Send *reply* until it ends, its client goes or it is broken off; by what, if it is."""
+    """Send *reply* until its end, a disconnect or a break; returns what broke it, if anything."""
     try:
         await send(_start(reply.status, reply.headers))
         async for chunk in reply.chunks:
@@ -213,7 +219,7 @@ async def _write(reply: Stream, send: Send) -> StreamBroken | None:
     except StreamBroken as broken:
         return broken
     except OSError:
-        pass  # how servers tell that the client has gone
+        pass  # so servers tell that the client has disconnected
     return None
 
 
@@ -222,12 +228,12 @@ async def _send_body(reply: Body, send: Send) -> None:
         await send(_start(reply.status, reply.headers))
         await send({"type": "http.response.body", "body": reply.content, "more_body": False})
     except OSError:
-        return  # the client has gone
+        return  # the client has disconnected
 
 
 @asynccontextmanager
 async def _while_connected(receive: Receive) -> AsyncGenerator[None]:
-    """Cancel what runs in the context as soon as the client has gone."""
+    """Cancel what runs in the context as soon as the client disconnects."""
     async with anyio.create_task_group() as tasks:
 
         async def watch() -> None:
@@ -241,7 +247,7 @@ async def _while_connected(receive: Receive) -> AsyncGenerator[None]:
 
 
 def _with_empty_body(receive: Receive) -> Receive:
-    """*receive* of a request whose body, an empty one, was received already."""
+    """*receive* of a request whose body is empty and was received already."""
     body = _Body(receive, 0)
     body.replace(b"")
     return body.receive
@@ -263,32 +269,32 @@ def _request(scope: Scope, body: bytes = b"") -> Request:
 
 
 def _headers_for(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
-    """*headers* for another body than the one they came with."""
+    """*headers* of a request, adapted to another *body*."""
     kept = [pair for pair in headers if pair[0].lower() not in BODY_HEADERS]
     return [*kept, (b"content-length", b"%d" % len(body))]
 
 
 class _Body:
-    """A request body that was read ahead and can be received again."""
+    """A request body that is read ahead and can then be received once more."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
         self._limit = limit
         self._messages: list[Message] = []
         self.is_whole = False
-        self.is_cut = False  # longer than the limit: the rest is still to be received
+        self.is_cut = False  # longer than the limit: the rest was not received
 
     @property
     def content(self) -> bytes:
-        """What was read."""
+        """The bytes that were read."""
         return b"".join(message.get("body", b"") for message in self._messages)
 
     async def read(self, share: Share, timeout: float) -> None:
-        """Receive until the end, the limit, or the client's leaving.
+        """Receive until the end of the body, its limit, or a disconnect.
 
         Raises:
             RequestTimeout: the next piece did not come within *timeout* seconds.
-            Unavailable: the bodies that are being read are larger than the budget.
+            Unavailable: all bodies that are being read are together larger than the budget.
         """
         size = 0
         with anyio.move_on_after(timeout) as pause:
@@ -308,11 +314,11 @@ class _Body:
         raise RequestTimeout("The body of the request did not come in time.")
 
     def replace(self, body: bytes) -> None:
-        """Let *body* be received instead of what was read."""
+        """Have *body* received instead of the bytes that were read."""
         self._messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive(self) -> Message:
-        """What the server's ``receive`` would give, had nobody read before."""
+        """The next message, as if nothing had been read before."""
         if self._messages:
             return self._messages.pop(0)
         return await self._receive()

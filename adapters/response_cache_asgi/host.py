@@ -37,12 +37,14 @@ logger = logging.getLogger("response_cache.asgi")
 class _Opening:
     """A cache that is being opened in a task of its own."""
 
-    is_over: anyio.Event = field(default_factory=anyio.Event)  # it is open, or will not be
+    is_over: anyio.Event = field(
+        default_factory=anyio.Event
+    )  # the cache is open, or failed to open
     task: object = None  # kept so that asyncio does not forget it
-    error: Exception | None = None  # why it will not be open
+    error: Exception | None = None  # why it failed
 
     def refusal(self) -> APIError:
-        """What each request that waited is answered: a new error, with a traceback of its own."""
+        """A new error for each request that waited, so that each has a traceback of its own."""
         if isinstance(self.error, Misconfigured):
             return Misconfigured(self.error.message)
         return not_open()
@@ -56,7 +58,7 @@ class Host:
         self._make = make
         self._drains_on_signals = drains_on_signals
         self._hosted: WeakKeyDictionary[object, HostedCache] = WeakKeyDictionary()
-        self._latest: tuple[object, HostedCache] | None = None  # most often the only one
+        self._latest: tuple[object, HostedCache] | None = None  # looked at first
         self._openings: WeakKeyDictionary[object, _Opening] = WeakKeyDictionary()
 
     @asynccontextmanager
@@ -89,7 +91,7 @@ class Host:
 
         Raises:
             Unavailable: it could not be opened.
-            Misconfigured: it cannot be.
+            Misconfigured: an option or the store is wrong.
         """
         loop = current_loop()
         hosted = self._hosted.get(loop)
@@ -106,7 +108,7 @@ class Host:
 
         Raises:
             Unavailable: as ``hosted`` does, with the cause in the message.
-            Misconfigured: it cannot be.
+            Misconfigured: an option or the store is wrong.
         """
         with naming_the_cause():
             await self.hosted()

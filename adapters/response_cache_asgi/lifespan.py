@@ -2,7 +2,7 @@
 
 The cache is open before the app starts, and drains before the app is told to shut down: running
 responses still need the app. The server is told of the shutdown when the cache is closed, too. An
-app that does not speak the protocol, or stops in the middle, is stood in for.
+app that does not speak the protocol, or leaves it early, is stood in for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ("Lifespan",)
 
 logger = logging.getLogger("response_cache.asgi")
 
-APP_EXIT_GRACE: Final = 0.5  # seconds that an app may run on after it has told its shutdown
+APP_EXIT_GRACE: Final = 0.5  # seconds that an app may run on after it has said that it is shut down
 
 
 class Lifespan:
@@ -95,7 +95,7 @@ class Lifespan:
             self._running.deadline = anyio.current_time() + APP_EXIT_GRACE  # some apps never return
             return
         await self._to_server(message)
-        self._start_result = message["type"]  # now that the server has taken it as one
+        self._start_result = message["type"]  # only now: the server may refuse the message
 
     async def _fail(self, error: Exception) -> None:
         self._start_result = "lifespan.startup.failed"

@@ -1,4 +1,4 @@
-"""The middleware: configuration, and who answers what. Everything of one request is elsewhere."""
+"""The middleware: it holds the configuration, and decides who answers which request."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ __all__ = ("ResponseCacheMiddleware",)
 class ResponseCacheMiddleware:
     """Background mode for ``POST /v1/responses`` of the wrapped app, on asyncio and trio.
 
-    What is not about a background response goes to *app* untouched. Middleware that must see every
-    request (request logs) has to stand outside of this one: polls never reach what is inside, and
-    authentication in there sees creates alone (that is what *owner* is for). CORS may stand on
-    either side: see ``response_cache.http.cors``.
+    Requests that are not about background responses go to *app* untouched. Other middleware may
+    stand inside of this one or outside:
+
+    * Middleware that must see every request (request logs) has to stand outside: polls never reach
+      what is inside.
+    * Authentication that stands inside sees creates alone. For polls there is *owner*.
+    * CORS may stand on either side: see ``response_cache.http.cors``.
     """
 
-    # Frameworks hand *app* over by position or by name. One signature for both would have two
-    # places for a keyword ``app``, which the types of Starlette's ``add_middleware`` refuse.
+    # Frameworks pass *app* by position or by name. With one signature for both, a keyword ``app``
+    # could also be an option, which the types of Starlette's ``add_middleware`` refuse.
     @overload
     def __init__(
         self,
@@ -63,13 +66,13 @@ class ResponseCacheMiddleware:
     ) -> None:
         """Wrap *app*; *store* is a store or its URL.
 
-        *owner* tells who asks, or refuses; by default a digest of the request's credential. With
-        *drain_on_signals* running responses are drained as soon as SIGTERM or SIGINT reaches the
-        server. *options* are the fields of ``response_cache.Options``.
+        *owner* names the owner of a request, or refuses it; by default the owner is a digest of the
+        request's credential. With *drain_on_signals* the cache is drained as soon as SIGTERM or
+        SIGINT reaches the server. *options* are the fields of ``response_cache.Options``.
 
-        Raises what is wrong with them, unless it is constructed inside of an ASGI call, as
-        Starlette does: then the app's start fails with the same words, or, without a lifespan, each
-        request that needs the cache is answered with them (500).
+        Starlette constructs its middleware inside of an ASGI call. There nothing is raised: the
+        start of the app fails with the same message. Without a lifespan, each request that needs
+        the cache is answered with it (500).
 
         Raises:
             ValueError: an unknown option, a value out of its range, or a URL of no known store.
@@ -92,7 +95,7 @@ class ResponseCacheMiddleware:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what is ours, pass on what is not."""
+        """Answer the requests of the cache's routes, and pass all others to the app."""
         kind = scope["type"]
         if kind == "http":
             path, paths = path_below_root(scope), self.options.paths
@@ -120,20 +123,20 @@ class ResponseCacheMiddleware:
     async def start(self) -> None:
         """Open the store in this event loop now, not at the first request.
 
-        For an app to which no lifespan comes; in a lifespan it is open already.
+        For an app whose server runs no lifespan. In a lifespan the store is open already.
 
         Raises:
             Unavailable: it could not be opened; the message says why.
-            Misconfigured: the middleware was told what cannot be.
+            Misconfigured: an option or the store is wrong; the message says which.
         """
         await self._host.start()
 
     async def drain(self) -> None:
-        """Take no more background work and bring the running work to an end.
+        """Take no more background work; bring running responses and streams to their end.
 
-        Takes at most ``drain_timeout`` and a moment for open streams to send their last words; what
-        has not ended then is broken off. What is drained is the work of the event loop that this is
-        called in.
+        Takes at most ``drain_timeout`` seconds, and half a second more in which open streams send
+        what they have; then they are broken off. Only the work of the event loop that calls this is
+        drained.
         """
         await self._host.drain()
 

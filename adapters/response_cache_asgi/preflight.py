@@ -1,7 +1,7 @@
-"""The wrapped app asked whether a page may read a reply of ours: one ``OPTIONS`` request to it.
+"""Asks the wrapped app whether a page may read a reply of ours, by one ``OPTIONS`` request.
 
-The request is nobody's: it has the origin and the host of the reply's own request, and neither its
-credentials nor its query nor its extensions.
+This preflight has the origin and the host of the page's own request. It has neither its credentials
+nor its query nor its extensions, so it is made in nobody's name.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from response_cache_asgi.types import ASGIApp, Message, Scope
 
 __all__ = ("PreflightOf",)
 
-SAFE: Final = "/:@!$&'()*+,;=~"  # what a path holds as it is (RFC 3986 3.3)
+SAFE: Final = "/:@!$&'()*+,;=~"  # characters that a path need not escape (RFC 3986, section 3.3)
 
 
 class PreflightOf:
-    """Asks *app* in the place of the *request* that *scope* is of."""
+    """Asks *app* for the page that sent *request*, whose scope is *scope*."""
 
     def __init__(self, app: ASGIApp, scope: Scope, request: Request) -> None:
         self._app = app

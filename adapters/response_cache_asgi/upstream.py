@@ -1,9 +1,10 @@
 """The wrapped app as an upstream: called once more for each background response.
 
-The call gets its own copy of the scope, the body once, and then a client that stays until it has
-the whole answer: ``receive`` blocks until the app has sent its last body message, or the response
-is stopped (https://asgi.readthedocs.io/en/latest/specs/www.html#disconnect-receive-event). What the
-app sends becomes the answer. It may run on after its body, for background tasks and clean-up.
+Each call gets its own copy of the scope, and the body in one message. Then its client seems to stay
+until it has the whole answer: ``receive`` blocks until the app has sent its last body message, or
+the response is stopped
+(https://asgi.readthedocs.io/en/latest/specs/www.html#disconnect-receive-event). What the app sends
+becomes the answer. The app may run on after its body, for background tasks and clean-up.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from response_cache_asgi.types import ASGIApp, Message, Scope
 __all__ = ("EXTENSION", "WrappedApp")
 
 EXTENSION: Final = "response_cache"
-"""The only ASGI extension in the scope of a run: its ``"answer"`` is the ``response_cache.Answer``,
-so that the app, or middleware inside, can say ``admitted()`` and take ``note``s. In the scope of a
-request that is passed on there is none."""
+"""The only ASGI extension in the scope of a background run. Its ``"answer"`` is the
+``response_cache.Answer``: the app, or middleware inside, can call ``admitted()`` and ``note()`` on
+it. A request that is passed on does not have this extension."""
 
 
 class WrappedApp:
-    """Calls *app* for the request of *scope*, with another body."""
+    """Calls *app* with the *scope* of a create, and with another body."""
 
     def __init__(self, app: ASGIApp, scope: Scope) -> None:
         self._app = app
@@ -38,7 +39,7 @@ class WrappedApp:
             if not is_read:
                 is_read = True
                 return {"type": "http.request", "body": body, "more_body": False}
-            if not answer.left.is_set():  # frameworks ask in a cancelled scope, so do not wait
+            if not answer.left.is_set():  # without a wait: frameworks ask in a cancelled scope
                 await answer.left.wait()
             return {"type": "http.disconnect"}
 

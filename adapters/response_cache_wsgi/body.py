@@ -1,4 +1,4 @@
-"""The body of a request, read ahead and then to be read again as if nobody had."""
+"""The body of a request, read ahead and then given to the app as if it had not been read."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LENGTH: Final = re.compile("[0-9]{1,18}")
 
 
 class ReadAhead:
-    """What was read of a body: all of it, its beginning, or nothing."""
+    """The part of a body that was read: all of it, its beginning, or nothing."""
 
     def __init__(self, environ: WSGIEnvironment, limit: int) -> None:
-        """Read the body until its end or a piece past *limit* bytes.
+        """Read the body until its end, or until more than *limit* bytes were read.
 
         Raises what the server's stream raises.
         """
@@ -28,12 +28,12 @@ class ReadAhead:
         self._stream: InputStream = environ["wsgi.input"]
         self._left = _length(environ)  # None: until the stream ends
         self.content = b""
-        self.is_cut = False  # longer than the limit: the rest is still to be read
+        self.is_cut = False  # longer than the limit: the rest was not read
         self._read(limit)
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is missing, as it is when the client leaves or the length is not told."""
+        """Whether the whole body was read. It was not when the client has disconnected."""
         return not self.is_cut and not self._left
 
     def restore(self) -> None:
@@ -69,9 +69,9 @@ def put_body(environ: WSGIEnvironment, body: bytes) -> None:
 
 
 def _length(environ: WSGIEnvironment) -> int | None:
-    """How much may be read: what is told, or None where the stream itself ends.
+    """How many bytes may be read: the content length, or None where the stream itself ends.
 
-    0 where neither is so: PEP 3333 then knows no body that could be read without waiting for ever.
+    0 if neither is given: by PEP 3333, reading could then wait for ever.
     """
     if environ.get("wsgi.input_terminated"):
         return None
@@ -80,7 +80,7 @@ def _length(environ: WSGIEnvironment) -> int | None:
 
 
 class _Rejoined(io.RawIOBase):
-    """Some bytes, and then what a stream still has."""
+    """The bytes that were read, and then the rest of the stream."""
 
     def __init__(self, first: bytes, stream: InputStream, left: int | None) -> None:
         self._first = io.BytesIO(first)

@@ -1,4 +1,4 @@
-"""One request and its reply: reads the body where it must, and gives the server what it sends."""
+"""One request and its reply: reads the body if needed, and gives the server what it sends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = ("Exchange",)
 
 
 class Exchange:
-    """A request that is ours, from its first byte to what the server iterates over."""
+    """Serves requests of the cache's routes, from their first byte to the iterable of the reply."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Exchange:
     def run(
         self, route: Route, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        """Answer the request, or hand it to the app as if it had never been read."""
+        """Answer the request, or pass it to the app as if its body had not been read."""
         try:
             reply = self._reply(route, environ)
         except APIError as error:  # there is no open cache
@@ -86,7 +86,7 @@ class Exchange:
         paths: tuple[str, ...],
         ids: Ids,
     ) -> Iterable[bytes] | None:
-        """Our answer to a browser's preflight where an option says who may read; else None."""
+        """Our answer to a browser's preflight, if the option ``cors_origins`` is set; else None."""
         reply = self._cors.preflight(_request(environ), paths, ids)
         if reply is None:
             return None
@@ -116,7 +116,7 @@ class Exchange:
         portal = self._host.open_portal
         try:
             return anyio.run(work) if portal is None else portal.call(work())
-        except Unavailable:  # the loop has ended meanwhile
+        except Unavailable:  # the event loop has ended meanwhile
             return ()
 
     def _reply(self, route: Route, environ: WSGIEnvironment) -> Reply | PassThrough:
@@ -129,7 +129,7 @@ class Exchange:
         body = ReadAhead(environ, self._limit)
         body.restore()
         if not (body.is_whole or body.is_cut):
-            return PassThrough()  # the client has gone: the app shall see the same
+            return PassThrough()  # the client has disconnected: the app gets to see that
         request = _request(environ, body.content)
         early = reply_without_cache(request, cut_at=self._limit if body.is_cut else None)
         if early is not None:
@@ -156,5 +156,5 @@ def _request(environ: WSGIEnvironment, body: bytes = b"") -> Request:
 def _status_line(status: int) -> str:
     try:
         return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:  # an upstream's own
+    except ValueError:  # a status that only an upstream knows
         return f"{status} Unknown"

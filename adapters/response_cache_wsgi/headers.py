@@ -1,4 +1,4 @@
-"""Header fields in the two shapes: of WSGI, native strings and variables; of the core, bytes."""
+"""Header fields in two shapes: strings and variables for WSGI, bytes for the core."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from response_cache import Headers
 
 __all__ = ("as_bytes", "as_native", "request_headers", "variable")
 
-_NOT_IN_NAMES: Final = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")  # RFC 9110 5.6.2
-_NOT_IN_VALUES: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")  # RFC 9110 5.5
-_WITHOUT_PREFIX: Final = frozenset(("content-type", "content-length"))  # variables without HTTP_
+_NOT_IN_NAMES: Final = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")  # RFC 9110, section 5.6.2
+_NOT_IN_VALUES: Final = re.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]"
+)  # RFC 9110, section 5.5
+_WITHOUT_PREFIX: Final = frozenset(
+    ("content-type", "content-length")
+)  # their variables begin without HTTP_
 
 
 def as_native(headers: Headers) -> list[tuple[str, str]]:
-    """What ``start_response`` takes.
+    """*headers* as ``start_response`` takes them.
 
     Raises:
         ValueError: a name or value would split the header section.
@@ -28,7 +32,7 @@ def as_native(headers: Headers) -> list[tuple[str, str]]:
 
 
 def as_bytes(headers: Iterable[tuple[str, str]]) -> Headers:
-    """What an app gave to ``start_response``.
+    """*headers* that an app gave to ``start_response``, for the core.
 
     Raises:
         ValueError: a name or value would split the header section.
@@ -47,7 +51,7 @@ def request_headers(environ: WSGIEnvironment) -> Headers:
 
 
 def variable(header: bytes) -> str:
-    """The variable that holds *header* of a request."""
+    """The name of the variable in which WSGI has *header* of a request."""
     name = header.decode("latin-1")
     prefix = "" if name in _WITHOUT_PREFIX else "HTTP_"
     return prefix + name.upper().replace("-", "_")
@@ -56,7 +60,7 @@ def variable(header: bytes) -> str:
 def _request_headers(environ: WSGIEnvironment) -> Iterator[tuple[str, str]]:
     for name in _WITHOUT_PREFIX:
         value = environ.get(name.upper().replace("-", "_"))
-        if value:  # servers give an empty one for none
+        if value:  # some servers set an empty one when the request has none
             yield name, value
     for key, value in environ.items():
         if key.startswith("HTTP_"):

@@ -1,12 +1,13 @@
-"""Where the responses of a process live: behind a portal that the first request opens.
+"""Where the responses of a process live: in a portal's event loop, opened by the first request.
 
-**Forks.** Threads do not survive a fork, locks may be held in it for ever, and connections would be
-shared. So a child forgets what it inherited, and opens a store of its own when it needs one.
+**Forks.** A child of a fork has no threads of its parent, and locks that such threads held stay
+locked. It would share the parent's connections. So a child forgets what it inherited, and opens a
+store of its own when it needs one.
 
-**The end of the process.** Work is drained on the signal that stops the server, if we may put our
-handler before the server's; else when the main thread has ended, which is while the interpreter
-still waits for the server's threads, perhaps for those that send our streams. The interpreter's
-exit then waits, in bounded time, until the store is closed.
+**The end of the process.** The cache is drained on the signal that stops the server, if the main
+thread lets us put our handler before the server's. Otherwise it is drained when the main thread has
+ended: the interpreter then still waits for the server's threads, which may be sending our streams.
+The exit of the interpreter waits, in bounded time, until the store is closed.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ __all__ = ("Host",)
 
 logger = logging.getLogger("response_cache.wsgi")
 
-EXIT_CHECK_INTERVAL: Final = 0.2  # seconds between two looks whether the main thread has ended
-STORE_CLOSE_TIMEOUT: Final = 5.0  # seconds for closing the store, beside those for draining
+EXIT_CHECK_INTERVAL: Final = 0.2  # seconds between two checks whether the main thread has ended
+STORE_CLOSE_TIMEOUT: Final = 5.0  # seconds for closing the store, after the drain
 
 
 class Host:
@@ -55,7 +56,7 @@ class Host:
         drain_timeout: float,
         drains_on_signals: bool,
     ) -> None:
-        """*make* gives the HTTP API of a new cache, over a new store if it *is forkable*."""
+        """*make* gives the HTTP API of a new cache, and of a new store if it *is_forkable*."""
         self._make = make
         self._is_forkable = is_forkable
         self._close_timeout = drain_timeout + STREAM_END_GRACE + STORE_CLOSE_TIMEOUT
@@ -73,7 +74,7 @@ class Host:
 
         Raises:
             Unavailable: it could not be opened, or was closed for good.
-            RuntimeError: this is a fork of the process that the store was opened in.
+            RuntimeError: the store was opened before this process was forked.
         """
         portal = self._portal
         if portal is None or portal.pid != os.getpid() or portal.has_ended:
@@ -93,7 +94,7 @@ class Host:
         return portal if is_own else None
 
     def start(self) -> None:
-        """Open the portal now, and let signals drain it if this is the main thread.
+        """Open the portal now. In the main thread, also have stop signals drain it.
 
         Raises:
             Unavailable: as ``portal`` does, with the cause in the message.
@@ -104,7 +105,7 @@ class Host:
 
     @property
     def is_draining(self) -> bool:
-        """Whether the open cache of this process takes no more work."""
+        """Whether this process has an open cache that takes no more background work."""
         portal = self.open_portal
         return portal is not None and portal.hosted.api.cache.is_draining
 
@@ -115,7 +116,7 @@ class Host:
             portal.call(portal.hosted.drain())
 
     def close(self) -> None:
-        """Drain and close in this process. For good."""
+        """Drain and close the cache of this process, for good."""
         self._is_closed = True
         if threading.current_thread() is threading.main_thread():
             self._signals.close()
@@ -125,7 +126,7 @@ class Host:
         atexit.unregister(self.close)
 
     def renew(self) -> None:
-        """This is a new process: forget what the old one had locked and opened."""
+        """In the child of a fork: forget what the parent had locked and opened."""
         self._lock = threading.Lock()
         self._forget_inherited()
 
@@ -146,7 +147,7 @@ class Host:
             return self._portal
 
     def _forget(self, portal: Portal[HostedCache], error: Exception) -> None:
-        """It did not open: let the next request try again."""
+        """Log why *portal* did not open, and let the next request open another."""
         with self._lock:
             if self._portal is not portal:
                 return
@@ -155,7 +156,7 @@ class Host:
 
     def _forget_inherited(self) -> None:
         if self._portal is not None and self._portal.pid != os.getpid():
-            # Kept, not closed: the parent uses the same sockets and files.
+            # Kept alive, not closed: the parent uses the same sockets and files.
             self._inherited.append(self._portal)
             self._portal = None
 
@@ -171,7 +172,7 @@ class Host:
             tasks.cancel_scope.cancel()
 
     def _hook_signals(self) -> None:
-        """Put ours before the handlers that a server has set; only the main thread may."""
+        """Put our handlers before those of the server. Only the main thread may do so."""
         if threading.current_thread() is threading.main_thread():
             self._signals.close()
             if self._drains_on_signals:
@@ -206,6 +207,6 @@ def _at_once(run: Callable[[], object]) -> object:
 
 
 async def _drain_at_exit(hosted: HostedCache) -> None:
-    while threading.main_thread().is_alive():  # noqa: ASYNC110 - no event tells of it
+    while threading.main_thread().is_alive():  # noqa: ASYNC110 - there is no event for it
         await anyio.sleep(EXIT_CHECK_INTERVAL)
     await hosted.drain()

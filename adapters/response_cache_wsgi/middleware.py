@@ -1,4 +1,4 @@
-"""The middleware: configuration, and who answers what. Everything of one request is elsewhere."""
+"""The middleware: it holds the configuration, and decides who answers which request."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ OTHER_PARAMETERS: Final = ("app", "store", "owner", "drain_on_signals")  # besid
 class ResponseCacheMiddleware:
     """Background mode for ``POST /v1/responses`` of the wrapped app.
 
-    What is not about a background response goes to *app* untouched. For background work *app* is
-    called from threads of ours, several at a time, whatever the server does.
+    Requests that are not about background responses go to *app* untouched. Background runs call
+    *app* in threads of ours, several at a time, also under a server that has one thread.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class ResponseCacheMiddleware:
     ) -> None:
         """Wrap *app*; *store* is a store or its URL.
 
-        Servers that fork after the first request need the URL: a store does not survive a fork.
-        *owner* tells who asks, or refuses; a plain function is called in a thread. With
-        *drain_on_signals* running responses are drained as soon as SIGTERM or SIGINT reaches the
-        server. *options* are the fields of ``response_cache.Options``; ``max_running`` is 100
+        A server that forks after the first request needs the URL: an open store does not survive a
+        fork. *owner* names the owner of a request, or refuses it; a plain function is called in a
+        thread. With *drain_on_signals* the cache is drained as soon as SIGTERM or SIGINT reaches
+        the server. *options* are the fields of ``response_cache.Options``; ``max_running`` is 100
         unless given.
 
         Raises:
@@ -57,7 +57,7 @@ class ResponseCacheMiddleware:
         self._ids = DIALECTS[self.options.dialect].ids
         self._cors = Cors(self.options.cors_origins)
         self._preflights = call_slots()
-        # Raises now what is wrong with it; of a URL each process makes its own.
+        # Raises now if the store is wrong. From a URL each process makes a store of its own.
         store_of(store, dialect=self.options.dialect)
         self._store = store
         self._host = Host(
@@ -68,7 +68,7 @@ class ResponseCacheMiddleware:
         )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer what is ours, pass on what is not."""
+        """Answer the requests of the cache's routes, and pass all others to the app."""
         path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
         route = match_route(method, path, self.options.paths, self._ids)
         if route is not None:
@@ -98,8 +98,9 @@ class ResponseCacheMiddleware:
     def start(self) -> None:
         """Open the store in this process now, not at the first request.
 
-        Called in the main thread, it also sees to it that signals drain; a server that forks after
-        it has loaded the app needs that (gunicorn's ``preload_app``: in ``post_worker_init``).
+        Called in the main thread, it also has stop signals drain the cache. A server that loads the
+        app and then forks needs that: with gunicorn's ``preload_app``, call it in the hook
+        ``post_worker_init``.
 
         Raises:
             Unavailable: the store could not be opened; the message says why.
@@ -107,15 +108,15 @@ class ResponseCacheMiddleware:
         self._host.start()
 
     def drain(self) -> None:
-        """Take no more background work in this process and bring the running work to an end.
+        """Take no more background work; bring running responses and streams to their end.
 
-        Takes at most ``drain_timeout`` and a moment for open streams to send their last words; what
-        has not ended then is broken off.
+        Takes at most ``drain_timeout`` seconds, and half a second more in which open streams send
+        what they have; then they are broken off.
         """
         self._host.drain()
 
     def close(self) -> None:
-        """Drain, and close the store. For good; done by itself when the interpreter exits."""
+        """Drain, and close the store for good. Done by itself when the interpreter exits."""
         self._host.close()
 
     def _make_api(self) -> ResponsesAPI:

@@ -1,4 +1,4 @@
-"""Owner callbacks of both kinds: what blocks must not run in the event loop."""
+"""Owner callbacks, async or plain. A plain one may block, so it does not run in the event loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AnyOwnerOf: TypeAlias = Callable[[Request], Owner | Body | PassThrough] | OwnerO
 
 
 def async_owner_of(owner_of: AnyOwnerOf) -> OwnerOf:
-    """*owner_of* as an async function; a plain one is called in a thread, with the context."""
+    """*owner_of* as an async function. A plain one is called in a thread, in the same context."""
     if inspect.iscoroutinefunction(owner_of):
         return owner_of
 

@@ -1,7 +1,8 @@
-"""The wrapped app asked whether a page may read a reply of ours: one ``OPTIONS`` request to it.
+"""Asks the wrapped app whether a page may read a reply of ours, by one ``OPTIONS`` request.
 
-The request is nobody's: of the reply's own request it has the host, and neither the credentials nor
-the query. The app may block, so it is called in a thread; one that does not return keeps its place.
+This preflight has the host of the page's own request. It has neither its credentials nor its query,
+so it is made in nobody's name. The app may block, so it is called in a thread. A call that does not
+return keeps its slot.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ _REQUEST_VARIABLES: Final = (
     "REMOTE_USER",
     "REQUEST_",
 )
-"""Beginnings of variables that say what the client itself asked for, and who it is."""
+"""Prefixes of the variables that say what the client asked for, and who it is."""
 
 
 def call_slots() -> threading.BoundedSemaphore:
-    """Room for the threads of one app's preflights."""
+    """A semaphore for the calls of one app that run at a time."""
     return threading.BoundedSemaphore(MAX_CALLS)
 
 
 class PreflightOf:
-    """Asks *app* in the place of the request that *environ* is of."""
+    """Asks *app* for the page that sent the request of *environ*."""
 
     def __init__(
         self, app: WSGIApplication, environ: WSGIEnvironment, slots: threading.BoundedSemaphore
@@ -48,7 +49,7 @@ class PreflightOf:
         self._slots = slots
 
     async def __call__(self, preflight: Preflight) -> tuple[int, Headers] | None:
-        """Status and headers of the app's answer; None where too many calls have not returned.
+        """Status and headers of the app's answer; None when too many calls have not returned.
 
         Raises what the app raises.
         """
@@ -61,7 +62,7 @@ class PreflightOf:
             threading.Thread(
                 target=run, args=(self._run, call), name="response_cache preflight", daemon=True
             ).start()
-        except RuntimeError:  # there can be no more threads
+        except RuntimeError:  # the system allows no more threads
             self._slots.release()
             raise
         try:

@@ -1,7 +1,8 @@
-"""SIGTERM under servers that know nothing of it: it would kill at once, and nothing be drained.
+"""SIGTERM under servers that do not handle it: it would end the process before a drain.
 
-waitress and the development servers are such. Their process gets the time to drain, in which they
-go on serving, and is then killed by the signal all the same: to whoever sent it, it came late.
+waitress and the development servers of frameworks are such servers. Here the signal first drains
+the cache, while the server goes on serving. Then the same signal ends the process, so that the
+sender sees the exit status that it expects.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from typing import Final
 
 __all__ = ("draining_on_sigterm",)
 
-LAST_BYTES_GRACE: Final = 0.5  # seconds for the server to send what streams have ended with
+LAST_BYTES_GRACE: Final = 0.5  # seconds in which the server may send the ends of streams
 
 
 @contextmanager
 def draining_on_sigterm(drain: Callable[[], object]) -> Iterator[None]:
-    """While the context lasts, SIGTERM kills this process only when *drain* has returned.
+    """While the context lasts, SIGTERM ends this process only when *drain* has returned.
 
-    A second one kills it at once, and so does the first one a fork. Does nothing where somebody
-    handles the signal. For the main thread; *drain* is called in another.
+    A second signal ends it at once. In a forked child the first one does. Does nothing if the
+    signal has a handler. Must be called in the main thread; *drain* is called in another one.
     """
     pid, has_come = os.getpid(), threading.Event()
 
     def leave() -> None:
         drain()
         time.sleep(LAST_BYTES_GRACE)
-        # Not signal.signal, which is for the main thread: the handler kills when it comes again.
+        # Only the main thread may reset the handler; the handler itself does when called again.
         os.kill(pid, signal.SIGTERM)
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -47,11 +48,13 @@ def draining_on_sigterm(drain: Callable[[], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        if is_ours and signal.getsignal(signal.SIGTERM) is handle:  # else somebody came after us
+        if (
+            is_ours and signal.getsignal(signal.SIGTERM) is handle
+        ):  # else another handler was set after ours
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _die_of(number: int) -> None:
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-    os._exit(128 + number)  # the first process of a container is spared by signals
+    os._exit(128 + number)  # process 1 of a container ignores signals without a handler

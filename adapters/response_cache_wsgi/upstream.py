@@ -1,9 +1,9 @@
 """The wrapped app as an upstream: called once more, in a thread, for each background response.
 
-The call gets a copy of the environ with a body of its own, and the context of the request. Only its
-thread ever touches what the app returns: it iterates, and it calls ``close()`` when the current
-step has returned. A step that blocks cannot be interrupted, so a response that was cancelled keeps
-its place among the running ones until the thread has ended, or the process leaves it behind.
+Each call gets a copy of the environ with a body of its own, and the context of the request. Only
+its thread touches what the app returns: it iterates, and calls ``close()`` when the current step
+has returned. A step that blocks cannot be interrupted. So a cancelled response counts as running
+until its thread has ended, or until the process stops and leaves the thread behind.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _SERVER_VARIABLES: Final = (
     "werkzeug.",
     "wsgi.early_hints",
 )
-"""Beginnings of variables by which servers give access to the client's connection."""
+"""Prefixes of the variables by which servers give access to the client's connection."""
 
 
 class WrappedApp:
-    """Calls *app* for the request of *environ*, with another body."""
+    """Calls *app* with the *environ* of a create, and with another body."""
 
     def __init__(
         self, app: WSGIApplication, environ: WSGIEnvironment, *, draining: anyio.Event
@@ -71,7 +71,7 @@ class WrappedApp:
             raise call.error
 
     async def _until_ended(self, messages: ToLoop[AppMessage]) -> None:
-        """Return when the thread is through, or will not be waited for."""
+        """Return when the thread has ended, or is left behind by a process that stops."""
         if messages.has_ended:
             return
         async with anyio.create_task_group() as tasks:
@@ -100,7 +100,7 @@ def environ_for_thread(environ: WSGIEnvironment, body: bytes) -> WSGIEnvironment
     put_body(environ, body)
     environ["wsgi.multithread"] = True
     environ["wsgi.input_terminated"] = True
-    environ["wsgi.file_wrapper"] = FileWrapper  # the server's own may only suit the server
+    environ["wsgi.file_wrapper"] = FileWrapper  # the server's own may work in the server alone
     return environ
 
 

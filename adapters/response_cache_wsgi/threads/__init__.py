@@ -1,1 +1,1 @@
-"""Between the threads of a sync server and the one event loop of ours."""
+"""The way between the threads of a sync server and our one event loop."""

@@ -1,4 +1,4 @@
-"""One call of the app as PEP 3333 wants it, in the thread that it runs in."""
+"""One call of the app as PEP 3333 defines it, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ReplyStart(NamedTuple):
 
 
 class Progress(Enum):
-    """What else there is to be told."""
+    """How far the app's answer is."""
 
     ACCEPTED = "accepted"  # the app means to answer with success, though that may still change
     REFUSING = "refusing"  # the app means to answer with an error, which may change as well
@@ -41,7 +41,7 @@ AppMessage: TypeAlias = bytes | ReplyStart | Progress
 
 
 class AppCall:
-    """Calls the app and hands over what it answers."""
+    """Calls the app, and passes on what it answers."""
 
     def __init__(
         self, app: WSGIApplication, environ: WSGIEnvironment, messages: ToLoop[AppMessage]
@@ -55,14 +55,14 @@ class AppCall:
         self.error: Exception | None = None  # what the app has raised
 
     def run(self) -> None:
-        """The whole call. Raises nothing: see ``error``."""
+        """Make the whole call. Raises nothing: see ``error``."""
         try:
             self._call()
         except UpstreamStopped as stopped:
             self.error = stopped
-        except Exception as error:  # noqa: BLE001 - whatever an app raises
+        except Exception as error:  # noqa: BLE001 - an app may raise anything
             self.error = error
-        except BaseException as error:  # noqa: BLE001 - it shall end the app's thread, not the loop
+        except BaseException as error:  # noqa: BLE001 - SystemExit ends this call, not the event loop
             self.error = RuntimeError(f"the app raised {type(error).__name__}")
             self.error.__cause__ = error
         finally:
@@ -87,7 +87,7 @@ class AppCall:
     def _start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /
     ) -> Any:
-        """As PEP 3333 has it: may be repeated with *exc_info* until the body begins."""
+        """As in PEP 3333: may be called again with *exc_info* until the body begins."""
         if exc_info is None and self._start is not None:
             raise RuntimeError("start_response was called before")
         error = exc_info[1] if exc_info is not None else None
@@ -100,7 +100,7 @@ class AppCall:
         return self._write
 
     def _write(self, chunk: bytes) -> None:
-        """A piece of the body; an empty one is a sign of life that starts nothing."""
+        """Pass on a piece of the body. An empty one shows that the app works; it starts nothing."""
         if not isinstance(chunk, bytes):
             raise TypeError(f"the app's body holds a {type(chunk).__name__}, not bytes")
         if chunk:
@@ -118,9 +118,10 @@ class AppCall:
         self._messages.put(self._start)
 
     def _tell_intent(self) -> None:
-        """Frameworks give the status long before the first byte, with which it becomes final.
+        """Tell the status that the app means to answer with, before it is final.
 
-        Nobody needs to wait longer for an acceptance; and a refusal is worth to be waited for.
+        Frameworks give the status long before the first byte of the body, which makes it final. A
+        status of success answers the create at once. A refusal is waited for, to be relayed.
         """
         if self._start is None or self._is_start_sent or self._is_intent_told:
             return

@@ -1,7 +1,7 @@
 """One call from a thread into the event loop: there, back, and nothing else.
 
-As ``asyncio.run_coroutine_threadsafe`` with its two futures, for two thirds of the time: most polls
-cost little more than the way.
+It does the work of ``asyncio.run_coroutine_threadsafe``, which has two futures, in two thirds of
+the time. Most polls take little more than the way to the loop and back.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 class Abandoned(Exception):
-    """There is no result: the loop has ended, or the work was cancelled."""
+    """There is no result: the event loop has ended, or the work was cancelled."""
 
 
 class Call(Generic[R]):
@@ -41,20 +41,20 @@ class Call(Generic[R]):
             if not self._soon(self._begin):
                 self.abandon()
             self._waiting.acquire()
-        except BaseException:  # a signal's handler raised in this thread: nobody wants the result
+        except BaseException:  # raised by a signal handler in this thread: the result is not wanted
             self._soon(self._cancel)
             raise
         return self._outcome()
 
     def abandon(self) -> None:
-        """Nothing will come any more: the loop ends."""
+        """Give up: the event loop ends, so there will be no result."""
         self._is_abandoned = True
         if self._task is None:
             self._work.close()
         self._release()
 
     def _soon(self, step: Callable[[], None]) -> bool:
-        """Run *step* in the loop; whether there is one to do so."""
+        """Have *step* run in the event loop; False if the loop is closed."""
         try:
             self._loop.call_soon_threadsafe(step)
         except RuntimeError:
@@ -77,5 +77,5 @@ class Call(Generic[R]):
             self._task.cancel()
 
     def _release(self, _task: object = None) -> None:
-        with suppress(RuntimeError):  # nobody waits any more
+        with suppress(RuntimeError):  # it is released already
             self._waiting.release()

@@ -1,7 +1,8 @@
-"""What passes between a thread and the event loop: in order, in batches, within bounds.
+"""Queues between a thread and the event loop: in order, in batches, bounded.
 
-Each side takes all that there is at once, so that a side that is behind pays for one hop, not for
-one a chunk; and each side waits while the other is behind by ``MAX_BUFFERED_BYTES``.
+A side takes everything that waits for it at once. So a slow side pays for one hop to the other
+thread in a batch, not for one in a chunk. A side that puts waits while ``MAX_BUFFERED_BYTES`` are
+not taken yet.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__ = ("ToLoop", "ToThread")
 T = TypeVar("T")
 
 MAX_BUFFERED_BYTES: Final = 1 << 18
-MAX_JOINED_BYTES: Final = 1 << 16  # bytes that are not joined any more
+MAX_JOINED_BYTES: Final = 1 << 16  # a longer backlog is taken chunk by chunk, without a copy
 PART_OVERHEAD_BYTES: Final = 64  # added to the length of each part: small parts take memory, too
 
 
@@ -37,10 +38,10 @@ class ToLoop(Generic[T]):
     # The thread's side.
 
     def put(self, part: T) -> None:
-        """Hand over *part*; waits while there is too much.
+        """Hand over *part*; waits while the queue is full.
 
         Raises:
-            UpstreamStopped: nobody takes any more.
+            UpstreamStopped: the other side takes nothing more.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._size < MAX_BUFFERED_BYTES or not self._is_wanted)
@@ -53,19 +54,21 @@ class ToLoop(Generic[T]):
             self._tell()
 
     def end(self) -> None:
-        """Nothing more will come: the thread is through."""
+        """Nothing more will come: the thread ends."""
         with self._changed:
             self.has_ended = True
         self._tell()
 
     def _tell(self) -> None:
-        with suppress(RuntimeError):  # the loop is closed: the process ends without this thread
+        with suppress(
+            RuntimeError
+        ):  # the loop is closed: the process does not wait for this thread
             self._loop.call_soon_threadsafe(self._arrived.set)
 
     # The loop's side.
 
     async def take(self) -> list[T]:
-        """All that there is, as soon as there is some; nothing at the end."""
+        """All parts that wait, once there are some; an empty list at the end."""
         while True:
             with self._changed:
                 parts, self._parts, self._size = self._parts, [], 0
@@ -76,14 +79,14 @@ class ToLoop(Generic[T]):
             self._arrived.clear()
 
     def refuse(self) -> None:
-        """Take nothing more: the thread learns it at its next step."""
+        """Take nothing more: the next ``put`` of the thread raises ``UpstreamStopped``."""
         with self._changed:
             self._is_wanted = False
             self._parts, self._size = [], 0
             self._changed.notify()
 
     async def ended(self) -> None:
-        """Return when the thread is through. For one task, after ``refuse``."""
+        """Return when the thread has ended. For one task, after ``refuse``."""
         while not self.has_ended:
             await self._arrived.wait()
             self._arrived.clear()
@@ -104,7 +107,7 @@ class ToThread:
     # The loop's side.
 
     async def put(self, chunk: bytes) -> None:
-        """Hand over *chunk*; waits while there is too much."""
+        """Hand over *chunk*; waits while the queue is full."""
         with self._changed:
             self._chunks.append(chunk)
             self._size += len(chunk)
@@ -114,7 +117,7 @@ class ToThread:
             self._room.clear()
 
     def end(self, error: BaseException | None = None) -> None:
-        """Nothing more will come, because of *error* if there is one. The first word counts."""
+        """Nothing more will come, because of *error* if there is one. The first call counts."""
         with self._changed:
             if not self._has_ended:
                 self._error = error
@@ -124,10 +127,11 @@ class ToThread:
     # The thread's side.
 
     def take(self, within: float | None = None) -> bytes | None:
-        """What there is, as soon as there is some; empty at the end.
+        """The bytes that wait, once there are some; ``b""`` at the end.
 
-        All of it, but no copy is made of what is long: that comes piece by piece. None when there
-        is nothing *within* seconds. Raises what the other side has ended with.
+        Up to ``MAX_JOINED_BYTES`` are joined; of more, one chunk is taken, so that long chunks are
+        not copied. None when nothing comes *within* seconds. Raises the error that the other side
+        has ended with.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._chunks or self._has_ended, within):
@@ -139,7 +143,7 @@ class ToThread:
                 chunks, self._chunks = self._chunks[:1], self._chunks[1:]
                 self._size -= len(chunks[0])
         if was_full and self._size < MAX_BUFFERED_BYTES:
-            with suppress(RuntimeError):  # the loop is closed, and so nobody waits
+            with suppress(RuntimeError):  # the loop is closed, so nothing waits in it
                 self._loop.call_soon_threadsafe(self._room.set)
         if not chunks and self._error is not None:
             raise self._error

@@ -1,7 +1,7 @@
-"""A thread with an event loop, for everything of a process that is async.
+"""A thread with an event loop, for everything in a process that is async.
 
-The threads of a server call into it and wait; one call is one hop to the loop and one back. The
-thread is a daemon: it never keeps the interpreter alive.
+The threads of a server call into the loop and wait; a call is one hop there and one back. The
+portal's thread is a daemon: it never keeps the interpreter alive.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ R = TypeVar("R")
 
 
 class Portal(Generic[T]):
-    """Hosts something in an event loop of its own, from ``start`` to ``close``."""
+    """Keeps an async context open in an event loop of its own, from ``start`` to ``close``."""
 
     def __init__(self, hosting: Callable[[], AbstractAsyncContextManager[T]]) -> None:
-        """*hosting* is entered and left in the loop."""
+        """*hosting* gives the context, which is entered and left in the event loop."""
         self.pid = os.getpid()
         self._hosting = hosting
         self._hosted: Future[T] = Future()
@@ -44,37 +44,37 @@ class Portal(Generic[T]):
         """Start the thread; returns at once. If it does not start, ``hosted`` tells why."""
         try:
             self._thread.start()
-        except RuntimeError as error:  # there can be no more threads
+        except RuntimeError as error:  # the system allows no more threads
             self._has_ended = True
             self._hosted.set_exception(error)
 
     @property
     def hosted(self) -> T:
-        """What is hosted, as soon as it is open. Raises what opening it raises."""
+        """What the context gives, once it is entered. Raises what entering it raises."""
         return self._hosted.result()
 
     @property
     def is_open(self) -> bool:
-        """Whether it was opened and the loop still runs."""
+        """Whether the context was entered and the event loop still runs."""
         return self._hosted.done() and not self._hosted.exception() and not self._has_ended
 
     @property
     def has_ended(self) -> bool:
-        """Whether the loop has ended, or never began."""
+        """Whether the event loop has ended, or never began."""
         return self._has_ended
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop, once something is hosted in it."""
+        """The event loop, once the context is entered."""
         if self._loop is None:
             raise RuntimeError("the portal is not open")
         return self._loop
 
     def call(self, work: Coroutine[Any, Any, R]) -> R:
-        """The result of *work*, run in the loop and in the context of the caller.
+        """The result of *work*, run in the event loop with the context variables of the caller.
 
         Raises:
-            Unavailable: the loop has ended, or ends meanwhile.
+            Unavailable: the event loop has ended, or ends meanwhile.
         """
         call = Call(self.loop, work)
         self._calls.add(call)
@@ -88,10 +88,10 @@ class Portal(Generic[T]):
             self._calls.discard(call)
 
     def spawn(self, work: Coroutine[Any, Any, R]) -> Future[R]:
-        """Have *work* run in the loop; the future that is returned can cancel it.
+        """Have *work* run in the event loop; the future that is returned can cancel it.
 
         Raises:
-            Unavailable: the loop has ended.
+            Unavailable: the event loop has ended.
         """
         try:
             future = asyncio.run_coroutine_threadsafe(work, self.loop)
@@ -105,7 +105,7 @@ class Portal(Generic[T]):
         return future
 
     def close(self, within: float) -> None:
-        """Leave what is hosted; returns when the thread has ended or *within* seconds are over."""
+        """Leave the context; returns when the thread has ended, at the latest *within* seconds."""
         with suppress(Exception):
             self._hosted.result(within)  # it cannot be left before it was entered
         with suppress(RuntimeError):  # the loop has ended, or never began
@@ -119,7 +119,9 @@ class Portal(Generic[T]):
         except BaseException as error:
             if self._hosted.done():
                 raise
-            self._hosted.set_exception(error)  # also where there was no loop: somebody waits
+            self._hosted.set_exception(
+                error
+            )  # ``hosted`` waits for it, also if there was no event loop
         finally:
             self._end()
 
@@ -130,7 +132,7 @@ class Portal(Generic[T]):
                 self._hosted.set_result(hosted)
                 await self._closing.wait()
         finally:
-            self._end()  # what began from here on would not be seen to its end
+            self._end()  # work that began after this point would not reach its end
 
     def _end(self) -> None:
         self._has_ended = True

@@ -1,7 +1,7 @@
-"""The body of a reply that goes on: an iterable for a thread, fed by a task of the loop.
+"""The body of a streamed reply: an iterable for a server's thread, fed by a task of the event loop.
 
-Where the stream does not end with the response, the iterable raises ``StreamBroken``, upon which
-servers close the connection without the last chunk.
+When the stream is broken off, the iterable raises ``StreamBroken``. Servers then close the
+connection without the last chunk, so that the client sees an error.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ __all__ = ("StreamBody",)
 logger = logging.getLogger("response_cache.wsgi")
 
 FIRST_BYTE_DELAY: Final = 0.1
-"""Seconds after which a stream begins with a comment: servers send headers with the first byte."""
+"""Seconds without an event after which a stream begins with a comment. The client waits for the
+headers, which servers send with the first byte of the body."""
 
 
 class StreamBody:
-    """Each step gives all that has come since the last one. ``close`` stops the reading.
+    """Each step gives all bytes that have come since the last one. ``close`` stops the reading.
 
-    Raises ``StreamBroken`` where the reply is broken off, or the loop ends before it.
+    Raises ``StreamBroken`` when the reply is broken off, or the event loop ends before it.
     """
 
     def __init__(self, portal: Portal[HostedCache], chunks: AsyncGenerator[bytes]) -> None:
-        """Read *chunks* in the portal's loop, a little ahead of the server's thread.
+        """Read *chunks* in the portal's event loop, a little ahead of the server's thread.
 
-        The reading also stops when nobody holds this any more: some middleware forgets to close.
+        The reading also stops when this object is freed: some middleware forgets to close it.
 
         Raises:
-            Unavailable: the loop has ended.
+            Unavailable: the event loop has ended.
         """
         self._handover = ToThread(portal.loop)
         self._first_wait: float | None = FIRST_BYTE_DELAY
@@ -60,7 +61,7 @@ class StreamBody:
         return KEEP_ALIVE if page is None else page
 
     def close(self) -> None:
-        """The client has gone, or has everything."""
+        """Stop reading: the client has disconnected, or has everything."""
         self._handover.end()
         self._stop()
 
@@ -73,11 +74,11 @@ async def _read(chunks: AsyncGenerator[bytes], handover: ToThread, streams: Stre
 
 
 def _end(handover: ToThread, reading: Future[None]) -> None:
-    """However it ended, the server's thread must learn of it."""
-    if reading.cancelled():  # the loop ends: what came is not the whole
+    """Tell the server's thread that the *reading* has ended, and how."""
+    if reading.cancelled():  # the event loop ends before the stream
         handover.end(StreamBroken.of("this process is shutting down"))
         return
     error = reading.exception()
     if isinstance(error, StreamBroken):
-        logger.info("%s", error.strerror)  # of which most servers say nothing
+        logger.info("%s", error.strerror)  # most servers do not log it
     handover.end(error)
