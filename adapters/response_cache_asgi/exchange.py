@@ -1,17 +1,13 @@
-"""One request and its reply: reads the body if needed, sends the reply, notices a disconnect."""
+"""One request and its reply: reads the body if needed, asks the cache, sends the reply."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, closing
-from typing import Final, assert_never
-
-import anyio
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager, closing
+from typing import assert_never
 
 from response_cache import (
     Body,
-    Headers,
     PassThrough,
     Reply,
     Request,
@@ -21,24 +17,20 @@ from response_cache import (
     error_reply,
     reply_without_cache,
 )
-from response_cache.errors import APIError, RequestTimeout, StreamBroken
+from response_cache.errors import APIError
 from response_cache.hosting import Streams
 from response_cache.http import BODY_HEADERS, Verb
 from response_cache.http.cors import Cors, dressed
 from response_cache.protocol.ids import Ids
+from response_cache_asgi.body import RequestBody
 from response_cache_asgi.budget import Budget, Share
 from response_cache_asgi.host import Host
 from response_cache_asgi.preflight import PreflightOf
+from response_cache_asgi.replies import send_body, send_stream, until_disconnect
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
 from response_cache_asgi.upstream import WrappedApp
 
 __all__ = ("Exchange", "path_below_root")
-
-logger = logging.getLogger("response_cache.asgi")
-
-COPYING_MIDDLEWARE: Final = "starlette.middleware.base.BaseHTTPMiddleware."
-"""Part of the name of the task in which Starlette's middleware calls the app inside of it. Such
-middleware copies the app's reply, and completes a reply that the app has left incomplete."""
 
 
 def path_below_root(scope: Scope) -> str:
@@ -75,7 +67,7 @@ class Exchange:
         try:
             hosted = self._host.open_here or await self._host.hosted()
         except APIError as error:  # there is no open cache
-            await _send_body(error_reply(error), send)
+            await send_body(error_reply(error), send)
             return
         if route.verb is Verb.RETRIEVE and request.header(b"prefer"):
             reply = await _answer_long_poll(hosted.api, route, request, receive)
@@ -83,15 +75,15 @@ class Exchange:
         else:
             reply = await hosted.api.answer(route, request)
         if isinstance(reply, Body):
-            await _send_body(reply, send)
+            await send_body(reply, send)
         elif isinstance(reply, PassThrough):
             await self._app(scope, receive, app_send)
         elif reply is not None:
-            await _send_stream(reply, hosted.streams, receive, send)
+            await send_stream(reply, hosted.streams, receive, send)
 
     async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a create, or pass it to the app as if its body had not been read."""
-        body = _Body(receive, self._limit)
+        body = RequestBody(receive, self._limit)
         app_send, send = self._sends(_request(scope), "", scope, send)
         with closing(self._budget.share()) as share:
             try:
@@ -105,14 +97,14 @@ class Exchange:
             case PassThrough():
                 await self._pass_on(reply, scope, body, app_send)
             case Body():
-                await _send_body(reply, send)
+                await send_body(reply, send)
             case Stream():
-                await _send_stream(reply, streams or Streams(), receive, send)
+                await send_stream(reply, streams or Streams(), receive, send)
             case never:
                 assert_never(never)
 
     async def _reply_to_create(
-        self, body: _Body, share: Share, scope: Scope, receive: Receive
+        self, body: RequestBody, share: Share, scope: Scope, receive: Receive
     ) -> tuple[Reply | PassThrough | None, Streams | None]:
         """The reply to a create, and the streams that it belongs to if an open cache gave it.
 
@@ -129,7 +121,7 @@ class Exchange:
 
         def while_connected() -> AbstractAsyncContextManager[None]:
             share.close()
-            return _while_connected(receive)  # the whole body was received
+            return until_disconnect(receive)  # the whole body was received
 
         reply = await hosted.api.create(
             request, WrappedApp(self._app, scope), while_connected=while_connected
@@ -142,7 +134,7 @@ class Exchange:
         """Answer a browser's preflight as the option ``cors_origins`` says; whether it was one."""
         reply = self._cors.preflight(_request(scope), paths, ids)
         if reply is not None:
-            await _send_body(reply, send)
+            await send_body(reply, send)
         return reply is not None
 
     def _sends(self, request: Request, id: str, scope: Scope, send: Send) -> tuple[Send, Send]:
@@ -164,7 +156,7 @@ class Exchange:
 
         return with_cors if self._cors.is_set else send, with_cors
 
-    async def _pass_on(self, way: PassThrough, scope: Scope, body: _Body, send: Send) -> None:
+    async def _pass_on(self, way: PassThrough, scope: Scope, body: RequestBody, send: Send) -> None:
         if way.body is None:
             await self._app(scope, body.receive, send)
             return
@@ -177,84 +169,16 @@ async def _answer_long_poll(
     api: ResponsesAPI, route: Route, request: Request, receive: Receive
 ) -> Reply | PassThrough | None:
     """The reply to a poll that waits for a change; None if its client disconnects meanwhile."""
-    async with _while_connected(receive):
+    async with until_disconnect(receive):
         return await api.answer(route, request)
     return None
 
 
-async def _send_stream(reply: Stream, streams: Streams, receive: Receive, send: Send) -> None:
-    """Send *reply*. A reply that is broken off gets no last message: servers then break the
-    connection, so that the client sees an error.
-
-    Raises:
-        StreamBroken: the reply was broken off, and middleware around us has to fail, too.
-    """
-    try:
-        await _carry(reply, streams, receive, send)
-    except StreamBroken as broken:
-        logger.info("%s", broken.strerror)
-        if COPYING_MIDDLEWARE in (anyio.get_current_task().name or ""):
-            # This middleware would send the last message for us, whether we return or raise. It
-            # fails at a message of a type that it does not know.
-            await send({"type": "response_cache.broken_off", "why": broken.strerror})
-            raise
-
-
-async def _carry(reply: Stream, streams: Streams, receive: Receive, send: Send) -> None:
-    broken = None
-    with streams.sending():
-        async with aclosing(reply.chunks), _while_connected(receive):
-            broken = await _write(reply, send)
-    if broken is not None:  # raised outside of the task group, which would wrap it
-        raise broken
-
-
-async def _write(reply: Stream, send: Send) -> StreamBroken | None:
-    """Send *reply* until its end, a disconnect or a break; returns what broke it, if anything."""
-    try:
-        await send(_start(reply.status, reply.headers))
-        async for chunk in reply.chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-    except StreamBroken as broken:
-        return broken
-    except OSError:
-        pass  # so servers tell that the client has disconnected
-    return None
-
-
-async def _send_body(reply: Body, send: Send) -> None:
-    try:
-        await send(_start(reply.status, reply.headers))
-        await send({"type": "http.response.body", "body": reply.content, "more_body": False})
-    except OSError:
-        return  # the client has disconnected
-
-
-@asynccontextmanager
-async def _while_connected(receive: Receive) -> AsyncGenerator[None]:
-    """Cancel what runs in the context as soon as the client disconnects."""
-    async with anyio.create_task_group() as tasks:
-
-        async def watch() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            tasks.cancel_scope.cancel()
-
-        tasks.start_soon(watch)
-        yield
-        tasks.cancel_scope.cancel()
-
-
 def _with_empty_body(receive: Receive) -> Receive:
     """*receive* of a request whose body is empty and was received already."""
-    body = _Body(receive, 0)
+    body = RequestBody(receive, 0)
     body.replace(b"")
     return body.receive
-
-
-def _start(status: int, headers: Headers) -> Message:
-    return {"type": "http.response.start", "status": status, "headers": list(headers)}
 
 
 def _request(scope: Scope, body: bytes = b"") -> Request:
@@ -272,53 +196,3 @@ def _headers_for(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> list[tu
     """*headers* of a request, adapted to another *body*."""
     kept = [pair for pair in headers if pair[0].lower() not in BODY_HEADERS]
     return [*kept, (b"content-length", b"%d" % len(body))]
-
-
-class _Body:
-    """A request body that is read ahead and can then be received once more."""
-
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive = receive
-        self._limit = limit
-        self._messages: list[Message] = []
-        self.is_whole = False
-        self.is_cut = False  # longer than the limit: the rest was not received
-
-    @property
-    def content(self) -> bytes:
-        """The bytes that were read."""
-        return b"".join(message.get("body", b"") for message in self._messages)
-
-    async def read(self, share: Share, timeout: float) -> None:
-        """Receive until the end of the body, its limit, or a disconnect.
-
-        Raises:
-            RequestTimeout: the next piece did not come within *timeout* seconds.
-            Unavailable: all bodies that are being read are together larger than the budget.
-        """
-        size = 0
-        with anyio.move_on_after(timeout) as pause:
-            while True:
-                message = await self._receive()
-                self._messages.append(message)
-                if message["type"] != "http.request":
-                    return
-                piece = len(message.get("body", b""))
-                size += piece
-                share.take(piece)
-                self.is_cut = size > self._limit
-                self.is_whole = not (self.is_cut or message.get("more_body", False))
-                if self.is_whole or self.is_cut:
-                    return
-                pause.deadline = anyio.current_time() + timeout
-        raise RequestTimeout("The body of the request did not come in time.")
-
-    def replace(self, body: bytes) -> None:
-        """Have *body* received instead of the bytes that were read."""
-        self._messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive(self) -> Message:
-        """The next message, as if nothing had been read before."""
-        if self._messages:
-            return self._messages.pop(0)
-        return await self._receive()

@@ -1,7 +1,7 @@
 """Asks the wrapped app whether a page may read a reply of ours, by one ``OPTIONS`` request.
 
 This preflight has the origin and the host of the page's own request. It has neither its credentials
-nor its query nor its extensions, so it is made in nobody's name.
+nor its query nor its extensions: it names no user.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Asks the wrapped app whether a page may read a reply of ours, by one ``OPTIONS`` request.
 
-This preflight has the host of the page's own request. It has neither its credentials nor its query,
-so it is made in nobody's name. The app may block, so it is called in a thread. A call that does not
-return keeps its slot.
+This preflight has the host of the page's own request. It has neither its credentials nor its query:
+it names no user. The app may block, so it is called in a thread. A call that does not return keeps
+its slot.
 """
 
 from __future__ import annotations

@@ -48,9 +48,7 @@ def draining_on_sigterm(drain: Callable[[], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        if (
-            is_ours and signal.getsignal(signal.SIGTERM) is handle
-        ):  # else another handler was set after ours
+        if is_ours and signal.getsignal(signal.SIGTERM) is handle:  # no other handler came after it
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

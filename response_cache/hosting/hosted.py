@@ -30,7 +30,7 @@ class HostedCache:
         self.api = api
         self.streams = Streams()
         self.draining = anyio.Event()
-        """Set when a drain begins: from then on nobody waits for a thread that blocks."""
+        """Set when a drain begins: from then on no task waits for a thread that blocks."""
 
     async def drain(self) -> None:
         """Take no more background work; bring running responses and streams to their end.

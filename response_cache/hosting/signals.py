@@ -28,8 +28,8 @@ def on_stop_signal(
     """While the context lasts, call *then* in this event loop at a signal that a server handles.
 
     The server's own handler is called afterwards. *then* runs outside of any task: it can set an
-    event, but not await. *soon* has it called elsewhere than in this event loop. A signal that
-    nobody handles keeps its default effect. Does nothing outside of the main thread.
+    event, but not await. *soon* has it called elsewhere than in this event loop. A signal
+    without a handler keeps its default effect. Does nothing outside of the main thread.
     """
     servers = _handled() if is_wanted else {}
     soon = soon or call_soon()
