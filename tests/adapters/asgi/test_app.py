@@ -1,4 +1,4 @@
-"""The wrapped app and its clients: who may go when, who is stopped by what, and who is not."""
+"""The wrapped app and its clients: when each may leave, and what stops a run of the app."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Teller:
 
 
 class Watched(MemoryStore):
-    """A memory store that remembers the ids it was given and counts who waits for events."""
+    """A memory store that remembers the ids it was given and counts the waits for events."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

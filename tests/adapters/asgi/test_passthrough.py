@@ -1,4 +1,4 @@
-"""What is not ours reaches the wrapped app as if nobody stood before it, and streams through."""
+"""Other requests reach the wrapped app as if the middleware were not there, and stream through."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a process: what runs gets its time, who reads gets the end, and nothing hangs."""
+"""The end of a process: running responses get time, readers get the end, and nothing hangs."""
 
 from __future__ import annotations
 

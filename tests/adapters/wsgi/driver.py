@@ -48,9 +48,8 @@ __all__ = (
 )
 
 PATIENCE: Final = deadlines.PATIENCE
-EMPTY_CHUNK_DELAY: Final = (
-    0.01  # seconds of silence after which the scripted app yields an empty chunk
-)
+EMPTY_CHUNK_DELAY: Final = 0.01
+"""Seconds without a message after which the scripted app yields an empty chunk."""
 
 Message: TypeAlias = Mapping[str, Any]
 

@@ -30,7 +30,7 @@ LOGGED: Final = (
 
 @dataclass(frozen=True)
 class Workers:
-    """A server of several processes, and its log of who answered what."""
+    """A server of several processes, and its log of which process answered what."""
 
     url: str
     log: Path
