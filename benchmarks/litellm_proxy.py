@@ -34,7 +34,7 @@ PACES: Final = ((500, 5.0), (2000, 10.0), (8000, 20.0))  # deltas, and the secon
 POSTS: Final = 100
 POLLING: Final = 3.0  # seconds
 AFTERWARDS: Final = 16.0  # seconds for which a process looks after what has ended
-PATIENCE: Final = 120.0
+WAIT_TIMEOUT: Final = 120.0
 KEY: Final = "sk-ann"
 DEFAULTS: Final = {"RESPONSE_CACHE_LEASE": "15", "RESPONSE_CACHE_DRAIN_TIMEOUT": "30"}
 COMMANDS: Final = {
@@ -64,7 +64,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         headers = {"authorization": f"Bearer {KEY}"}
-        self.http = httpx.Client(base_url=self.proxy.url, headers=headers, timeout=PATIENCE)
+        self.http = httpx.Client(base_url=self.proxy.url, headers=headers, timeout=WAIT_TIMEOUT)
 
     def post(self, words: int, pace: float) -> str:
         """Ask for an answer in the background; its id."""
@@ -75,7 +75,7 @@ class Bench:
 
     def follow(self, id: str, every: float = 1.0) -> None:
         """Poll until it has completed."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + WAIT_TIMEOUT
         while (status := self.http.get(f"/v1/responses/{id}").json()["status"]) != "completed":
             assert status in ("queued", "in_progress"), status
             assert time.monotonic() < deadline, "it does not complete"

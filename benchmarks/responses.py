@@ -14,7 +14,7 @@ from response_cache.protocol.requests import parse_create
 __all__ = ("Recording", "record")
 
 BODY: Final = json.dumps({"model": "m", "input": "x", "background": True}).encode()
-PATIENCE: Final = 120.0
+WAIT_TIMEOUT: Final = 120.0
 
 
 class Recording:
@@ -35,7 +35,7 @@ class Recording:
 
     async def end(self) -> None:
         """Return when the store has all of it. Until the last chunk this costs nothing."""
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             await self._ended.wait()
             await self._cache.finished(self.id)
 

@@ -21,7 +21,7 @@ settings.register_profile("fast", deadline=None, max_examples=10)  # for `make f
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
-PATIENCE: Final = deadlines.PATIENCE  # seconds for a thread to end that was told to
+WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT  # seconds for a thread to end that was told to
 SLOW: Final = "\npytestmark = pytest.mark.slow\n"
 CACHED: Final = ("Trio thread", "AnyIO worker thread")  # kept by their makers, for the next call
 
@@ -40,7 +40,7 @@ def no_thread_outlives_its_test() -> Iterator[None]:
     left = [each for each in threading.enumerate() if each not in before]
     left = [each for each in left if not each.name.startswith(CACHED)]
     for each in left:
-        each.join(PATIENCE)
+        each.join(WAIT_TIMEOUT)
     assert not [each for each in left if each.is_alive()], "the test left threads behind"
 
 

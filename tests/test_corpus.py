@@ -49,7 +49,7 @@ EACH: Final = pytest.mark.parametrize(
 BASE_URL: Final = "http://test/v1"
 API_KEY: Final = "sk-nobody"
 HEADERS: Final = {"authorization": f"Bearer {API_KEY}"}
-DEADLINE: Final = deadlines.PATIENCE
+DEADLINE: Final = deadlines.WAIT_TIMEOUT
 REQUEST: Final = {
     "model": "asked-for",
     "input": "Hello",

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from tests.deadlines import PATIENCE
+from tests.deadlines import WAIT_TIMEOUT
 from tests.documents import DOCS, ROOT, made
 from tests.ports import free_port
 
@@ -55,7 +55,7 @@ def running(command: list[str], ready: str) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.communicate(timeout=PATIENCE)
+        process.communicate(timeout=WAIT_TIMEOUT)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_every_curl_of_the_readme_runs_as_printed(sidecar: int, tmp_path: Path) 
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=WAIT_TIMEOUT,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert '"status":"queued"' in result.stdout
@@ -104,7 +104,7 @@ def run_python(code: str, cwd: Path) -> list[str]:
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=WAIT_TIMEOUT,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()
@@ -146,7 +146,7 @@ def tutorial_app() -> Iterator[int]:
 def test_the_tutorial_does_what_it_says(tutorial_app: int) -> None:
     client = [sys.executable, "docs/examples/client.py", f"http://127.0.0.1:{tutorial_app}/v1"]
     result = subprocess.run(
-        client, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, env=os.environ.copy()
+        client, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_TIMEOUT, env=dict(os.environ)
     )
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()

@@ -25,7 +25,7 @@ from response_cache.eventloop import (
     start_detached,
 )
 from response_cache.testing.virtual_time import virtual_backend
-from tests.deadlines import PATIENCE
+from tests.deadlines import WAIT_TIMEOUT
 
 VARIABLE: ContextVar[str] = ContextVar("variable", default="unset")
 
@@ -48,7 +48,7 @@ def test_two_loops_are_told_apart(backend: str) -> None:
 
 async def test_the_clock_is_that_of_the_loop() -> None:
     now = clock()
-    assert now() == pytest.approx(anyio.current_time(), abs=PATIENCE)
+    assert now() == pytest.approx(anyio.current_time(), abs=WAIT_TIMEOUT)
     before = anyio.current_time()
     assert before <= now() <= anyio.current_time()
 
@@ -79,7 +79,7 @@ async def test_a_thread_has_something_called_in_the_loop() -> None:
         called.set()
 
     await anyio.to_thread.run_sync(soon, in_the_loop)
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(WAIT_TIMEOUT):
         await called.wait()
     assert threads == [threading.current_thread()]
 
@@ -89,7 +89,7 @@ async def test_a_signal_handler_has_something_called_in_the_loop() -> None:
     before = signal.signal(signal.SIGUSR1, lambda *_: soon(called.set))
     try:
         signal.raise_signal(signal.SIGUSR1)
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             await called.wait()
     finally:
         signal.signal(signal.SIGUSR1, before)
@@ -124,7 +124,7 @@ async def test_a_detached_task_outlives_its_starter_and_sees_none_of_its_context
     await anyio.wait_all_tasks_blocked()
     assert (seen, has_ended.is_set()) == (["unset"], False)
     may_end.set()
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(WAIT_TIMEOUT):
         await has_ended.wait()
 
 
@@ -181,7 +181,7 @@ async def test_a_cancelled_caller_waits_for_the_end_of_its_work() -> None:
     may_end, has_ended = threading.Event(), []
 
     def work() -> None:
-        assert may_end.wait(PATIENCE)
+        assert may_end.wait(WAIT_TIMEOUT)
         has_ended.append(True)
 
     async with anyio.create_task_group() as tasks:
@@ -209,4 +209,4 @@ loop.run_forever()
 
 
 def test_a_thread_does_not_keep_the_interpreter_when_the_loop_stops_without_its_tasks() -> None:
-    subprocess.run([sys.executable, "-c", STOPPED_IN_THE_MIDDLE], timeout=PATIENCE, check=True)
+    subprocess.run([sys.executable, "-c", STOPPED_IN_THE_MIDDLE], timeout=WAIT_TIMEOUT, check=True)

@@ -14,7 +14,7 @@ import pytest
 
 from response_cache.errors import InvalidRequest
 from response_cache.offload import LARGE, Offload
-from tests.deadlines import PATIENCE
+from tests.deadlines import WAIT_TIMEOUT
 
 
 class Body:
@@ -66,11 +66,11 @@ async def test_the_loop_goes_on_while_long_work_is_done() -> None:
 
     def work() -> None:
         anyio.from_thread.run_sync(began.set)
-        assert may_end.wait(PATIENCE)
+        assert may_end.wait(WAIT_TIMEOUT)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(Offload().run, LARGE + 1, work)
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             await began.wait()
         may_end.set()
 
@@ -100,7 +100,7 @@ async def test_long_work_is_done_to_its_end_when_its_caller_is_cancelled() -> No
 
     def work() -> None:
         anyio.from_thread.run_sync(began.set)
-        assert may_end.wait(PATIENCE)
+        assert may_end.wait(WAIT_TIMEOUT)
         has_ended.set()
 
     async def release() -> None:

@@ -22,7 +22,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-PATIENCE: Final = 120.0  # seconds without a byte, after which a request fails
+WAIT_TIMEOUT: Final = 120.0  # seconds without a byte, after which a request fails
 
 
 class InProcess(httpx.AsyncBaseTransport):
@@ -84,7 +84,7 @@ class _Exchange(httpx.AsyncByteStream):
     async def response(self) -> httpx.Response:
         """The reply as soon as its headers are there."""
         try:
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(WAIT_TIMEOUT):
                 await self._answered.wait()
         except BaseException:
             await self.aclose()
@@ -99,7 +99,7 @@ class _Exchange(httpx.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         try:
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(WAIT_TIMEOUT):
                 return await self._read.receive()
         except (anyio.EndOfStream, anyio.ClosedResourceError):
             pass

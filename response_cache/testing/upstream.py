@@ -31,7 +31,7 @@ Play: TypeAlias = "Callable[[Call], Awaitable[None]]"
 UPSTREAM_ID: Final = "resp_" + "0123456789" * 5
 """The id that the upstream itself gives a response; its later ones end with other digits."""
 
-PATIENCE: Final = 120.0  # seconds for what must happen
+WAIT_TIMEOUT: Final = 120.0  # seconds for what must happen
 EVENT_STREAM: Final = {"content-type": "text/event-stream"}
 USAGE: Final = {
     "input_tokens": 3,
@@ -173,7 +173,7 @@ class Call:
 
     async def ended(self) -> None:
         """Return when the app has returned, was stopped, or has raised."""
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             await self._ended.wait()
 
     async def stopped(self) -> None:
@@ -214,7 +214,7 @@ class Call:
 
     async def _do(self, action: Message | Exception) -> None:
         step = _Step(action)
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             await self._steps.send(step)
             await step.over.wait()
         assert step.is_done or isinstance(action, Exception), f"{self!r} was stopped meanwhile"
@@ -249,7 +249,7 @@ class ScriptedUpstream:
 
     async def next_call(self) -> Call:
         """The next call, in order; waits for it."""
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             while len(self.calls) <= self._awaited:
                 await self._came.wait()
         self._awaited += 1

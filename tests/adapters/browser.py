@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httpx
 
-from tests.deadlines import PATIENCE
+from tests.deadlines import WAIT_TIMEOUT
 
 __all__ = ("Blocked", "Page", "shown")
 
@@ -33,7 +33,7 @@ class Page:
     def __init__(
         self, base_url: str, origin: str, *, key: str = "page", with_cookies: bool = False
     ) -> None:
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=PATIENCE)
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=WAIT_TIMEOUT)
         self._origin = origin
         self._key = {"authorization": f"Bearer {key}"} if key else {}
         self._with_cookies = with_cookies

@@ -18,7 +18,7 @@ from anyio.abc import ByteReceiveStream, Process
 
 from tests import deadlines
 
-DEADLINE: Final = deadlines.PATIENCE
+DEADLINE: Final = deadlines.WAIT_TIMEOUT
 """Seconds after which a test that waits for something has failed."""
 
 LISTENS: Final = re.compile(r"listens on (http://\S+)")

@@ -28,7 +28,7 @@ from response_cache_wsgi import ResponseCacheMiddleware as WSGIMiddleware
 from tests.adapters.browser import Blocked, Page, shown
 from tests.adapters.servers import serving
 from tests.adapters.wsgi.driver import request as wsgi_request
-from tests.deadlines import PATIENCE
+from tests.deadlines import WAIT_TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -322,7 +322,7 @@ async def wrapped(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
     """A client of *app* with the cache around it."""
     async with (
         serving(ResponseCacheMiddleware(app), lifespan="on") as url,
-        httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client,
+        httpx.AsyncClient(base_url=url, timeout=WAIT_TIMEOUT) as client,
     ):
         yield client
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "docs" / "examples"
 CLIENTS: Final = ("polling_client.py", "polling_client.ts")
-PATIENCE: Final = deadlines.PATIENCE
+WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT
 KEYS: Final = "litellm:polling:response:"
 THEIRS: Final = "the app's own"
 
@@ -48,7 +48,7 @@ async def run(client: str, base_url: str) -> subprocess.CompletedProcess[str]:
     command = [interpreter_of(client), str(EXAMPLES / client), base_url, "Tell me a story"]
     return await anyio.to_thread.run_sync(
         lambda: subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE, check=False
+            command, capture_output=True, text=True, timeout=WAIT_TIMEOUT, check=False
         )
     )
 
@@ -113,7 +113,7 @@ async def test_what_is_shown_while_it_grows_is_of_the_first_format() -> None:
     cache = ResponseCacheMiddleware(app, dialect="litellm", drain_timeout=0)
     id = await asgi_driver.create(cache)
     shown: dict[str, Any] = {}
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(WAIT_TIMEOUT):
         while not shown.get("output") or not shown["output"][0]["content"]:
             shown = await asgi_driver.retrieve(cache, id)
     assert shown["status"] == "in_progress"

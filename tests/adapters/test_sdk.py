@@ -29,7 +29,7 @@ from tests.stores.servers import Server, running_server
 
 pytestmark = pytest.mark.slow
 
-DEADLINE: Final = deadlines.PATIENCE
+DEADLINE: Final = deadlines.WAIT_TIMEOUT
 MODEL: Final = "gpt-scripted"
 WORDS: Final = ("Once ", "upon ", "a ", "time ", "there ", "was ", "a ", "cache.")
 TEXT: Final = "".join(WORDS)

@@ -15,9 +15,9 @@ from response_cache.options import Options
 from response_cache.recording.orphans import watch_time
 from tests import deadlines
 
-__all__ = ("BOTH", "FULL", "PATIENCE", "SCALED", "Lengths")
+__all__ = ("BOTH", "FULL", "SCALED", "WAIT_TIMEOUT", "Lengths")
 
-PATIENCE: Final = deadlines.PATIENCE
+WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT
 """Seconds after which what a test waits for will not happen any more."""
 
 

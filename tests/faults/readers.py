@@ -18,7 +18,7 @@ from httpx_sse import aconnect_sse
 
 from response_cache.protocol.lifecycle import TERMINAL
 from response_cache.testing.http_suite.site import JsonObject, text_of
-from tests.faults.lengths import PATIENCE
+from tests.faults.lengths import WAIT_TIMEOUT
 from tests.faults.talker import Talker
 
 __all__ = ("Follower", "Look", "Poller", "Reader")
@@ -49,7 +49,7 @@ class Reader(ABC):
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Return when *condition* holds, which only news can bring about."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_TIMEOUT):
             while not condition():
                 await self._changed.wait()
 

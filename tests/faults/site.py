@@ -24,7 +24,7 @@ from response_cache.testing.http_suite.site import JsonObject, text_of
 from response_cache.testing.upstream import Call
 from response_cache_asgi import ResponseCacheMiddleware
 from tests.adapters.servers import eventually, serving
-from tests.faults.lengths import PATIENCE, Lengths
+from tests.faults.lengths import WAIT_TIMEOUT, Lengths
 from tests.faults.readers import Follower, Poller, Reader
 from tests.faults.talker import Talker
 
@@ -68,7 +68,7 @@ class Site:
             await live.goes_on()
             yield live
             self.upstream.enough.set()
-            patience.reschedule(asyncio.get_running_loop().time() + PATIENCE)
+            patience.reschedule(asyncio.get_running_loop().time() + WAIT_TIMEOUT)
         live.assert_ended(ends)
         await self._until_only(before)
 
@@ -104,7 +104,7 @@ class Site:
     async def _until_only(self, before: set[asyncio.Task[Any]]) -> None:
         """Return when all tasks have ended that were not there *before*."""
         clock = asyncio.get_running_loop().time
-        until = clock() + PATIENCE
+        until = clock() + WAIT_TIMEOUT
         while (left := self._since(before)) and clock() < until:  # noqa: ASYNC110 - of all tasks
             await asyncio.sleep(0.01)
         assert not left, f"tasks that nobody needs any more: {left}"

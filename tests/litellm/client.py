@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import httpx
 
-from tests.litellm.patience import PATIENCE, until
+from tests.litellm.waiting import WAIT_TIMEOUT, until
 
 __all__ = ("ENDED", "Client")
 
@@ -18,7 +18,7 @@ class Client:
 
     def __init__(self, url: str, key: str = "sk-ann") -> None:
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self.http = httpx.Client(base_url=url, headers=headers, timeout=PATIENCE)
+        self.http = httpx.Client(base_url=url, headers=headers, timeout=WAIT_TIMEOUT)
 
     def post(self, name: str = "", *, path: str = "/v1/responses", **body: Any) -> httpx.Response:
         """A background create; what stands in *body* and *name* tells the provider what to do."""

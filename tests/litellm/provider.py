@@ -19,7 +19,7 @@ import uvicorn
 
 from response_cache_server import BuiltInUpstream
 from response_cache_server.asgi import Message, Receive, Scope, Send, race, until_disconnect
-from tests.litellm.patience import until
+from tests.litellm.waiting import until
 
 WORD = "word "
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.litellm.client import Client
-from tests.litellm.patience import PATIENCE, until
+from tests.litellm.waiting import WAIT_TIMEOUT, until
 from tests.ports import free_port
 
 ALONE: Final = bool(os.environ.get("RESPONSE_CACHE_LITELLM_ALONE"))
@@ -155,12 +155,12 @@ class Proxy:
     def is_up(self) -> bool:
         assert self.process.poll() is None, self.log[-4000:]
         try:
-            return httpx.get(f"{self.url}{self.health}", timeout=PATIENCE).status_code == 200
+            return httpx.get(f"{self.url}{self.health}", timeout=WAIT_TIMEOUT).status_code == 200
         except httpx.TransportError:
             return False
 
     def wait(self) -> int:
-        return self.process.wait(PATIENCE)
+        return self.process.wait(WAIT_TIMEOUT)
 
 
 def _environment(directory: Path, redis: int | None, more: Mapping[str, str]) -> dict[str, str]:

@@ -11,9 +11,9 @@ import pytest
 from redis import Redis
 
 from tests.litellm.client import Client, text_of
-from tests.litellm.patience import until
 from tests.litellm.provider import WORD, Provider
 from tests.litellm.proxies import Proxy, with_us
+from tests.litellm.waiting import until
 from tests.stores.servers import Server, ask
 
 pytestmark = with_us

@@ -12,9 +12,9 @@ from openai import OpenAI
 
 from tests.interpreters import interpreter_of
 from tests.litellm.client import Client, text_of
-from tests.litellm.patience import PATIENCE
 from tests.litellm.provider import Provider
 from tests.litellm.proxies import Proxy, with_us
+from tests.litellm.waiting import WAIT_TIMEOUT
 from tests.stores.servers import Server, ask
 
 pytestmark = with_us
@@ -41,7 +41,7 @@ def eve(older: Proxy) -> Client:
 def run(example: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A client of the documentation, run to its end."""
     command = [interpreter_of(example), str(EXAMPLES / example), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_TIMEOUT)
 
 
 @pytest.mark.parametrize("client", ["polling_client.py", "polling_client.ts"])
@@ -115,7 +115,7 @@ def test_a_conversation_goes_on_from_a_response_of_the_older_format(
 
 def test_an_official_client_polls_it_but_finds_no_text(older: Proxy) -> None:
     """The parts have another type: the older format is for clients that were written for it."""
-    with OpenAI(base_url=f"{older.url}/v1", api_key="sk-ann", timeout=PATIENCE) as client:
+    with OpenAI(base_url=f"{older.url}/v1", api_key="sk-ann", timeout=WAIT_TIMEOUT) as client:
         response = client.responses.create(
             model="native", input="Tell", background=True, metadata=FAST
         )

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.litellm.client import Client, text_of
-from tests.litellm.patience import until
 from tests.litellm.provider import Provider
 from tests.litellm.proxies import Proxy, with_us
+from tests.litellm.waiting import until
 
 pytestmark = with_us
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.litellm.client import Client, text_of
-from tests.litellm.patience import until
 from tests.litellm.provider import Provider
 from tests.litellm.proxies import Proxy, configuration, our_command, running_proxy, with_us
+from tests.litellm.waiting import until
 from tests.stores.servers import Server
 
 pytestmark = with_us

@@ -9,9 +9,9 @@ import pytest
 from openai import OpenAI
 
 from tests.litellm.client import Client
-from tests.litellm.patience import until
 from tests.litellm.provider import Provider
 from tests.litellm.proxies import Proxy, with_us
+from tests.litellm.waiting import until
 
 pytestmark = with_us
 

@@ -8,8 +8,8 @@ from itertools import islice
 import pytest
 from openai import NotFoundError, OpenAI
 
-from tests.litellm.patience import PATIENCE
 from tests.litellm.proxies import Proxy, with_us
+from tests.litellm.waiting import WAIT_TIMEOUT
 
 pytestmark = with_us
 
@@ -18,7 +18,7 @@ SLOW = {"words": "30", "pace": "0.02"}
 
 @pytest.fixture(scope="module")
 def openai(proxy: Proxy) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{proxy.url}/v1", api_key="sk-ann", timeout=PATIENCE) as client:
+    with OpenAI(base_url=f"{proxy.url}/v1", api_key="sk-ann", timeout=WAIT_TIMEOUT) as client:
         yield client
 
 

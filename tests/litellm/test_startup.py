@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from tests.litellm.client import Client
-from tests.litellm.patience import until
 from tests.litellm.provider import Provider
 from tests.litellm.proxies import BIN, START, Proxy, configuration, running_proxy, with_us
+from tests.litellm.waiting import until
 from tests.stores.servers import Server
 
 pytestmark = with_us

@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from tests.litellm.client import Client, text_of
-from tests.litellm.patience import until
 from tests.litellm.provider import WORD, Provider
 from tests.litellm.proxies import (
     BIN,
@@ -21,6 +20,7 @@ from tests.litellm.proxies import (
     running_proxy,
     with_us,
 )
+from tests.litellm.waiting import until
 
 pytestmark = with_us
 

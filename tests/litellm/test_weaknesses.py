@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from tests.litellm.client import Client, text_of
-from tests.litellm.patience import until
 from tests.litellm.provider import Provider
 from tests.litellm.proxies import Proxy
+from tests.litellm.waiting import until
 from tests.stores.servers import Server, ask
 
 ENDLESS = {"words": "100000", "pace": "0.02"}

@@ -27,7 +27,7 @@ from tests.adapters.servers import Program, program, serving
 from tests.faults.lengths import SCALED
 from tests.processes.logs import opened
 
-PATIENCE: Final = deadlines.PATIENCE
+WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT
 """Seconds after which a test that waits for something has failed."""
 
 CREDENTIALS: Final = {"authorization": "Bearer sk-alice"}
@@ -108,7 +108,7 @@ async def started(
 async def client_of(url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the sidecar at *url*, always with the same credential."""
     async with httpx.AsyncClient(
-        base_url=f"{url}/v1", headers=CREDENTIALS, timeout=PATIENCE, trust_env=False
+        base_url=f"{url}/v1", headers=CREDENTIALS, timeout=WAIT_TIMEOUT, trust_env=False
     ) as client:
         yield client
 

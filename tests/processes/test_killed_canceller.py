@@ -8,7 +8,7 @@ import pytest
 from response_cache.testing.http_suite.site import ok, text_of
 from tests.processes.canceller import kill_between_the_steps_of_a_cancel
 from tests.processes.logs import assert_is_whole, view_of
-from tests.processes.replicas import PATIENCE, QUICK, replicas
+from tests.processes.replicas import QUICK, WAIT_TIMEOUT, replicas
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ async def test_a_half_cancelled_response_fails_once_the_short_lease_is_over(
             await call.say("Hello")
             await reader.until("response.output_text.delta")
             await kill_between_the_steps_of_a_cancel(store_url, id, lease=1.0)
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(WAIT_TIMEOUT):
                 await call.stopped()
                 failed = await here.until_over(id)
                 [end] = await reader.rest()

@@ -11,7 +11,7 @@ import pytest
 from response_cache.testing.http_suite.site import JsonObject, Site, error_of, not_found, text_of
 from tests.deadlines import allowed
 from tests.faults.lengths import BOTH, Lengths
-from tests.processes.replicas import PATIENCE, replicas
+from tests.processes.replicas import WAIT_TIMEOUT, replicas
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ async def silent_then_over(store_url: str, lengths: Lengths) -> None:
 
 async def refusal(site: Site, id: str, status: int, **query: str) -> JsonObject:
     """The error of the first answer that is not a success."""
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(WAIT_TIMEOUT):
         while True:
             reply = await site.get(id, headers=None, **query)
             if not reply.is_success:

@@ -7,7 +7,7 @@ import pytest
 
 from response_cache.testing.http_suite.site import text_of
 from tests.processes.logs import assert_is_whole, view_of
-from tests.processes.replicas import PATIENCE, QUICK, replicas
+from tests.processes.replicas import QUICK, WAIT_TIMEOUT, replicas
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ async def test_a_recorder_that_wakes_up_fenced_writes_nothing_more(store_url: st
         closed = await view_of(store_url, id)
         assert_is_whole(closed)
         a.thaw()
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             await call.stopped()
         assert await a.site.object(id) == failed
         assert await view_of(store_url, id) == closed

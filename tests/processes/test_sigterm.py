@@ -11,7 +11,7 @@ import pytest
 from response_cache.testing.http_suite.site import error_of, text_of
 from tests.deadlines import allowed
 from tests.processes.logs import assert_is_whole, text_in, view_of
-from tests.processes.replicas import PATIENCE, Replica, replicas
+from tests.processes.replicas import WAIT_TIMEOUT, Replica, replicas
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ async def test_what_a_stopped_process_recorded_ends_failed_for_readers_everywher
 async def test_readers_of_what_lives_elsewhere_are_served_while_there_is_time(
     store_url: str,
 ) -> None:
-    async with replicas(1, store_url, drain_timeout=PATIENCE) as (here, (a,)):
+    async with replicas(1, store_url, drain_timeout=WAIT_TIMEOUT) as (here, (a,)):
         id, call = await here.begin()
         async with a.site.reading(id) as reader:
             await call.say("Hel")
@@ -85,7 +85,7 @@ async def test_readers_of_what_lives_elsewhere_are_broken_off_in_the_end_and_res
 
 
 async def test_work_that_ends_in_time_is_completed_and_no_other_is_taken(store_url: str) -> None:
-    async with replicas(1, store_url, drain_timeout=PATIENCE) as (here, (a,)):
+    async with replicas(1, store_url, drain_timeout=WAIT_TIMEOUT) as (here, (a,)):
         id, call = await a.site.begin()
         async with a.site.reading(id) as one, here.reading(id) as other:
             await call.say("Hel")
@@ -108,6 +108,6 @@ async def test_work_that_ends_in_time_is_completed_and_no_other_is_taken(store_u
 async def until_it_drains(replica: Replica) -> None:
     """Return when the signal has arrived."""
     health = f"{replica.program.url}/healthz"
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(WAIT_TIMEOUT):
         while (await replica.site.client.get(health)).is_success:
             await anyio.lowlevel.checkpoint()

@@ -31,7 +31,7 @@ from tests import deadlines
 from tests.record_headers import header
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PATIENCE: Final = deadlines.PATIENCE
+WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT
 LIFE: Final = 600.0
 WORDS: Final = 100  # of one ``say``
 WORD_INTERVAL: Final = 0.001  # between two of them, so that many batches are made
@@ -53,7 +53,7 @@ class Twin:
 
     async def answer(self) -> str:
         """The next line that it says."""
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             return (await self._answers.receive_until(b"\n", 100)).decode()
 
 

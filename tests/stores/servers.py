@@ -43,7 +43,7 @@ __all__ = (
     "until",
 )
 
-PATIENCE: Final = deadlines.PATIENCE
+WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT
 SLOTS: Final = 16384
 
 
@@ -81,7 +81,7 @@ def _binary_of_the_wheel() -> str | None:
 
 def until(condition: Callable[[], object], what: str) -> None:
     """Return when *condition* holds; what fails while a server is away does not hold yet."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + WAIT_TIMEOUT
     while time.monotonic() < deadline:
         try:
             if condition():
@@ -89,7 +89,7 @@ def until(condition: Callable[[], object], what: str) -> None:
         except (RedisError, OSError):
             pass  # not yet
         time.sleep(0.01)
-    pytest.fail(f"not in {PATIENCE:g} s: {what}")
+    pytest.fail(f"not in {WAIT_TIMEOUT:g} s: {what}")
 
 
 def ask(client: Redis, *command: str | int) -> Any:
@@ -123,7 +123,7 @@ class Server:
 
     def client(self) -> Redis:
         """A plain client of it, for tests to look and to meddle; the caller's to close."""
-        return Redis(port=self.port, socket_timeout=PATIENCE, retry=Retry(NoBackoff(), 0))
+        return Redis(port=self.port, socket_timeout=WAIT_TIMEOUT, retry=Retry(NoBackoff(), 0))
 
     def start(self) -> None:
         """Start the process, with the data that is in its directory."""

@@ -38,7 +38,7 @@ from tests.stores.sqlite.subject import HandClock
 pytestmark = pytest.mark.slow
 
 LEASE: Final = 600.0
-PATIENCE: Final = deadlines.PATIENCE
+WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT
 # A heartbeat is due each half second, and comes later than the confirmation after a step.
 OPTIONS: Final = Options(lease=1.5, take_lease=1.0, orphan_confirmation=0.3, ttl=2.0)
 AFTER_A_HEARTBEAT: Final = 0.6
@@ -169,6 +169,6 @@ async def test_a_step_kills_no_silent_response_and_no_record_with_a_short_life(
             {"type": "response.completed", "response": {"status": "completed", "output": []}}
         )
         upstream.finish()
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             while (await response(reading, created.id))["status"] != "completed":  # noqa: ASYNC110
                 await anyio.sleep(0.05)

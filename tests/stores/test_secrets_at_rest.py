@@ -29,7 +29,7 @@ from tests.stores.servers import Server, running_server
 
 pytestmark = pytest.mark.slow
 
-PATIENCE: Final = deadlines.PATIENCE
+WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT
 PASSWORD: Final = "hunter2"
 NO_SECRET: Final = "no secret is set"
 
@@ -96,7 +96,7 @@ async def test_no_secret_is_warned_of_once_where_others_may_read_the_store(
 async def test_the_sidecar_warns_as_well(urls: dict[str, str]) -> None:
     async with program("serve", "--port", "0", "--store", urls["sqlite"]) as running:
         await running.listening()
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             while NO_SECRET not in running.stderr:  # noqa: ASYNC110 - another task reads it
                 await anyio.sleep(0.01)
 

@@ -7,8 +7,8 @@ import pytest
 
 from response_cache.testing.http_suite.idempotency import KEY
 from response_cache.testing.http_suite.site import (
-    PATIENCE,
     PAUSE,
+    WAIT_TIMEOUT,
     HttpSuite,
     Site,
     error_of,
@@ -47,7 +47,7 @@ class Limits(HttpSuite):
         await call.stopped()
         await site.until_over(id)
         # Its place is free a moment after its end can be read.
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             while (reply := await site.post()).status_code == 429:  # noqa: ASYNC110 - over HTTP
                 await anyio.sleep(PAUSE)
         assert ok(reply)["status"] == "queued"

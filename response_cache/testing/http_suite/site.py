@@ -23,7 +23,7 @@ JsonObject: TypeAlias = dict[str, Any]
 
 CREDENTIALS: Final = {"authorization": "Bearer sk-alice"}
 PENDING: Final = ("queued", "in_progress")
-PATIENCE: Final = 60.0  # seconds for what must be seen
+WAIT_TIMEOUT: Final = 60.0  # seconds for what must be seen
 PAUSE: Final = 0.01  # seconds between two polls
 
 
@@ -140,7 +140,7 @@ class Site:
 
     async def until(self, id: str, is_so: Callable[[JsonObject], bool]) -> JsonObject:
         """The Response object as soon as *is_so* holds for it."""
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             while True:
                 response = await self.object(id)
                 if is_so(response):

@@ -7,7 +7,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from response_cache.store import Claim
-from response_cache.testing.store_promises.subject import CROWD, PATIENCE, Promises, Subject
+from response_cache.testing.store_promises.subject import CROWD, WAIT_TIMEOUT, Promises, Subject
 
 __all__ = ("ReadPromises",)
 
@@ -81,7 +81,7 @@ class ReadPromises(Promises):
             while not await _is_closed_and_whole(subject):
                 await checkpoint()
 
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             async with anyio.create_task_group() as group:
                 group.start_soon(read)
                 group.start_soon(write, claim)

@@ -17,8 +17,8 @@ from response_cache.store import Append, Claim, Link, NewRecord, RecordView, Sto
 __all__ = (
     "CROWD",
     "LEASE",
-    "PATIENCE",
     "TTL",
+    "WAIT_TIMEOUT",
     "Clock",
     "Promises",
     "Subject",
@@ -29,7 +29,7 @@ __all__ = (
 
 LEASE: Final = 600.0  # seconds; longer than any test that is not about time
 TTL: Final = 3600.0
-PATIENCE: Final = 30.0  # seconds for what must happen
+WAIT_TIMEOUT: Final = 30.0  # seconds for what must happen
 CROWD: Final = 100
 
 
@@ -177,7 +177,7 @@ class Subject:
     async def wait(self, view: RecordView, *, after: int | None = None) -> None:
         """Wait for more than *view* shows; fail when it does not come."""
         after = view.tail - 1 if after is None else after
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             await self.store.wait(
                 self.id,
                 after=after,

@@ -11,7 +11,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from response_cache.store import Claim
-from response_cache.testing.store_promises.subject import CROWD, PATIENCE, Promises, Subject
+from response_cache.testing.store_promises.subject import CROWD, WAIT_TIMEOUT, Promises, Subject
 
 __all__ = ("WaitPromises",)
 
@@ -20,7 +20,7 @@ class WaitPromises(Promises):
     """``wait``: no change is missed."""
 
     async def test_waiting_for_an_unknown_id_ends_at_once(self, subject: Subject) -> None:
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             await subject.store.wait(subject.id, after=-1, epoch=1, incarnation="first")
 
     async def test_waiting_ends_at_once_when_an_event_above_is_there(
@@ -117,7 +117,7 @@ class WaitPromises(Promises):
         async def follow() -> None:
             logs.append(await _followed(subject))
 
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             async with anyio.create_task_group() as group:
                 for _ in range(5):
                     group.start_soon(follow)

@@ -21,7 +21,7 @@ from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
 from tests import deadlines
 
-PATIENCE: Final = deadlines.PATIENCE
+WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT
 """Seconds after which a test that waits for something has failed."""
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -106,7 +106,7 @@ class Call:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return once *condition* holds; it is looked at after each message."""
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             while not condition():
                 await self._changed.wait()
 
@@ -247,7 +247,7 @@ class Life:
             self.is_over.set()
 
     async def answered(self) -> None:
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             await self._answered.wait()
 
     async def _receive(self) -> Message:
@@ -273,7 +273,7 @@ async def living(app: ASGIApp) -> AsyncIterator[Life]:
         await life.answered()
         yield life
         life.stop.set()
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             await life.is_over.wait()
 
 
@@ -290,7 +290,7 @@ async def hosting(
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Return once *condition* holds."""
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(WAIT_TIMEOUT):
         while not condition():  # noqa: ASYNC110 - about a plain value of the test
             await anyio.sleep(0.001)
 

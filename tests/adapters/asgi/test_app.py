@@ -18,8 +18,8 @@ from response_cache.stores.memory import MemoryStore
 from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
 from tests.adapters.asgi.driver import (
     EVENT_STREAM,
-    PATIENCE,
     TOLD,
+    WAIT_TIMEOUT,
     calling,
     create,
     ended,
@@ -123,7 +123,7 @@ async def test_the_app_may_say_that_it_has_accepted_before_it_answers() -> None:
         await TOLD(scope, receive, send)
 
     store = MemoryStore()
-    async with hosting(app, store=store, admission_wait=10 * PATIENCE) as middleware:
+    async with hosting(app, store=store, admission_wait=10 * WAIT_TIMEOUT) as middleware:
         id = await create(middleware)
         may_answer.set()
         await ended(middleware, id)
@@ -388,7 +388,7 @@ async def test_a_cancel_really_stops_the_app(rest: ASGIApp, verb: str) -> None:
         id = await create(middleware)
         method, suffix = ("POST", "/cancel") if verb == "cancel" else ("DELETE", "")
         assert (await request(middleware, method, f"/v1/responses/{id}{suffix}")).status == 200
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             await over.wait()
         if verb == "cancel":
             body = await retrieve(middleware, id)

@@ -37,7 +37,7 @@ from tests.adapters.asgi.driver import (
     sse,
     story,
 )
-from tests.deadlines import PATIENCE
+from tests.deadlines import WAIT_TIMEOUT
 
 BACKGROUND = {"model": "m", "input": "hi", "background": True}
 STORY = sse(*story("Once"))
@@ -534,7 +534,7 @@ def test_an_event_loop_that_was_never_tidied_up_harms_no_other() -> None:
 def test_several_event_loops_may_use_one_middleware_at_the_same_time() -> None:
     store = Store()
     app = ResponseCacheMiddleware(TOLD, store)
-    barrier = threading.Barrier(2, timeout=PATIENCE)
+    barrier = threading.Barrier(2, timeout=WAIT_TIMEOUT)
     results: list[str] = []
 
     async def work() -> None:

@@ -38,7 +38,7 @@ from tests.adapters.asgi.driver import (
     story,
 )
 from tests.adapters.asgi.endless_app import DRAIN_TIMEOUT
-from tests.deadlines import PATIENCE, allowed
+from tests.deadlines import WAIT_TIMEOUT, allowed
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -319,7 +319,7 @@ def until_up(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
 def test_a_real_server_stops_in_time_and_its_reader_sees_the_end(server: str) -> None:
     with (
         serving(server) as (process, url),
-        httpx.Client(base_url=f"{url}/v1", trust_env=False, timeout=PATIENCE) as client,
+        httpx.Client(base_url=f"{url}/v1", trust_env=False, timeout=WAIT_TIMEOUT) as client,
     ):
         until_up(client, process)
         body = {**BACKGROUND, "stream": True}
@@ -329,7 +329,7 @@ def test_a_real_server_stops_in_time_and_its_reader_sees_the_end(server: str) ->
             process.send_signal(signal.SIGTERM)
             begun = time.monotonic()
             rest = [line for line in lines if line.startswith("data: ")]
-        process.wait(PATIENCE)
+        process.wait(WAIT_TIMEOUT)
         took = time.monotonic() - begun
     end = json.loads(rest[-1].removeprefix("data: "))
     assert (end["type"], end["response"]["error"]["message"]) == ("response.failed", SHUT_DOWN)

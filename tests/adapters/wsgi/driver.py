@@ -38,7 +38,7 @@ from response_cache_wsgi import ResponseCacheMiddleware
 from tests import deadlines
 
 __all__ = (
-    "PATIENCE",
+    "WAIT_TIMEOUT",
     "InThreads",
     "Reply",
     "ScriptedApp",
@@ -47,7 +47,7 @@ __all__ = (
     "served_in_threads",
 )
 
-PATIENCE: Final = deadlines.PATIENCE
+WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT
 EMPTY_CHUNK_DELAY: Final = 0.01
 """Seconds without a message after which the scripted app yields an empty chunk."""
 

@@ -24,7 +24,7 @@ from response_cache import Body, Owner, Request, error_reply
 from response_cache.errors import StreamBroken, Unavailable
 from response_cache_wsgi import ResponseCacheMiddleware
 from response_cache_wsgi.threads.handover import MAX_BUFFERED_BYTES
-from tests.adapters.wsgi.driver import PATIENCE, environ_of, request
+from tests.adapters.wsgi.driver import WAIT_TIMEOUT, environ_of, request
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def wrap() -> Iterator[Wrap]:
 
 def until(condition: Callable[[], bool]) -> None:
     """Return once *condition* holds; fail when that takes too long."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + WAIT_TIMEOUT
     while not condition():
         assert time.monotonic() < deadline, "it does not happen"
         time.sleep(0.005)
@@ -267,7 +267,7 @@ class Blocking:
         self.steps += 1
         if self.steps == 2:
             self.is_blocked.set()
-            assert self.may_go_on.wait(PATIENCE)
+            assert self.may_go_on.wait(WAIT_TIMEOUT)
         return EVENTS[0]
 
     def close(self) -> None:
@@ -279,12 +279,12 @@ def test_a_cancel_does_not_wait_for_an_app_that_blocks(wrap: Wrap) -> None:
     app = Blocking()
     wrapped = wrap(app)
     id = create(wrapped)
-    assert app.is_blocked.wait(PATIENCE)
+    assert app.is_blocked.wait(WAIT_TIMEOUT)
     cancelled = request(wrapped, "POST", f"/v1/responses/{id}/cancel").json()
     assert cancelled["status"] == poll(wrapped, id)["status"] == "cancelled"
     assert app.threads == ["response_cache app"] * 2  # close() was not called from elsewhere
     app.may_go_on.set()
-    assert app.is_closed.wait(PATIENCE)
+    assert app.is_closed.wait(WAIT_TIMEOUT)
     assert set(app.threads) == {"response_cache app"}
     assert poll(wrapped, id) == cancelled
 
@@ -307,12 +307,12 @@ def test_closing_leaves_a_thread_behind_that_blocks_and_says_so(
     app = Blocking()
     wrapped = wrap(app)
     create(wrapped)
-    assert app.is_blocked.wait(PATIENCE)
+    assert app.is_blocked.wait(WAIT_TIMEOUT)
     with caplog.at_level(logging.WARNING, "response_cache.wsgi"):
         wrapped.close()
     assert "left behind" in caplog.text
     app.may_go_on.set()
-    assert app.is_closed.wait(PATIENCE)
+    assert app.is_closed.wait(WAIT_TIMEOUT)
     assert app.steps == 2
 
 
@@ -536,7 +536,7 @@ def test_silence_on_a_stream_is_filled_with_comments(wrap: Wrap) -> None:
     app = Blocking()
     wrapped = wrap(app, keep_alive=0.05)
     id = create(wrapped)
-    assert app.is_blocked.wait(PATIENCE)
+    assert app.is_blocked.wait(WAIT_TIMEOUT)
     stream = request(wrapped, "GET", f"/v1/responses/{id}?stream=true&starting_after=50")
     assert stream.step() == b": keep-alive\n\n"
     assert stream.step() == b": keep-alive\n\n"
@@ -553,7 +553,7 @@ def test_a_stream_of_what_another_process_records_breaks_off_when_this_one_stops
     there = wrap(app, store=url)
     here = wrap(a_list, store=url, done_marker=True)
     id = create(there)
-    assert app.is_blocked.wait(PATIENCE)
+    assert app.is_blocked.wait(WAIT_TIMEOUT)
     stream = request(here, "GET", f"/v1/responses/{id}?stream=true")
     until(lambda: b"response.created" in stream.step())
     here.drain()
@@ -586,7 +586,7 @@ def test_a_stream_breaks_off_when_its_response_is_deleted(wrap: Wrap) -> None:
     app = Blocking()
     wrapped = wrap(app)
     id = create(wrapped)
-    assert app.is_blocked.wait(PATIENCE)
+    assert app.is_blocked.wait(WAIT_TIMEOUT)
     stream = request(wrapped, "GET", f"/v1/responses/{id}?stream=true")
     until(lambda: b"response.created" in stream.step())
     request(wrapped, "DELETE", f"/v1/responses/{id}")

@@ -18,7 +18,7 @@ from response_cache_wsgi.threads.handover import (
     ToLoop,
     ToThread,
 )
-from tests.adapters.wsgi.driver import PATIENCE
+from tests.adapters.wsgi.driver import WAIT_TIMEOUT
 
 
 @pytest.fixture
@@ -45,13 +45,13 @@ class Flood:
             self._parts.end()
 
     def join(self) -> None:
-        self._thread.join(PATIENCE)
+        self._thread.join(WAIT_TIMEOUT)
         assert not self._thread.is_alive()
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Return once *condition*, about a thread, holds."""
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(WAIT_TIMEOUT):
         while not condition():  # noqa: ASYNC110 - threads set no events here
             await anyio.sleep(0.001)
 

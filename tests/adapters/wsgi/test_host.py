@@ -18,7 +18,7 @@ from response_cache.errors import StoreUnavailable, Unavailable
 from response_cache.stores.memory import MemoryStore
 from response_cache_wsgi.host import Host
 from response_cache_wsgi.threads.portal import Portal
-from tests.adapters.wsgi.driver import PATIENCE
+from tests.adapters.wsgi.driver import WAIT_TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def run(program: str, *arguments: str, code: int = 0) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=WAIT_TIMEOUT,
     )
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
@@ -280,7 +280,7 @@ def test_a_loop_that_was_broken_is_replaced() -> None:
     broken = host.portal()
     with pytest.raises(SystemExit):
         broken.call(exits())
-    broken.close(PATIENCE)
+    broken.close(WAIT_TIMEOUT)
     assert host.portal() is not broken
     assert host.portal().is_open
     host.close()

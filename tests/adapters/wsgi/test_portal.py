@@ -16,7 +16,7 @@ import pytest
 
 from response_cache.errors import Unavailable
 from response_cache_wsgi.threads.portal import Portal
-from tests.adapters.wsgi.driver import PATIENCE
+from tests.adapters.wsgi.driver import WAIT_TIMEOUT
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME", default="nobody")
 
@@ -32,7 +32,7 @@ def portal() -> Iterator[Portal[str]]:
     opened.start()
     assert opened.hosted == "hosted"
     yield opened
-    opened.close(PATIENCE)
+    opened.close(WAIT_TIMEOUT)
 
 
 async def name() -> str:
@@ -83,9 +83,9 @@ def test_a_call_under_way_at_the_end_is_told_of_it(portal: Portal[str]) -> None:
 
     thread = threading.Thread(target=ask)
     thread.start()
-    assert has_begun.wait(PATIENCE)
-    portal.close(PATIENCE)
-    thread.join(PATIENCE)
+    assert has_begun.wait(WAIT_TIMEOUT)
+    portal.close(WAIT_TIMEOUT)
+    thread.join(WAIT_TIMEOUT)
     assert outcomes == [Unavailable]
 
 
@@ -104,10 +104,10 @@ def test_threads_that_call_while_it_ends_are_all_answered(portal: Portal[str]) -
     for thread in threads:
         thread.start()
     for _ in threads:
-        assert has_begun.acquire(timeout=PATIENCE)
-    portal.close(PATIENCE)
+        assert has_begun.acquire(timeout=WAIT_TIMEOUT)
+    portal.close(WAIT_TIMEOUT)
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(WAIT_TIMEOUT)
     assert len(answered) == 10
 
 
@@ -134,4 +134,4 @@ def test_work_that_nobody_waits_for_is_cancelled(portal: Portal[str]) -> None:
             portal.call(waits())
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert is_cancelled.wait(PATIENCE)
+    assert is_cancelled.wait(WAIT_TIMEOUT)

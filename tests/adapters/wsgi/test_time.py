@@ -25,7 +25,7 @@ from response_cache.testing.http_suite.lifetimes import TOO_OLD
 from response_cache.testing.http_suite.site import HttpSuite, Site, error_of, given, not_found, ok
 from response_cache.testing.upstream import Call
 from response_cache_wsgi import ResponseCacheMiddleware
-from tests.adapters.wsgi.driver import PATIENCE, request, served_in_threads
+from tests.adapters.wsgi.driver import WAIT_TIMEOUT, request, served_in_threads
 
 pytestmark = pytest.mark.slow
 
@@ -151,7 +151,7 @@ def test_an_app_that_blocks_is_given_up_and_closed_by_its_own_thread() -> None:
     def app(_environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [("Content-Type", "text/event-stream")])
         try:
-            assert may_go_on.wait(PATIENCE)
+            assert may_go_on.wait(WAIT_TIMEOUT)
             yield b""
         finally:
             closed_in.append(threading.current_thread().name)
@@ -199,14 +199,14 @@ class TestWaiting(OverWSGI):
         id, _ = await site.begin()
         reply, seconds = await timed_poll(site, id, {"prefer": "wait=1"})
         assert ok(reply)["status"] == "queued"
-        assert 1 <= seconds < PATIENCE
+        assert 1 <= seconds < WAIT_TIMEOUT
 
     @given(max_wait=1.0)
     async def test_a_long_poll_waits_no_longer_than_allowed(self, site: Site) -> None:
         id, _ = await site.begin()
         reply, seconds = await timed_poll(site, id, {"prefer": "wait=9999999999999"})
         assert reply.headers["preference-applied"] == "wait=1"
-        assert 1 <= seconds < PATIENCE
+        assert 1 <= seconds < WAIT_TIMEOUT
 
     async def test_a_long_poll_with_a_tag_returns_at_the_first_news(self, site: Site) -> None:
         id, call = await site.begin()
@@ -255,7 +255,7 @@ class TestWaiting(OverWSGI):
     @given(admission_wait=1000.0)
     async def test_a_create_is_answered_as_soon_as_the_upstream_accepts(self, site: Site) -> None:
         site.upstream.play = lambda call: call.start()
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             assert (await site.create())["status"] == "queued"
 
     @given(admission_wait=1.0)
@@ -272,7 +272,7 @@ class TestWaiting(OverWSGI):
 
 async def more_than(store: Clocked, appends: int) -> None:
     """Return when *store* was written to again, as it is by a heartbeat."""
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(WAIT_TIMEOUT):
         while store.appends <= appends:  # noqa: ASYNC110 - it is written to in another thread
             await anyio.sleep(0.005)
 

@@ -35,7 +35,7 @@ from tests.stores.servers import Server, running_server
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = deadlines.PATIENCE
+WAIT_TIMEOUT = deadlines.WAIT_TIMEOUT
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ async def connection_to(*replies: bytes, hangs_up: bool = False) -> AsyncIterato
 
 
 async def eventually(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_TIMEOUT):
         while not condition():  # noqa: ASYNC110 - of a server, which has no event to wait for
             await asyncio.sleep(0.005)
 

@@ -34,7 +34,7 @@ from tests.stores.servers import (
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = deadlines.PATIENCE
+WAIT_TIMEOUT = deadlines.WAIT_TIMEOUT
 NO_EVENTS = 2**53 - 1
 TIMEOUT = 0.4  # of an attempt
 LEASE = 15.0
@@ -140,7 +140,7 @@ def numbers(end: int) -> list[bytes]:
 
 async def insist(operation: Callable[[], Awaitable[T]]) -> T:
     """Repeat *operation* until it is answered."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_TIMEOUT):
         while True:
             try:
                 return await operation()
@@ -150,7 +150,7 @@ async def insist(operation: Callable[[], Awaitable[T]]) -> T:
 
 async def eventually(condition: Callable[[], object]) -> None:
     """Return when *condition* holds, and let others work meanwhile."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_TIMEOUT):
         while not condition():  # noqa: ASYNC110 - of a server, which has no event to wait for
             await asyncio.sleep(0.005)
 
@@ -280,7 +280,7 @@ async def test_who_waits_is_told_of_trouble_and_again_when_it_is_over(
         insist(lambda: store.wait("r", **seen))  # type: ignore[arg-type]
     )
     server.start()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_TIMEOUT):
         await waiting  # for no reason but that a recorder should renew its lease
 
 
@@ -293,7 +293,7 @@ async def test_messages_come_again_after_their_connection_was_lost(
         await eventually(lambda: client.pubsub_channels("*"))
         client.client_kill_filter(_type="pubsub")
         claim = await append(store, claim, b"%d" % n)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_TIMEOUT):
             await waiting
 
 
@@ -318,7 +318,7 @@ async def test_a_listener_that_hears_nothing_asks_for_a_sign_of_life_and_then_gi
     server.freeze()
     try:
         with pytest.raises(StoreUnavailable):
-            async with asyncio.timeout(PATIENCE):  # it would look by itself much later
+            async with asyncio.timeout(WAIT_TIMEOUT):  # it would look by itself much later
                 await waiting
     finally:
         server.thaw()
@@ -437,7 +437,7 @@ async def test_a_password_that_changes_meanwhile_is_an_outage(
 
 async def insist_on_error(operation: Callable[[], Awaitable[object]]) -> None:
     """Repeat until the error is not that of a connection that was closed under us."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_TIMEOUT):
         while True:
             try:
                 await operation()
@@ -533,7 +533,7 @@ async def _lose(store: RedisStore, client: redis.Redis, lose: Callable[[], objec
         await append(store, claim, b"1")
     with pytest.raises(Missing):
         await store.take("r", lease=LEASE)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_TIMEOUT):
         await store.wait("r", after=0, epoch=1, incarnation="first")
     assert await create(store, "r", b"0") == claim
     await append(store, claim, b"1")
@@ -643,7 +643,7 @@ async def test_a_cluster_goes_on_when_a_replica_replaces_its_primary() -> None:
                 await insist(lambda claim=claim: append(store, claim, b"0"))  # type: ignore[misc]
                 for claim in claims
             ]
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(WAIT_TIMEOUT):
                 await waiting
             assert [await log_of(store, claim.id) for claim in claims] == [[b"0"]] * 20
 
@@ -659,7 +659,7 @@ async def test_a_response_whose_slot_moves_to_another_node_is_followed_there() -
             await write_to_a_reader(scribe, cluster)
             await asyncio.to_thread(cluster.move_slot_of, "r")
             await write_to_a_reader(scribe, cluster)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(WAIT_TIMEOUT):
                 await recorder  # its messages were cut off for a moment
             assert await log_of(store) == numbers(5)
 
@@ -670,7 +670,7 @@ async def write_to_a_reader(scribe: Scribe, cluster: ClusterOfThree) -> None:
     waiting = asyncio.create_task(scribe.store.wait("r", after=after, epoch=1, incarnation="first"))
     await eventually(lambda: b"{r}:log" in channels_of(cluster))
     await scribe.write(1)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_TIMEOUT):
         await waiting
 
 
@@ -711,6 +711,6 @@ async def test_a_primary_that_sentinel_replaces_is_followed() -> None:
                 with primary.client() as client:
                     client.wait(1, 1000)
                 await asyncio.to_thread(primary.stop)
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(WAIT_TIMEOUT):
                     await scribe.write(3)
                 assert await log_of(store) == numbers(6)

@@ -19,7 +19,7 @@ from tests import deadlines
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = deadlines.PATIENCE
+WAIT_TIMEOUT = deadlines.WAIT_TIMEOUT
 TIMEOUT = 0.05
 
 
@@ -68,20 +68,20 @@ async def test_each_call_is_given_up_in_its_own_time_by_the_one_timer() -> None:
         assert isinstance(found.value.__cause__, TimeoutError)
         took.append(loop.time() - began)
 
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(WAIT_TIMEOUT), asyncio.TaskGroup() as tasks:
         for name in "abc":  # each while the one before is on its way
             tasks.create_task(give_up(name))
             await asyncio.sleep(TIMEOUT / 3)
     assert len(wire.sent) == 3
     assert wire.waiting == {}
     assert min(took) >= 0.99 * TIMEOUT
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:  # and again after a pause
+    async with asyncio.timeout(WAIT_TIMEOUT), asyncio.TaskGroup() as tasks:  # again
         tasks.create_task(give_up("d"))
 
 
 async def test_what_finds_all_pipelines_on_their_way_goes_with_the_next() -> None:
     wire = Wire()
-    pipeline = AutoPipeline(wire.send, pipelines=1, timeout=PATIENCE)
+    pipeline = AutoPipeline(wire.send, pipelines=1, timeout=WAIT_TIMEOUT)
     first = ask(pipeline, "a")
     await turns()
     others = [ask(pipeline, name) for name in "bc"]
@@ -96,7 +96,7 @@ async def test_what_finds_all_pipelines_on_their_way_goes_with_the_next() -> Non
 
 async def test_a_script_that_was_forgotten_is_taught_to_whoever_needs_it() -> None:
     wire = Wire()
-    pipeline = AutoPipeline(wire.send, pipelines=1, timeout=PATIENCE)
+    pipeline = AutoPipeline(wire.send, pipelines=1, timeout=WAIT_TIMEOUT)
     asked = [ask(pipeline, name) for name in "ab"]
     await turns()
     wire.answer(0, NoScriptError(), b"B")
@@ -107,7 +107,7 @@ async def test_a_script_that_was_forgotten_is_taught_to_whoever_needs_it() -> No
 
 async def test_closing_answers_all_and_gives_up_what_is_on_its_way() -> None:
     wire = Wire()
-    pipeline = AutoPipeline(wire.send, pipelines=1, timeout=PATIENCE)
+    pipeline = AutoPipeline(wire.send, pipelines=1, timeout=WAIT_TIMEOUT)
     asked = [ask(pipeline, "a")]
     await turns()
     asked.append(ask(pipeline, "b"))
@@ -132,7 +132,7 @@ async def test_a_reply_that_comes_just_when_its_asker_was_cancelled_is_nobodys()
 
 async def test_a_call_goes_at_once_when_the_last_pipeline_had_one_to_carry() -> None:
     wire = Wire()
-    pipeline = AutoPipeline(wire.send, pipelines=4, timeout=PATIENCE)
+    pipeline = AutoPipeline(wire.send, pipelines=4, timeout=WAIT_TIMEOUT)
     lone = ask(pipeline, "a")
     assert wire.sent == []  # nobody knows yet
     await turns()
@@ -155,7 +155,7 @@ async def test_a_call_goes_at_once_when_the_last_pipeline_had_one_to_carry() -> 
 
 async def test_a_pipeline_does_not_outlive_its_replies() -> None:
     wire = Wire()
-    pipeline = AutoPipeline(wire.send, pipelines=4, timeout=PATIENCE)
+    pipeline = AutoPipeline(wire.send, pipelines=4, timeout=WAIT_TIMEOUT)
     gc.collect()
     gc.disable()
     try:

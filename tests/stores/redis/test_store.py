@@ -43,7 +43,7 @@ from tests.stores.servers import (
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = deadlines.PATIENCE
+WAIT_TIMEOUT = deadlines.WAIT_TIMEOUT
 NO_EVENTS = 2**53 - 1  # what a recorder waits for: nothing but a lost claim
 UNIT = 60.0  # a second of the model, so that what really passes does not matter
 DEADLINES = ("lease_ends", "expires", "log_expires", "kept_until")
@@ -263,7 +263,7 @@ async def log_of(store: Store, id: str = "r") -> list[bytes]:
 
 async def eventually(condition: Callable[[], object]) -> None:
     """Return when *condition* holds, and let others work meanwhile."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_TIMEOUT):
         while not condition():  # noqa: ASYNC110 - of a server, which has no event to wait for
             await asyncio.sleep(0.005)
 
@@ -378,7 +378,7 @@ async def test_epochs_are_exact_up_to_the_largest(deployment: Deployment) -> Non
     )
     taken = await store.take("r", lease=LEASE, raise_by=2**32 - 1)
     assert taken.claim == replace(claim, epoch=2**53 - 2)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_TIMEOUT):
         await waiting
     with pytest.raises(Fenced):
         await append(store, replace(claim, epoch=2**53 - 3), b"1")
@@ -402,7 +402,7 @@ async def test_whoever_waits_elsewhere_is_told_of_a_create_at_a_higher_epoch(
     waiting = asyncio.create_task(there.wait("r", after=NO_EVENTS, epoch=1, incarnation="first"))
     await there.read("r")
     await here.create(new("r", epoch=5), LEASE)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_TIMEOUT):
         await waiting
     await here.aclose()
     await there.aclose()
@@ -638,7 +638,7 @@ async def test_a_thousand_who_wait_need_one_connection(
     server: Server, client: redis.Redis, prefix: str
 ) -> None:
     before = len(client.client_list())
-    store = store_from_url(f"{server.url}?key_prefix={prefix}&socket_timeout={PATIENCE}")
+    store = store_from_url(f"{server.url}?key_prefix={prefix}&socket_timeout={WAIT_TIMEOUT}")
     claims = await asyncio.gather(*(create(store, f"r{n}") for n in range(1000)))
     waits = [store.wait(c.id, after=-1, epoch=1, incarnation="first") for c in claims]
     waiting = [asyncio.create_task(wait) for wait in waits]
@@ -647,7 +647,7 @@ async def test_a_thousand_who_wait_need_one_connection(
     assert len([c for c in connections if int(c["sub"])]) == 1
     assert len(connections) <= before + 8 + 1
     await asyncio.gather(*(append(store, claim, b"0") for claim in claims))
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_TIMEOUT):
         await asyncio.gather(*waiting)
     await store.aclose()
 
@@ -695,7 +695,7 @@ async def test_who_closed_a_record_knows_it_before_he_is_told(
         assert not keeper.done()
         assert not counting.questions
         await store.delete(claim.id)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_TIMEOUT):
             await keeper
     await store.aclose()
 
@@ -719,7 +719,7 @@ async def test_a_channel_wanted_again_as_it_is_given_up_is_listened_to(
 ) -> None:
     monkeypatch.setattr("response_cache.stores.redis.subscriptions.UNSUBSCRIBE_DELAY", 0.0)
     servers = SingleServer(redis.asyncio.Redis(port=server.port))
-    subscriptions = Subscriptions(servers, timeout=PATIENCE)
+    subscriptions = Subscriptions(servers, timeout=WAIT_TIMEOUT)
     again: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
     with ExitStack() as stack:
 
@@ -728,12 +728,12 @@ async def test_a_channel_wanted_again_as_it_is_given_up_is_listened_to(
 
         with subscriptions.listening(f"{prefix}r") as channel:
             channel.enter()
-            await channel.until_live(PATIENCE)
+            await channel.until_live(WAIT_TIMEOUT)
         asyncio.get_running_loop().call_later(0, return_at_once)  # right after it is given up
         returned = await again
         returned.enter()
         assert returned is not channel
-        await returned.until_live(PATIENCE / 4)
+        await returned.until_live(WAIT_TIMEOUT / 4)
         assert returned.is_live
     await subscriptions.aclose()
 
@@ -762,7 +762,7 @@ async def test_a_lost_message_costs_one_look(
     waiting = asyncio.create_task(store.wait("r", after=-1, epoch=1, incarnation="first"))
     async with redis.asyncio.Redis(port=server.port) as client:
         await append(RedisStore(Mute(client), key_prefix=prefix), claim, b"0")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_TIMEOUT):
             await waiting
 
 
@@ -781,7 +781,7 @@ async def test_news_that_a_reader_does_not_find_are_asked_for_anew(
     await store.wait("r", after=0, epoch=1, incarnation="first")  # as was heard
     waiting = asyncio.create_task(store.wait("r", after=0, epoch=1, incarnation="first"))
     await append(store, claim, b"1")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_TIMEOUT):
         await waiting
     assert counting.questions >= 2
     await store.aclose()
@@ -795,11 +795,11 @@ async def test_two_stores_see_each_others_changes(deployment: Deployment, prefix
         waiting = asyncio.create_task(there.wait("r", after=n - 1, epoch=1, incarnation="first"))
         await asyncio.sleep(0)
         claim = await append(here, claim, b"%d" % n)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_TIMEOUT):
             await waiting
     waiting = asyncio.create_task(here.wait("r", after=NO_EVENTS, epoch=1, incarnation="first"))
     await there.take("r", lease=LEASE)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_TIMEOUT):
         await waiting
     with pytest.raises(Fenced):
         await append(here, claim, b"late")

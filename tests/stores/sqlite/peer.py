@@ -25,7 +25,7 @@ from tests import deadlines
 from tests.stores.sqlite.subject import LEASE, TTL, create
 
 ROOT: Final = Path(__file__).resolve().parents[3]
-PATIENCE: Final = deadlines.PATIENCE
+WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT
 NOBODY: Final = 65534
 
 
@@ -46,7 +46,7 @@ class Peer:
 
     async def answer(self) -> Any:
         """The next line that the process has written."""
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             return json.loads(await self._answers.receive_until(b"\n", 2**20))
 
 

@@ -18,7 +18,7 @@ from tests import deadlines
 
 LEASE: Final = 60.0
 TTL: Final = 600.0
-PATIENCE: Final = deadlines.PATIENCE
+WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT
 
 
 class HandClock:
@@ -103,7 +103,7 @@ async def view_of(store: Store, id: str, *, after: int | None = -1) -> RecordVie
 
 
 async def wait_for_more(store: Store, view: RecordView) -> None:
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(WAIT_TIMEOUT):
         await store.wait(
             view.id, after=view.tail - 1, epoch=view.epoch, incarnation=view.incarnation
         )

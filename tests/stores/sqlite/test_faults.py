@@ -25,7 +25,7 @@ from response_cache.testing.simulator import ScriptedAnswer
 from tests.stores.sqlite.peer import peer_on
 from tests.stores.sqlite.subject import (
     LEASE,
-    PATIENCE,
+    WAIT_TIMEOUT,
     TTL,
     append,
     close,
@@ -300,7 +300,7 @@ async def test_a_response_that_finds_no_room_ends_failed_with_what_it_has(path: 
         assert isinstance(created, Created)
         upstream.send({"type": "response.created", "response": {"id": "resp_up"}})
         view = await view_of(store, created.id, after=None)
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             while not view.closed:
                 upstream.send({"type": "response.custom", "text": os.urandom(2**14).hex()})
                 await anyio.sleep(0.01)

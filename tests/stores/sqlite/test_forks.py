@@ -19,7 +19,7 @@ from tests import deadlines
 pytestmark = pytest.mark.slow
 
 ROOT: Final = Path(__file__).resolve().parents[3]
-PATIENCE: Final = deadlines.PATIENCE
+WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT
 
 PROLOGUE: Final = """
 import os, sys, threading
@@ -71,7 +71,7 @@ def run(program: str, path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=WAIT_TIMEOUT,
     )
     assert result.returncode == 0, result.stderr
 

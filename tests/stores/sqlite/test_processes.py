@@ -17,7 +17,7 @@ from response_cache.store import Claim, RecordView
 from tests.stores.sqlite.peer import peer_on
 from tests.stores.sqlite.subject import (
     LEASE,
-    PATIENCE,
+    WAIT_TIMEOUT,
     append,
     create,
     open_store,
@@ -75,7 +75,7 @@ async def test_a_recorder_learns_what_another_process_does_to_its_response(
         await create(store, "a")
 
         async def record() -> None:
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(WAIT_TIMEOUT):
                 await store.wait("a", after=10**9, epoch=1, incarnation="first")
 
         async with create_task_group() as group:

@@ -26,8 +26,8 @@ from response_cache.stores.sqlite.store import SQLiteStore
 from response_cache.testing import StoreConformance, machine_for
 from tests.stores.sqlite.subject import (
     LEASE,
-    PATIENCE,
     TTL,
+    WAIT_TIMEOUT,
     HandClock,
     append,
     create,
@@ -320,7 +320,7 @@ async def test_who_waits_for_no_event_sleeps_through_appends(store: SQLiteStore)
             view = await view_of(store, "a")
         assert not woken.is_set()
         await store.take("a", lease=LEASE)
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             await woken.wait()
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from response_cache.errors import Missing
 from tests.stores.sqlite.subject import (
-    PATIENCE,
     TTL,
+    WAIT_TIMEOUT,
     HandClock,
     append,
     close,
@@ -49,7 +49,7 @@ class Looker:
 
     async def until(self, query: str, wanted: Callable[[int], bool]) -> None:
         """Return when what *query* gives is as *wanted*."""
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             while not wanted(self.one(query)):  # noqa: ASYNC110 - a file tells nobody
                 await anyio.sleep(0.005)
 

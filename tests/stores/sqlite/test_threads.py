@@ -82,12 +82,12 @@ async def test_one_long_read_does_not_hold_up_the_next(threads: Threads) -> None
 
     def work(_: Records) -> None:
         started.set()
-        go_on.wait(deadlines.PATIENCE)
+        go_on.wait(deadlines.WAIT_TIMEOUT)
 
     async with anyio.create_task_group() as group:
         group.start_soon(threads.read, work)
         await anyio.to_thread.run_sync(started.wait)
-        with anyio.fail_after(deadlines.PATIENCE):
+        with anyio.fail_after(deadlines.WAIT_TIMEOUT):
             assert await threads.read(count) == 0
         go_on.set()
 

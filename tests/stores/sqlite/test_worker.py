@@ -21,7 +21,7 @@ from tests import deadlines
 from tests.stores.sqlite.subject import new_record
 
 NOW = 1000.0
-PATIENCE = deadlines.PATIENCE
+WAIT_TIMEOUT = deadlines.WAIT_TIMEOUT
 
 Callback = Callable[[], None]
 
@@ -62,7 +62,7 @@ def working(session: Session, queue: WorkQueue, **options: Any) -> Iterator[Simp
         yield callbacks
     finally:
         queue.close()
-        worker.join(PATIENCE)
+        worker.join(WAIT_TIMEOUT)
         assert not worker.is_alive()
 
 
@@ -71,7 +71,7 @@ def work_off(session: Session, *jobs: Job, **options: Any) -> int:
     groups = 0
     with working(session, queue_of(*jobs), **options) as callbacks:
         while not all(job.done.is_set() for job in jobs):
-            callbacks.get(timeout=PATIENCE)()
+            callbacks.get(timeout=WAIT_TIMEOUT)()
             groups += 1
     return groups
 
@@ -188,7 +188,7 @@ async def test_a_job_that_is_not_wanted_any_more_is_dropped(session: Session) ->
     unwanted, wanted = job_of(bury("unwanted")), job_of(bury("wanted"))
     unwanted.is_wanted = False
     with working(session, queue_of(unwanted, wanted)) as callbacks:
-        callbacks.get(timeout=PATIENCE)()
+        callbacks.get(timeout=WAIT_TIMEOUT)()
     assert (unwanted.done.is_set(), wanted.done.is_set()) == (False, True)
     assert buried(session) == {"wanted"}
 
@@ -232,11 +232,11 @@ async def test_a_task_runs_in_the_thread_when_it_is_due_and_its_result_in_the_lo
 ) -> None:
     task, queue = Counting(), WorkQueue()
     with working(session, queue, tasks=[task]) as callbacks:
-        assert task.runs.get(timeout=PATIENCE) == "response-cache-sqlite-test"
-        assert callbacks.get(timeout=PATIENCE) == task._told
+        assert task.runs.get(timeout=WAIT_TIMEOUT) == "response-cache-sqlite-test"
+        assert callbacks.get(timeout=WAIT_TIMEOUT) == task._told
         task.is_due = True
         queue.wake()
-        task.runs.get(timeout=PATIENCE)
+        task.runs.get(timeout=WAIT_TIMEOUT)
 
 
 async def test_a_task_that_fails_is_logged_and_ends_nothing(
@@ -245,9 +245,9 @@ async def test_a_task_that_fails_is_logged_and_ends_nothing(
     job = job_of(bury("a"))
     task, queue = Counting(ZeroDivisionError()), WorkQueue()
     with working(session, queue, tasks=[task]) as callbacks:
-        task.runs.get(timeout=PATIENCE)
+        task.runs.get(timeout=WAIT_TIMEOUT)
         queue.put(job)
-        callbacks.get(timeout=PATIENCE)()
+        callbacks.get(timeout=WAIT_TIMEOUT)()
     assert job.done.is_set()
     assert "Counting has failed" in caplog.text
 

@@ -34,7 +34,7 @@ LOOPS: Final = (
     pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
     pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop"),
 )
-PATIENCE: Final = deadlines.PATIENCE
+WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT
 
 
 @pytest.fixture(params=LOOPS)
@@ -134,7 +134,7 @@ class Site:
     async def provoke(self, method: str = "GET") -> httpx.Response:
         """Ask for what it answers too much to, and wait until all of that was sent."""
         reply = await self.client.request(method, "/v1/evil")
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(WAIT_TIMEOUT):
             await self.upstream.has_sent.wait()
         return reply
 
@@ -344,7 +344,7 @@ async def test_what_comes_before_tls_begins_is_not_taken_for_encrypted(
     async def rude(stream: ByteStream) -> None:
         async with stream:
             await stream.send(MINE)
-            with anyio.move_on_after(PATIENCE):
+            with anyio.move_on_after(WAIT_TIMEOUT):
                 await stream.receive()
 
     trusted = ssl.create_default_context()

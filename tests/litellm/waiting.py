@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-__all__ = ("PATIENCE", "until")
+__all__ = ("WAIT_TIMEOUT", "until")
 
-PATIENCE: Final = 8.0 if os.environ.get("RESPONSE_CACHE_LITELLM_ALONE") else 30.0
+WAIT_TIMEOUT: Final = 8.0 if os.environ.get("RESPONSE_CACHE_LITELLM_ALONE") else 30.0
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T | None], what: str, *, within: float = PATIENCE) -> T:
+def until(condition: Callable[[], T | None], what: str, *, within: float = WAIT_TIMEOUT) -> T:
     """What *condition* gives, once it is something; fails when that takes too long."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
