@@ -25,8 +25,8 @@ from response_cache.testing.simulator import ScriptedAnswer
 from tests.stores.sqlite.peer import peer_on
 from tests.stores.sqlite.subject import (
     LEASE,
-    WAIT_TIMEOUT,
     TTL,
+    WAIT_TIMEOUT,
     append,
     close,
     create,
