@@ -12,7 +12,8 @@ The upstream and the clock may both decide, and the first decision stands: a sec
 that leads back to the state it begins in. Each move has one mover:
 
 * ``call``: the task that calls the upstream;
-* ``admit``: the upstream, or the guard when the wait for a refusal is over;
+* ``admit``: the upstream, the guard when the wait for a refusal is over, or the job where the
+  upstream was cancelled before it said anything;
 * ``refuse``: the upstream, or the job where the upstream ended without an answer;
 * ``end``: the writer, which alone knows that the response is closed, taken or erased;
 * ``finish``: the job, when the upstream has ended, too.
