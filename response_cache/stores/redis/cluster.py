@@ -16,7 +16,7 @@ from redis.asyncio.connection import AbstractConnection
 from response_cache.stores.redis.callbacks import CallbackTasks, Cancel, OnReplies
 from response_cache.stores.redis.connection import exchanged
 from response_cache.stores.redis.errors import DRIVER_ERRORS
-from response_cache.stores.redis.scripts import Command
+from response_cache.stores.redis.scripts import Argument, Command
 from response_cache.stores.redis.topology import SCAN_COUNT, require_bytes, require_version
 
 __all__ = ("Cluster",)
@@ -89,9 +89,8 @@ class Cluster:
         return replies
 
     async def _exchanged(self, commands: Sequence[Command]) -> list[Any]:
-        """Exchange *commands*, which call scripts, with the node that has the first one's key."""
-        _, _, _, key, *_ = commands[0]
-        node = self._client.get_node_from_key(str(key))
+        """Exchange *commands* with the node that has the key of the first one."""
+        node = self._client.get_node_from_key(str(_first_key(commands[0])))
         if node is None:
             raise exceptions.SlotNotCoveredError("no node serves the slot")
         connection = node.acquire_connection()
@@ -128,3 +127,8 @@ class Cluster:
         """See ``Servers.refresh``."""
         await self._client.nodes_manager.initialize()
         self._is_stale = False
+
+
+def _first_key(command: Command) -> Argument:
+    """The first key of *command*; of a script it comes after the digest and the number of keys."""
+    return command[3] if command[0] in ("EVALSHA", "EVAL") else command[1]

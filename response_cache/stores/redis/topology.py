@@ -61,7 +61,10 @@ class Servers(Protocol):
         ...
 
     def send(self, commands: Sequence[Command], on_replies: OnReplies) -> Cancel:
-        """Send *commands*, and call *on_replies* with their replies."""
+        """Send *commands*, and call *on_replies* with their replies.
+
+        Each command has a key, and best all of them on one node: a cluster is asked by the first.
+        """
         ...
 
     def scan(self, pattern: str) -> AsyncIterator[bytes]:

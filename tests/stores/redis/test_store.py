@@ -24,7 +24,7 @@ from response_cache import __version__
 from response_cache.errors import Fenced
 from response_cache.store import Append, Appended, Claim, Link, NewRecord, Store
 from response_cache.stores import store_from_url
-from response_cache.stores.redis.callbacks import Cancel, OnReplies
+from response_cache.stores.redis.callbacks import Cancel, OnReplies, replies_to
 from response_cache.stores.redis.channel import Channel
 from response_cache.stores.redis.cluster import Cluster
 from response_cache.stores.redis.scripts import POSITION, Command
@@ -477,6 +477,21 @@ async def test_a_cluster_client_handed_in_stays_open(cluster: ClusterOfThree, pr
         await create(store)
         await store.aclose()
         assert await client.ping()
+
+
+async def test_any_command_with_a_key_finds_its_node(cluster: ClusterOfThree, prefix: str) -> None:
+    store = at(cluster.url)(prefix)
+    await store.open()
+    ids = [f"r{n}" for n in range(12)]
+    for id in ids:
+        await create(store, id)
+    commands = [("PTTL", store.keys(id)[0]) for id in ids]
+    for command in commands:
+        (left,) = await replies_to(store.servers.send, [command])
+        assert 0 < left <= 1250 * TTL
+    together = await replies_to(store.servers.send, commands)  # on three nodes
+    assert [0 < left <= 1250 * TTL for left in together] == [True] * 12
+    await store.aclose()
 
 
 @pytest.mark.parametrize("kind", [redis.asyncio.Redis, redis.asyncio.RedisCluster])
