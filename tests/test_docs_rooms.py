@@ -26,7 +26,7 @@ ROWS: Final = re.findall(r"^\| `([^`]+\.py)` \| (.+?) \|", PROSE, re.MULTILINE)
 MOST_ROOMS: Final = 20  # in the picture of the imports, small ones counted
 
 # What is no name of ours: headers and words of the API.
-OF_THE_API: Final = {"Prefer: wait"}
+OF_THE_API: Final = {"Prefer: wait", "input"}
 
 
 @cache

@@ -156,12 +156,10 @@ PROVEN_ELSEWHERE: Final[Mapping[str, str]] = {
     "_version": "test_packaging",  # a constant
     "store": "stores/test_memory",  # a protocol: response_cache.testing has its promises
     "http/preflights": "http/test_cors",  # what cors asks, and nothing else does
-    "recording/jobs": "test_cache",
-    "stores/sqlite/records": "stores/sqlite/test_store",
-    "stores/sqlite/rows": "stores/sqlite/test_store",
-    "stores/sqlite/schema": "stores/sqlite/test_formats",
     "stores/redis/callbacks": "stores/redis/test_connection",
+    "stores/redis/calls": "stores/redis/test_faults",
     "stores/redis/channel": "stores/redis/test_store",
+    "stores/redis/cluster": "stores/redis/test_faults",
     "stores/redis/compaction": "stores/redis/test_store",
     "stores/redis/errors": "stores/redis/test_faults",
     "stores/redis/keys": "stores/redis/test_store",

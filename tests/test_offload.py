@@ -8,11 +8,11 @@ import weakref
 from collections.abc import Iterator
 
 import anyio
-import anyio.from_thread
 import anyio.lowlevel
 import pytest
 
 from response_cache.errors import InvalidRequest
+from response_cache.eventloop import call_soon
 from response_cache.offload import LARGE, Offload
 from tests.deadlines import WAIT_TIMEOUT
 
@@ -62,10 +62,10 @@ async def test_short_work_is_done_in_the_loop_and_long_work_in_a_thread() -> Non
 
 
 async def test_the_loop_goes_on_while_long_work_is_done() -> None:
-    began, may_end = anyio.Event(), threading.Event()
+    began, may_end, soon = anyio.Event(), threading.Event(), call_soon()
 
     def work() -> None:
-        anyio.from_thread.run_sync(began.set)
+        soon(began.set)
         assert may_end.wait(WAIT_TIMEOUT)
 
     async with anyio.create_task_group() as tasks:
@@ -77,14 +77,16 @@ async def test_the_loop_goes_on_while_long_work_is_done() -> None:
 
 async def test_long_work_is_done_one_at_a_time() -> None:
     running, most = 0, 0
-    lock, offload = threading.Lock(), Offload()
+    lock, offload, soon = threading.Lock(), Offload(), call_soon()
 
     def work() -> None:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-        anyio.from_thread.run(anyio.lowlevel.checkpoint)  # others could begin meanwhile
+        passed = threading.Event()
+        soon(passed.set)
+        assert passed.wait(WAIT_TIMEOUT)  # the loop has run meanwhile: another could have begun
         with lock:
             running -= 1
 
@@ -96,10 +98,10 @@ async def test_long_work_is_done_one_at_a_time() -> None:
 
 async def test_long_work_is_done_to_its_end_when_its_caller_is_cancelled() -> None:
     began, may_end, has_ended = anyio.Event(), threading.Event(), threading.Event()
-    offload = Offload()
+    offload, soon = Offload(), call_soon()
 
     def work() -> None:
-        anyio.from_thread.run_sync(began.set)
+        soon(began.set)
         assert may_end.wait(WAIT_TIMEOUT)
         has_ended.set()
 
