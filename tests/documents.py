@@ -113,7 +113,7 @@ def with_picture(page: str) -> str:
         r"```mermaid\nflowchart.*?```", f"```mermaid\n{picture()}\n```", page, flags=re.DOTALL
     )
     named = ", ".join(f"`{room}`" for room in FLOORS if room in SMALL_ROOMS)
-    return re.sub(r"(something small for many others:) [^.]*\.", rf"\1 {named}.", drawn)
+    return re.sub(r"(one small module for many others:) [^.]*\.", rf"\1 {named}.", drawn)
 
 
 def made() -> dict[Path, str]:
