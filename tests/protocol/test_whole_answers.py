@@ -61,11 +61,27 @@ def test_the_events_fold_to_the_answer_they_were_made_of(stream: list[dict[str, 
     assert fold({"output": []}, events_of(response))["output"] == response["output"]
 
 
+TYPES = st.sampled_from(("message", "function_call", "reasoning", "output_text", "refusal", 1))
+FIELDS = st.sampled_from(
+    ("type", "id", "status", "content", "summary", "arguments", "text", "annotations")
+)
+SHAPES = st.recursive(
+    st.none() | st.text(max_size=3) | TYPES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=5),
+)
+
+
 @settings(deadline=None)
-@given(st.recursive(st.none() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=3)))
+@given(SHAPES | st.lists(st.dictionaries(FIELDS, SHAPES | TYPES), max_size=3))
 def test_output_of_any_shape_is_survived(output: Any) -> None:
-    for event in events_of({"output": output}):
-        assert isinstance(event["type"], str)
+    """Each entry that is an object is added and done, and no other entry is."""
+    items = output if isinstance(output, list) else []
+    numbers = [number for number, item in enumerate(items) if isinstance(item, dict)]
+    events = [*events_of({"output": output})]
+    for step in ("added", "done"):
+        found = [event for event in events if event["type"] == f"response.output_item.{step}"]
+        assert [event["output_index"] for event in found] == numbers
+    assert {event["output_index"] for event in events} == set(numbers)
 
 
 def test_the_answer_itself_is_not_changed() -> None:
