@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from response_cache.fold.reducer import fold
@@ -73,6 +73,7 @@ SHAPES = st.recursive(
 
 @settings(deadline=None)
 @given(SHAPES | st.lists(st.dictionaries(FIELDS, SHAPES | TYPES), max_size=3))
+@example([{"type": {}, "content": [{"type": []}]}])
 def test_output_of_any_shape_is_survived(output: Any) -> None:
     """Each entry that is an object is added and done, and no other entry is."""
     items = output if isinstance(output, list) else []
