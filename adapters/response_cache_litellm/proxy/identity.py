@@ -90,6 +90,7 @@ class Identity:
         if policy.covers_all:
             return True
         encoding = request.header(b"content-encoding")
+        # Within its limits: the cache has unpacked the body before it asks for the owner.
         body = json_object(decode_body(request.body, encoding, limit=2**31))
         if body.get("background") is not True:
             return True
