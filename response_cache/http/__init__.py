@@ -1,8 +1,8 @@
 """The HTTP API of a cache, without I/O: what an adapter needs to carry it over a host's protocol.
 
 ``match_route`` tells which requests are answered here, ``ResponsesAPI`` answers them. Requests and
-replies are plain data. Of the modules inside of this package, adapters import
-``response_cache.http.cors`` and ``response_cache.http.preflights`` alone.
+replies are plain data. Adapters also import three modules of this package: ``cors`` and
+``preflights``, for pages of other origins, and ``bodies``, for bodies in a content encoding.
 """
 
 from response_cache.http.api import ResponsesAPI
