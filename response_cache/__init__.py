@@ -1,61 +1,112 @@
 """Background mode of the Responses API for any server of ``POST /v1/responses``.
 
-The core: a lifecycle, a log of events, a reducer, stores, and the HTTP API without I/O. It needs no
-web framework; adapters (``response_cache_asgi``, ``response_cache_server``) carry it.
+The door for apps: options, owners, stores, errors, and ``ResponseCache`` itself. The core needs no
+web framework. Adapters carry it: ``response_cache_asgi``, ``response_cache_wsgi``,
+``response_cache_server`` and ``response_cache_litellm``.
+
+Two more doors are for authors: ``response_cache.store`` for a store of your own, and
+``response_cache.http`` for an adapter of your own. ``response_cache.testing`` proves both.
 """
 
 from response_cache._version import __version__
 from response_cache.cache import Created, ResponseCache, body_of
-from response_cache.http import (
-    Body,
-    Headers,
-    OwnerOf,
-    PassThrough,
-    Reply,
-    Request,
-    ResponsesAPI,
-    Route,
-    Stream,
-    error_reply,
-    match_route,
-    reply_without_cache,
+from response_cache.errors import (
+    AlreadyExists,
+    APIError,
+    BadUpstream,
+    Closed,
+    Deleted,
+    Fenced,
+    IdempotencyConflict,
+    InvalidRequest,
+    InvalidTransition,
+    MethodNotAllowed,
+    Misconfigured,
+    Missing,
+    NotCancellable,
+    NotFound,
+    NotRecorded,
+    NotStreamable,
+    PreviousResponseNotFound,
+    RequestTimeout,
+    RequestTooLarge,
+    ResponseCacheError,
+    SequenceGap,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    StreamBroken,
+    TooManyRequests,
+    Unavailable,
 )
-from response_cache.options import Options
+from response_cache.http import Body, Headers, OwnerOf, PassThrough, Request, error_reply
+from response_cache.option_fields import OptionFields
+from response_cache.options import DialectName, Options
 from response_cache.protocol.ids import ANYBODY, Owner
+from response_cache.protocol.input_items import Paging
+from response_cache.protocol.jsontext import JsonObject
 from response_cache.protocol.lifecycle import Status
+from response_cache.protocol.requests import CreateRequest, parse_create
 from response_cache.recording.answer import Answer, Upstream, UpstreamStopped
 from response_cache.recording.attempt import Refusal
-from response_cache.store import Claim, RecordView, Store, Taken
+from response_cache.store import RecordView, Store
 from response_cache.stores import store_from_url
+from response_cache.stores.memory import MemoryStore
 
 __all__ = (
     "ANYBODY",
+    "APIError",
+    "AlreadyExists",
     "Answer",
+    "BadUpstream",
     "Body",
-    "Claim",
+    "Closed",
+    "CreateRequest",
     "Created",
+    "Deleted",
+    "DialectName",
+    "Fenced",
     "Headers",
+    "IdempotencyConflict",
+    "InvalidRequest",
+    "InvalidTransition",
+    "JsonObject",
+    "MemoryStore",
+    "MethodNotAllowed",
+    "Misconfigured",
+    "Missing",
+    "NotCancellable",
+    "NotFound",
+    "NotRecorded",
+    "NotStreamable",
+    "OptionFields",
     "Options",
     "Owner",
     "OwnerOf",
+    "Paging",
     "PassThrough",
+    "PreviousResponseNotFound",
     "RecordView",
     "Refusal",
-    "Reply",
     "Request",
+    "RequestTimeout",
+    "RequestTooLarge",
     "ResponseCache",
-    "ResponsesAPI",
-    "Route",
+    "ResponseCacheError",
+    "SequenceGap",
     "Status",
     "Store",
-    "Stream",
-    "Taken",
+    "StoreError",
+    "StoreFull",
+    "StoreUnavailable",
+    "StreamBroken",
+    "TooManyRequests",
+    "Unavailable",
     "Upstream",
     "UpstreamStopped",
     "__version__",
     "body_of",
     "error_reply",
-    "match_route",
-    "reply_without_cache",
+    "parse_create",
     "store_from_url",
 )

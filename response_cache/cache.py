@@ -37,8 +37,8 @@ from response_cache.errors import (
 )
 from response_cache.fold.reducer import fold
 from response_cache.offload import Offload
-from response_cache.options import Options
-from response_cache.protocol.dialects import DIALECTS, OFFICIAL, Dialect
+from response_cache.options import DialectName, Options
+from response_cache.protocol.dialects import DIALECTS
 from response_cache.protocol.ids import Owner
 from response_cache.protocol.input_items import Paging, page_of
 from response_cache.protocol.jsontext import dump, load
@@ -92,17 +92,21 @@ class Created:
     body: bytes  # the Response object as it is answered to the create
 
 
-def body_of(view: RecordView, dialect: Dialect = OFFICIAL) -> bytes:
+def body_of(view: RecordView, dialect: DialectName = "openai") -> bytes:
     """The Response object of a whole *view* as JSON: partial output is shown, always.
 
-    *dialect* is that of the cache which the page is from.
+    *dialect* is the option of the cache that the view is from.
+
+    Raises:
+        ValueError: the view was read from a cursor, so it has no snapshot.
     """
     if view.snapshot is None:
         raise ValueError("a page read from a cursor has no snapshot")
     if not view.events:
         return view.snapshot
     events = (load(payload(event)) for event in view.events)
-    return dialect.dump(fold(dialect.load(view.snapshot), events))
+    form = DIALECTS[dialect]
+    return form.dump(fold(form.load(view.snapshot), events))
 
 
 class ResponseCache:
@@ -128,15 +132,15 @@ class ResponseCache:
         """
         self.options = options or Options()
         self.store = store_of(store, dialect=self.options.dialect)
-        self.dialect = DIALECTS[self.options.dialect]
+        self._ids = DIALECTS[self.options.dialect].ids
         self.is_draining = False
         self._drained_by = math.inf  # by the event loop's clock
         self._now = now
         self._visible: dict[tuple[str, str | None], None] = {}  # which response to whom; a set
         self._waits: set[anyio.CancelScope] = set()  # of polls that wait for a change
         self._tasks: TaskGroup | None = None
-        self.offload = Offload()
-        self._jobs = Jobs(self.store, self.options, self.offload, now=now, spawn=self._spawn)
+        self._offload = Offload()
+        self._jobs = Jobs(self.store, self.options, self._offload, now=now, spawn=self._spawn)
         self._orphans = Orphans(
             self.store, self.options, now=now, is_ours=self._jobs.records, spawn=self._spawn
         )
@@ -281,7 +285,7 @@ class ResponseCache:
     async def body(self, view: RecordView) -> bytes:
         """The same as ``body_of``; what is long is done in a thread."""
         size = len(view.snapshot or b"") if view.events else 0
-        return await self.offload.run(size, lambda: body_of(view, self.dialect))
+        return await self._offload.run(size, lambda: body_of(view, self.options.dialect))
 
     async def change(self, view: RecordView, within: float) -> None:
         """Return when the response has moved on from *view*, or after *within* seconds.
@@ -338,7 +342,7 @@ class ResponseCache:
             except StoreUnavailable as error:
                 raise _unavailable(error) from error
         if Status(view.status) is Status.CANCELLED:
-            return body_of(view, self.dialect)
+            return body_of(view, self.options.dialect)
         raise NotCancellable(NOT_CANCELLABLE[Status(view.status)], param="response_id")
 
     async def delete(self, id: str, owner: Owner) -> None:
@@ -365,7 +369,7 @@ class ResponseCache:
             raise _unavailable(error) from error
         if raw is None:
             raise NotFound.of(id)
-        return await self.offload.run(len(raw), lambda: _listed(raw, id, paging))
+        return await self._offload.run(len(raw), lambda: _listed(raw, id, paging))
 
     async def upstream_id(self, id: str | None, owner: Owner) -> str | None:
         """The upstream's own id of one of our responses; None for an id that is not ours.
@@ -374,7 +378,7 @@ class ResponseCache:
             PreviousResponseNotFound: not there, not the owner's, or the upstream gave no id.
             InvalidRequest: it is not over yet.
         """
-        if id is None or not self.dialect.ids.are_ours(id):
+        if id is None or not self._ids.are_ours(id):
             return None
         param = "previous_response_id"
         try:
@@ -430,7 +434,7 @@ class ResponseCache:
         patience: float,
     ) -> Job:
         previous = await self.upstream_id(request.previous_response_id, owner)
-        body = await self.offload.run(
+        body = await self._offload.run(
             len(raw), lambda: upstream_body(request, previous_response_id=previous)
         )
         try:
@@ -475,7 +479,7 @@ class ResponseCache:
         The first request's admission is waited for, for *patience* seconds where that can end it,
         and elsewhere for as long as it takes to see that its process is gone.
         """
-        fingerprint = await self.offload.run(size, lambda: request.fingerprint)
+        fingerprint = await self._offload.run(size, lambda: request.fingerprint)
         now = anyio.current_time()
         until = now + patience
         last = max(until, now + self.options.lease + 2 * self.options.orphan_confirmation)
@@ -512,8 +516,8 @@ class ResponseCache:
     def _id_for(self, owner: Owner, key: str | None) -> str:
         tag = self.store.id_tag
         if key is None or owner.id is None:
-            return self.dialect.ids.new(tag)
-        return self.dialect.ids.keyed(tag, self.options.secret.get_secret_value(), owner.id, key)
+            return self._ids.new(tag)
+        return self._ids.keyed(tag, self.options.secret.get_secret_value(), owner.id, key)
 
     # Hosting.
 
@@ -543,7 +547,7 @@ class ResponseCache:
         )
 
     def _explain(self, id: str) -> None:
-        if self.dialect.ids.is_elsewhere(id, self.store.id_tag):
+        if self._ids.is_elsewhere(id, self.store.id_tag):
             logger.warning(
                 "%s was created by another process or before a restart, and this store is not "
                 "shared: use one worker, or a store that all workers reach",

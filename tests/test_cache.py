@@ -22,7 +22,7 @@ from response_cache.errors import (
     Unavailable,
 )
 from response_cache.options import Options
-from response_cache.protocol.ids import ANYBODY, Owner
+from response_cache.protocol.ids import ANYBODY, IDS, Owner
 from response_cache.protocol.input_items import Paging
 from response_cache.protocol.jsontext import dump, load
 from response_cache.protocol.requests import create_request
@@ -734,7 +734,7 @@ async def test_a_key_whose_response_is_of_another_release_is_not_answered_for_ev
     store = MemoryStore(clock=anyio.current_time)
     async with ResponseCache(store) as cache:
         new = NewRecord(
-            id=cache.dialect.ids.keyed(store.id_tag, "", "alice", "k"),
+            id=IDS.keyed(store.id_tag, "", "alice", "k"),
             incarnation="first",
             header=b'{"v":2,"kind":"response"}',
             request=b"",

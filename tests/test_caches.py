@@ -16,7 +16,6 @@ import pytest
 from response_cache import record
 from response_cache.http import routes
 from response_cache.protocol import sse
-from response_cache.protocol.ids import IDS
 from response_cache.protocol.jsontext import dump
 from response_cache.recording.delta_template import DeltaTemplate
 from response_cache.stores.redis import keys
@@ -37,7 +36,7 @@ def delta(id: str) -> bytes:
 FILLED: Final[dict[str, Callable[[str], object] | None]] = {
     "response_cache/protocol/sse.py:_event_line": lambda long: sse.frame(long, b"{}"),
     "response_cache/http/routes.py:_match_id": lambda long: [
-        routes.match_route(method, path, (), IDS)
+        routes.match_route(method, path, ())
         for method, path in (
             (long, f"/v1/responses/{ID}"),
             ("GET", f"/{long}/v1/responses/{ID}"),

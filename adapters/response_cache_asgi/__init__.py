@@ -5,5 +5,6 @@ app = ResponseCacheMiddleware(app, store="memory://")           # any ASGI app
 """
 
 from response_cache_asgi.middleware import ResponseCacheMiddleware
+from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ("ResponseCacheMiddleware",)
+__all__ = ("ASGIApp", "Message", "Receive", "ResponseCacheMiddleware", "Scope", "Send")

@@ -6,22 +6,24 @@ from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager, closing
 from typing import assert_never
 
-from response_cache import (
+from response_cache.errors import APIError
+from response_cache.hosting import Streams
+from response_cache.http import (
+    BODY_HEADERS,
     Body,
+    Cors,
     PassThrough,
     Reply,
     Request,
     ResponsesAPI,
     Route,
     Stream,
+    Verb,
+    dressed,
     error_reply,
     reply_without_cache,
 )
-from response_cache.errors import APIError
-from response_cache.hosting import Streams
-from response_cache.http import BODY_HEADERS, Verb
-from response_cache.http.cors import Cors, dressed
-from response_cache.protocol.ids import Ids
+from response_cache.options import DialectName
 from response_cache_asgi.body import RequestBody
 from response_cache_asgi.budget import Budget, Share
 from response_cache_asgi.host import Host
@@ -129,10 +131,10 @@ class Exchange:
         return reply, hosted.streams
 
     async def answer_preflight(
-        self, scope: Scope, send: Send, paths: tuple[str, ...], ids: Ids
+        self, scope: Scope, send: Send, paths: tuple[str, ...], dialect: DialectName
     ) -> bool:
         """Answer a browser's preflight as the option ``cors_origins`` says; whether it was one."""
-        reply = self._cors.preflight(_request(scope), paths, ids)
+        reply = self._cors.preflight(_request(scope), paths, dialect)
         if reply is not None:
             await send_body(reply, send)
         return reply is not None

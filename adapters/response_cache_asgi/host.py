@@ -17,7 +17,6 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from response_cache import ResponsesAPI
 from response_cache.errors import APIError, Misconfigured
 from response_cache.eventloop import current_loop, start_detached
 from response_cache.hosting import (
@@ -27,6 +26,7 @@ from response_cache.hosting import (
     naming_the_cause,
     not_open,
 )
+from response_cache.http import ResponsesAPI
 
 __all__ = ("Host",)
 

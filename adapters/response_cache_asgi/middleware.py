@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Unpack, overload
 
-from response_cache import OwnerOf, ResponseCache, ResponsesAPI, Store, match_route
-from response_cache.http import Verb
-from response_cache.http.cors import Cors
-from response_cache.option_fields import OptionFields
-from response_cache.protocol.dialects import DIALECTS
+from response_cache import OptionFields, OwnerOf, ResponseCache, Store
+from response_cache.http import Cors, ResponsesAPI, Verb, match_route
 from response_cache_asgi.configuration import configure
 from response_cache_asgi.exchange import Exchange, path_below_root
 from response_cache_asgi.host import Host
@@ -27,7 +24,7 @@ class ResponseCacheMiddleware:
     * Middleware that must see every request (request logs) has to stand outside: polls never reach
       what is inside.
     * Authentication that stands inside sees creates alone. For polls there is *owner*.
-    * CORS may stand on either side: see ``response_cache.http.cors``.
+    * CORS may stand on either side: see ``response_cache.http.Cors``.
     """
 
     # Frameworks pass *app* by position or by name. With one signature for both, a keyword ``app``
@@ -81,7 +78,6 @@ class ResponseCacheMiddleware:
         self.app = app
         self._configuration = configure(store, options)
         self.options = self._configuration.options
-        self._ids = DIALECTS[self.options.dialect].ids
         self._owner = owner
         self._host = Host(self._make_api, drains_on_signals=drain_on_signals)
         self._cors = Cors(self.options.cors_origins)
@@ -98,18 +94,17 @@ class ResponseCacheMiddleware:
         """Answer the requests of the cache's routes, and pass all others to the app."""
         kind = scope["type"]
         if kind == "http":
-            path, paths = path_below_root(scope), self.options.paths
-            route = match_route(scope["method"], path, paths, self._ids)
+            paths, dialect = self.options.paths, self.options.dialect
+            route = match_route(scope["method"], path_below_root(scope), paths, dialect)
             if route is not None:
                 if route.verb is Verb.CREATE:
                     await self._exchange.create(scope, receive, send)
                 else:
                     await self._exchange.answer(route, scope, receive, send)
                 return
-            if self._cors.is_set and scope["method"] == "OPTIONS":
-                paths, ids = self.options.paths, self._ids
-                if await self._exchange.answer_preflight(scope, send, paths, ids):
-                    return
+            is_asked = self._cors.is_set and scope["method"] == "OPTIONS"
+            if is_asked and await self._exchange.answer_preflight(scope, send, paths, dialect):
+                return
         elif kind == "lifespan":
             await Lifespan(self.app, self._host, receive, send).run(scope)
             return

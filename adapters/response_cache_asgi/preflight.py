@@ -12,7 +12,7 @@ from urllib.parse import quote
 import anyio
 
 from response_cache import Headers, Request
-from response_cache.http.preflights import Preflight
+from response_cache.http import Preflight
 from response_cache_asgi.types import ASGIApp, Message, Scope
 
 __all__ = ("PreflightOf",)

@@ -9,9 +9,10 @@ from typing import Final
 
 import anyio
 
-from response_cache import Body, Headers, Stream
+from response_cache import Body, Headers
 from response_cache.errors import StreamBroken
 from response_cache.hosting import Streams
+from response_cache.http import Stream
 from response_cache_asgi.types import Message, Receive, Send
 
 __all__ = ("send_body", "send_stream", "until_disconnect")

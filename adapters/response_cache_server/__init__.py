@@ -16,12 +16,23 @@ if TYPE_CHECKING:
     from response_cache_server.builtin.upstream import BuiltInUpstream
     from response_cache_server.proxy.answer import UpstreamBroken
     from response_cache_server.proxy.app import ProxyApp
-    from response_cache_server.settings import Settings
+    from response_cache_server.settings import URL, LogLevel, Settings
 
-__all__ = ("BuiltInUpstream", "ProxyApp", "Settings", "Sidecar", "UpstreamBroken", "build_app")
+__all__ = (
+    "URL",
+    "BuiltInUpstream",
+    "LogLevel",
+    "ProxyApp",
+    "Settings",
+    "Sidecar",
+    "UpstreamBroken",
+    "build_app",
+)
 
 _HOMES: Final = {
+    "URL": "settings",
     "BuiltInUpstream": "builtin.upstream",
+    "LogLevel": "settings",
     "ProxyApp": "proxy.app",
     "Settings": "settings",
     "Sidecar": "app",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Iterable
 
 import anyio
 from pydantic_core import to_json
 
 from response_cache.errors import error_body
+from response_cache_asgi import ASGIApp as App
+from response_cache_asgi import Message, Receive, Scope, Send
 
 __all__ = (
     "App",
@@ -23,12 +24,6 @@ __all__ = (
     "send_json",
     "until_disconnect",
 )
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 async def send_json(

@@ -22,7 +22,15 @@ from response_cache_server.proxy.trusted_proxies import TRUSTED_BY_DEFAULT, Trus
 from response_cache_server.target import parse_base_url
 from response_cache_server.variables import PREFIX, require_known, variable
 
-__all__ = ("LITELLM", "BadSettings", "LogLevel", "Settings", "load_settings", "read_settings")
+__all__ = (
+    "LITELLM",
+    "URL",
+    "BadSettings",
+    "LogLevel",
+    "Settings",
+    "load_settings",
+    "read_settings",
+)
 
 LITELLM: Final = "litellm"
 """The value of ``upstream`` for LiteLLM's SDK in this process instead of a base URL."""

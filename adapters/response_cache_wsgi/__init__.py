@@ -5,5 +5,6 @@ application = ResponseCacheMiddleware(get_wsgi_application(), store="redis://loc
 """
 
 from response_cache_wsgi.middleware import ResponseCacheMiddleware
+from response_cache_wsgi.owners import AnyOwnerOf
 
-__all__ = ("ResponseCacheMiddleware",)
+__all__ = ("AnyOwnerOf", "ResponseCacheMiddleware")

@@ -11,21 +11,22 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import anyio
 
-from response_cache import (
+from response_cache.errors import APIError, Unavailable
+from response_cache.http import (
     Body,
+    Cors,
     Headers,
     PassThrough,
     Reply,
     Request,
     Route,
     Stream,
+    Verb,
+    dressed,
     error_reply,
     reply_without_cache,
 )
-from response_cache.errors import APIError, Unavailable
-from response_cache.http import Verb
-from response_cache.http.cors import Cors, dressed
-from response_cache.protocol.ids import Ids
+from response_cache.options import DialectName
 from response_cache_wsgi.body import ReadAhead, put_body
 from response_cache_wsgi.headers import as_bytes, as_native, request_headers
 from response_cache_wsgi.host import Host
@@ -84,10 +85,10 @@ class Exchange:
         environ: WSGIEnvironment,
         start_response: StartResponse,
         paths: tuple[str, ...],
-        ids: Ids,
+        dialect: DialectName,
     ) -> Iterable[bytes] | None:
         """Our answer to a browser's preflight, if the option ``cors_origins`` is set; else None."""
-        reply = self._cors.preflight(_request(environ), paths, ids)
+        reply = self._cors.preflight(_request(environ), paths, dialect)
         if reply is None:
             return None
         start_response(_status_line(reply.status), as_native(reply.headers))

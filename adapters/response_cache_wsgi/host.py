@@ -23,7 +23,6 @@ from weakref import WeakSet
 
 import anyio
 
-from response_cache import ResponsesAPI
 from response_cache.hosting import (
     STREAM_END_GRACE,
     HostedCache,
@@ -34,6 +33,7 @@ from response_cache.hosting import (
     on_stop_signal,
     shutting_down,
 )
+from response_cache.http import ResponsesAPI
 from response_cache_wsgi.sigterm import draining_on_sigterm
 from response_cache_wsgi.threads.portal import Portal
 

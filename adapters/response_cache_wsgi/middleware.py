@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from typing import Final, Unpack
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from response_cache import ResponseCache, ResponsesAPI, Store, match_route
-from response_cache.http.cors import Cors
-from response_cache.option_fields import OptionFields
+from response_cache import OptionFields, ResponseCache, Store
+from response_cache.http import Cors, ResponsesAPI, match_route
 from response_cache.options import options_of
-from response_cache.protocol.dialects import DIALECTS
 from response_cache.stores import store_of
 from response_cache_wsgi.exchange import Exchange
 from response_cache_wsgi.host import Host
@@ -54,7 +52,6 @@ class ResponseCacheMiddleware:
         self.app = app
         self.options = options_of({"max_running": MAX_RUNNING, **options}, beside=OTHER_PARAMETERS)
         self._owner = None if owner is None else async_owner_of(owner)
-        self._ids = DIALECTS[self.options.dialect].ids
         self._cors = Cors(self.options.cors_origins)
         self._preflights = call_slots()
         # Raises now if the store is wrong. From a URL each process makes a store of its own.
@@ -70,12 +67,12 @@ class ResponseCacheMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer the requests of the cache's routes, and pass all others to the app."""
         path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
-        route = match_route(method, path, self.options.paths, self._ids)
+        route = match_route(method, path, self.options.paths, self.options.dialect)
         if route is not None:
             return self._exchange().run(route, environ, start_response)
         if self._cors.is_set and method == "OPTIONS":
             answer = self._exchange().answer_preflight(
-                environ, start_response, self.options.paths, self._ids
+                environ, start_response, self.options.paths, self.options.dialect
             )
             if answer is not None:
                 return answer

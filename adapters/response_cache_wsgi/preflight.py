@@ -13,7 +13,7 @@ from typing import Final
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from response_cache import Headers
-from response_cache.http.preflights import Preflight
+from response_cache.http import Preflight
 from response_cache_wsgi.threads.app_call import AppCall, AppMessage, ReplyStart
 from response_cache_wsgi.threads.handover import ToLoop
 from response_cache_wsgi.upstream import environ_for_thread

@@ -1,11 +1,13 @@
 """The HTTP API of a cache, without I/O: what an adapter needs to carry it over a host's protocol.
 
-``match_route`` tells which requests are answered here, ``ResponsesAPI`` answers them. Requests and
-replies are plain data. Adapters also import three modules of this package: ``cors`` and
-``preflights``, for pages of other origins, and ``bodies``, for bodies in a content encoding.
+The door for authors of adapters. ``match_route`` tells which requests are answered here,
+``ResponsesAPI`` answers them, ``reply_without_cache`` tells which creates need no cache, and
+``Cors`` which pages of a browser may read the replies. Requests and replies are plain data.
+``docs/embedding.md`` has a whole adapter in 60 lines.
 """
 
 from response_cache.http.api import ResponsesAPI
+from response_cache.http.cors import Cors, dressed
 from response_cache.http.creates import reply_without_cache
 from response_cache.http.messages import (
     Body,
@@ -16,6 +18,7 @@ from response_cache.http.messages import (
     Stream,
     WhileConnected,
 )
+from response_cache.http.preflights import Ask, Preflight
 from response_cache.http.replies import error_reply
 from response_cache.http.routes import Route, Verb, match_route
 from response_cache.protocol.headers import BODY_HEADERS, CLIENT_HEADERS, Headers
@@ -23,10 +26,13 @@ from response_cache.protocol.headers import BODY_HEADERS, CLIENT_HEADERS, Header
 __all__ = (
     "BODY_HEADERS",
     "CLIENT_HEADERS",
+    "Ask",
     "Body",
+    "Cors",
     "Headers",
     "OwnerOf",
     "PassThrough",
+    "Preflight",
     "Reply",
     "Request",
     "ResponsesAPI",
@@ -34,6 +40,7 @@ __all__ = (
     "Stream",
     "Verb",
     "WhileConnected",
+    "dressed",
     "error_reply",
     "match_route",
     "reply_without_cache",

@@ -38,6 +38,7 @@ from response_cache.http.replies import (
     without_retry,
 )
 from response_cache.http.routes import Route, Verb
+from response_cache.protocol.dialects import DIALECTS
 from response_cache.protocol.headers import Headers
 from response_cache.protocol.ids import Owner
 from response_cache.protocol.input_items import parse_paging
@@ -58,7 +59,7 @@ class ResponsesAPI:
         """*owner_of* names the owner of a request; by default a digest of its credential."""
         self.cache = cache
         self._options = cache.options
-        self._dialect = cache.dialect
+        self._dialect = cache.options.dialect
         self._owner_of = owner_of or owner_by_credential(cache.options.secret.get_secret_value())
 
     async def answer(self, route: Route, request: Request) -> Reply | PassThrough:
@@ -69,7 +70,7 @@ class ResponsesAPI:
         try:
             reply = await self._answer(route, request)
         except NotRecorded as error:
-            if self._dialect.ids.may_be_the_apps(route.id):
+            if DIALECTS[self._dialect].ids.may_be_the_apps(route.id):
                 return PassThrough()
             reply = error_reply(error)
         except APIError as error:

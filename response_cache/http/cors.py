@@ -18,8 +18,8 @@ from typing import Final
 from response_cache.http.messages import Body, Request
 from response_cache.http.preflights import ALLOW_ORIGIN, Ask, Preflight, Preflights
 from response_cache.http.routes import Verb, match_route
+from response_cache.options import DialectName
 from response_cache.protocol.headers import Headers
-from response_cache.protocol.ids import Ids
 
 __all__ = ("Cors", "dressed")
 
@@ -80,14 +80,18 @@ class Cors:
             return known
         return await self._preflights.told(_asked_by(request), id, ask)
 
-    def preflight(self, request: Request, paths: tuple[str, ...], ids: Ids) -> Body | None:
-        """Our answer to a browser's preflight for a route of ours; None where the app answers.
+    def preflight(
+        self, request: Request, paths: tuple[str, ...], dialect: DialectName = "openai"
+    ) -> Body | None:
+        """Our answer to a browser's preflight for a route of ours, None where the app answers.
 
-        *paths* and *ids*: see ``match_route``.
+        *paths* and *dialect* are those of ``match_route``.
         """
         method = request.header(b"access-control-request-method")
-        route = match_route(method, request.path, paths, ids) if method and self.is_set else None
-        if route is None or not request.has_any(_ORIGIN):
+        if not (method and self.is_set and request.has_any(_ORIGIN)):
+            return None
+        route = match_route(method, request.path, paths, dialect)
+        if route is None:
             return None
         allowed = self._listed(request.header(b"origin"))
         if not allowed:

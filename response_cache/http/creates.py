@@ -11,6 +11,7 @@ from response_cache.http import queries
 from response_cache.http.bodies import may_be_ours, read_body, require_no_background, size_unpacked
 from response_cache.http.messages import Body, OwnerOf, PassThrough, Request
 from response_cache.http.replies import error_reply
+from response_cache.protocol.dialects import DIALECTS
 from response_cache.protocol.ids import Owner
 from response_cache.protocol.jsontext import JsonObject
 from response_cache.protocol.requests import (
@@ -69,7 +70,7 @@ async def read_create(
     options = cache.options
     data, encoding = request.body, request.header(b"content-encoding")
     size = size_unpacked(data, encoding, options)
-    read = await cache.offload.run(size, lambda: read_body(data, encoding, options))
+    read = await cache._offload.run(size, lambda: read_body(data, encoding, options))
     if read is None:
         return PassThrough()
     body, data = read
@@ -98,14 +99,14 @@ async def _foreground(
     Where ``previous_response_id`` is one of ours, the upstream's own id replaces it.
     """
     previous = body.get("previous_response_id")
-    if not isinstance(previous, str) or not cache.dialect.ids.are_ours(previous):
+    if not isinstance(previous, str) or not DIALECTS[cache.options.dialect].ids.are_ours(previous):
         return PassThrough()
     owner = await owner_of(request)
     if isinstance(owner, Body | PassThrough):
         return owner
     known = await cache.upstream_id(previous, owner) or previous
     return PassThrough(
-        await cache.offload.run(size, lambda: with_previous_response_id(body, known))
+        await cache._offload.run(size, lambda: with_previous_response_id(body, known))
     )
 
 

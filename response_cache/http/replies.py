@@ -18,7 +18,7 @@ from response_cache.cache import body_of
 from response_cache.errors import APIError, BadUpstream, MethodNotAllowed
 from response_cache.http.credentials import CREDENTIAL_HEADERS
 from response_cache.http.messages import Body, Stream
-from response_cache.protocol.dialects import Dialect
+from response_cache.options import DialectName
 from response_cache.protocol.headers import Headers, end_to_end
 from response_cache.protocol.jsontext import dump
 from response_cache.protocol.sse import DONE, KEEP_ALIVE
@@ -69,7 +69,7 @@ def json_reply(status: int, content: bytes, headers: Headers = ()) -> Body:
     )
 
 
-def closed_reply(view: RecordView, dialect: Dialect) -> Body:
+def closed_reply(view: RecordView, dialect: DialectName) -> Body:
     """The reply to most polls: the Response object of a closed record, which never changes."""
     content = body_of(view, dialect)
     headers = _closed_headers(entity_tag(view), len(content))

@@ -9,7 +9,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
-from response_cache.protocol.ids import IDS, Ids
+from response_cache.options import DialectName
+from response_cache.protocol.dialects import DIALECTS
 
 __all__ = ("ROUTES", "Route", "Verb", "match_route")
 
@@ -45,11 +46,13 @@ _METHODS: Final = frozenset(method for verbs in ROUTES.values() for method in ve
 _MAX_PATH_END: Final = 128  # characters of a path that the pattern looks at: enough for every route
 
 
-def match_route(method: str, path: str, paths: tuple[str, ...], ids: Ids = IDS) -> Route | None:
+def match_route(
+    method: str, path: str, paths: tuple[str, ...], dialect: DialectName = "openai"
+) -> Route | None:
     """The route of a request; None when the wrapped app handles it.
 
     *path* is below the root path. *paths* are the paths on which a POST creates a response;
-    ``{name}`` in them is any one segment. *ids* are those of the dialect.
+    ``{name}`` in them is any one segment. *dialect* gives the form of our ids. Both are options.
 
     Returns None for foreign ids and for ``OPTIONS`` as well.
     """
@@ -59,7 +62,7 @@ def match_route(method: str, path: str, paths: tuple[str, ...], ids: Ids = IDS) 
     if bare.endswith("/responses"):  # so does each of *paths*, and no path with an id
         is_create = method == "POST" and (bare in paths or _templates(paths).fullmatch(bare))
         return Route(Verb.CREATE) if is_create else None
-    return _match_id(method if method in _METHODS else "", path[-_MAX_PATH_END:], ids)
+    return _match_id(method if method in _METHODS else "", path[-_MAX_PATH_END:], dialect)
 
 
 @lru_cache(maxsize=16)
@@ -71,7 +74,8 @@ def _templates(paths: tuple[str, ...]) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=1024)  # a client polls one path many times; each argument is of bounded length
-def _match_id(method: str, path_end: str, ids: Ids) -> Route | None:
+def _match_id(method: str, path_end: str, dialect: DialectName) -> Route | None:
+    ids = DIALECTS[dialect].ids
     match = re.search(rf"/responses/({ids.pattern})(/cancel|/input_items)?/?\Z", path_end)
     if match is None:
         return None

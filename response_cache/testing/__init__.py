@@ -30,19 +30,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from response_cache.testing.http_suite import HttpConformance, HttpTimeConformance, Serve
-    from response_cache.testing.in_process import InProcess
+    from response_cache.testing.in_process import ASGIApp, InProcess, Message, Receive, Send
     from response_cache.testing.store_machine import machine_for
-    from response_cache.testing.store_model import StoreModel
+    from response_cache.testing.store_model import ModelRecord, StoreModel
     from response_cache.testing.store_suite import Clock, StoreConformance
-    from response_cache.testing.upstream import ScriptedUpstream
+    from response_cache.testing.upstream import Call, Play, ScriptedUpstream
     from response_cache.testing.virtual_time import virtual_backend
 
 __all__ = (
+    "ASGIApp",
+    "Call",
     "Clock",
     "HttpConformance",
     "HttpTimeConformance",
     "InProcess",
+    "Message",
+    "ModelRecord",
+    "Play",
+    "Receive",
     "ScriptedUpstream",
+    "Send",
     "Serve",
     "StoreConformance",
     "StoreModel",
@@ -51,11 +58,18 @@ __all__ = (
 )
 
 HOMES: Final[Mapping[str, str]] = {
+    "ASGIApp": "response_cache.testing.in_process",
+    "Call": "response_cache.testing.upstream",
     "Clock": "response_cache.testing.store_suite",
     "HttpConformance": "response_cache.testing.http_suite",
     "HttpTimeConformance": "response_cache.testing.http_suite",
     "InProcess": "response_cache.testing.in_process",
+    "Message": "response_cache.testing.in_process",
+    "ModelRecord": "response_cache.testing.store_model",
+    "Play": "response_cache.testing.upstream",
+    "Receive": "response_cache.testing.in_process",
     "ScriptedUpstream": "response_cache.testing.upstream",
+    "Send": "response_cache.testing.in_process",
     "Serve": "response_cache.testing.http_suite",
     "StoreConformance": "response_cache.testing.store_suite",
     "StoreModel": "response_cache.testing.store_model",

@@ -15,7 +15,7 @@ import anyio
 import httpx
 from anyio.abc import TaskGroup, TaskStatus
 
-__all__ = ("ASGIApp", "InProcess")
+__all__ = ("ASGIApp", "InProcess", "Message", "Receive", "Send")
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]

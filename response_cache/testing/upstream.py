@@ -20,12 +20,11 @@ from typing import Any, Final, TypeAlias
 import anyio
 from anyio.abc import TaskGroup
 
-__all__ = ("UPSTREAM_ID", "Call", "ScriptedUpstream")
+from response_cache import JsonObject
+from response_cache.testing.in_process import Message, Receive, Send
 
-JsonObject: TypeAlias = dict[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
+__all__ = ("UPSTREAM_ID", "Call", "Play", "ScriptedUpstream")
+
 Play: TypeAlias = "Callable[[Call], Awaitable[None]]"
 
 UPSTREAM_ID: Final = "resp_" + "0123456789" * 5

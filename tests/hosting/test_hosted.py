@@ -13,10 +13,10 @@ import anyio
 import pytest
 import trio.testing
 
-from response_cache import Body, Options, Request, ResponseCache, ResponsesAPI, Stream
+from response_cache import Body, Options, Request, ResponseCache
 from response_cache.errors import StoreUnavailable
 from response_cache.hosting import STREAM_END_GRACE, HostedCache, hosting
-from response_cache.http import Route, Verb
+from response_cache.http import ResponsesAPI, Route, Stream, Verb
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing.simulator import ScriptedAnswer
 from response_cache.testing.virtual_time import virtual_backend

@@ -16,25 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from response_cache import (
-    Answer,
-    Body,
-    Headers,
-    Options,
-    PassThrough,
-    Reply,
-    Request,
-    ResponseCache,
-    ResponsesAPI,
-    Route,
-    Stream,
-)
+from response_cache import Answer, Body, Headers, Options, PassThrough, Request, ResponseCache
 from response_cache.errors import (
     StoreFull,
     StoreUnavailable,
     TooManyRequests,
 )
-from response_cache.http import Verb
+from response_cache.http import Reply, ResponsesAPI, Route, Stream, Verb
 from response_cache.store import Append, Appended, Claim, NewRecord, RecordView, Taken
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing import (

@@ -17,7 +17,6 @@ from response_cache.http.preflights import (
     YES_LIFETIME,
     Preflight,
 )
-from response_cache.protocol.ids import IDS
 
 PAGE = "https://page.example"
 ID = "resp_rc" + "0" * 48
@@ -273,7 +272,7 @@ def test_only_requests_of_pages_are_concerned(
 
 def preflight(cors: Cors, method: str, path: str, **headers: str) -> Body | None:
     request = asking("OPTIONS", path, access_control_request_method=method, **headers)
-    return cors.preflight(request, PATHS, IDS)
+    return cors.preflight(request, PATHS)
 
 
 # fmt: off

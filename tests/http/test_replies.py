@@ -23,7 +23,6 @@ from response_cache.http.replies import (
     stream_reply,
     without_retry,
 )
-from response_cache.protocol.dialects import OFFICIAL
 from response_cache.protocol.headers import Headers
 from response_cache.recording.attempt import Refusal
 from response_cache.store import RecordView
@@ -91,8 +90,8 @@ def view(*, status: str = "completed", tail: int = 7, is_closed: bool = True) ->
 def test_each_reply_has_a_request_id_of_its_own() -> None:
     replies = [
         json_reply(200, b"{}"),
-        closed_reply(view(), OFFICIAL),
-        closed_reply(view(), OFFICIAL),
+        closed_reply(view(), "openai"),
+        closed_reply(view(), "openai"),
     ]
     ids = {dict(reply.headers)[b"x-request-id"] for reply in replies}
     assert len(ids) == len(replies)
@@ -104,14 +103,14 @@ def test_no_reply_may_be_kept_by_a_shared_cache_or_given_to_another_credential()
         yield b""
 
     stream = stream_reply(nothing(), done_marker=False)
-    for reply in (json_reply(200, b"{}"), closed_reply(view(), OFFICIAL), not_modified_reply(())):
+    for reply in (json_reply(200, b"{}"), closed_reply(view(), "openai"), not_modified_reply(())):
         assert dict(reply.headers)[b"cache-control"] == b"private, no-cache"
         assert dict(reply.headers)[b"vary"] == b"authorization, api-key, x-api-key"
     assert dict(stream.headers)[b"cache-control"] == b"private, no-cache"
 
 
 def test_a_closed_response_is_answered_as_it_is_stored() -> None:
-    reply = closed_reply(view(), OFFICIAL)
+    reply = closed_reply(view(), "openai")
     headers = dict(reply.headers)
     assert (reply.status, reply.content) == (200, b'{"id":"resp_rc00"}')
     assert headers[b"content-length"] == b"%d" % len(reply.content)

@@ -110,3 +110,11 @@ def test_a_route_is_found_at_the_end_of_the_longest_id_and_of_any_path() -> None
     assert route is not None
     assert (route.verb, route.id) == (Verb.INPUT_ITEMS, longest)
     assert match_route("GET", f"/responses/{longest}0", PATHS) is None
+
+
+def test_ids_are_those_of_the_dialect() -> None:
+    path = "/v1/responses/litellm_poll_01234567-89ab-4def-8123-456789abcdef"
+    assert match_route("GET", path, PATHS) is None
+    found = match_route("GET", path, PATHS, "litellm")
+    assert found is not None
+    assert found.id == path.rpartition("/")[2]

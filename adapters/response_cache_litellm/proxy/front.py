@@ -13,10 +13,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from response_cache import match_route
 from response_cache.errors import APIError
+from response_cache.http import match_route
 from response_cache.options import DialectName
-from response_cache.protocol.dialects import DIALECTS
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi.exchange import path_below_root
 from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
@@ -65,7 +64,7 @@ class ProxyFront:
         self._make_cache = make_cache
         self._with_reply_headers = with_reply_headers
         self._paths = paths
-        self._ids = DIALECTS[dialect].ids
+        self._dialect: DialectName = dialect
         self._cache: ResponseCacheMiddleware | None = None
         self._inner: ASGIApp | None = None
 
@@ -86,7 +85,7 @@ class ProxyFront:
 
     def _is_ours(self, scope: Scope) -> bool:
         path = path_below_root(scope)
-        return match_route(scope["method"], path, self._paths, self._ids) is not None
+        return match_route(scope["method"], path, self._paths, self._dialect) is not None
 
     def _inside(self) -> ASGIApp:
         """The cache, made now if need be; the proxy itself where it cannot be made."""

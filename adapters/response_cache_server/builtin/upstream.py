@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from urllib.parse import unquote
 
 import anyio
@@ -46,8 +46,6 @@ MAX_REQUEST_VALUES: Final = 200_000
 
 MODEL_OBJECT: Final = {"id": MODEL, "object": "model", "created": 0, "owned_by": "response-cache"}
 
-Sleep: TypeAlias = Callable[[float], Awaitable[object]]
-
 
 class BuiltInUpstream:
     """An ASGI app. Answers have *words* words at *pace* seconds each, unless a request says else.
@@ -60,7 +58,7 @@ class BuiltInUpstream:
         *,
         words: int = 40,
         pace: float = 0.05,
-        sleep: Sleep = anyio.sleep,
+        sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._default = Scenario(words=words, pace=pace)

@@ -20,8 +20,7 @@ from typing import Any, Final
 import anyio
 import httpx
 
-from response_cache.http import Request
-from response_cache.http.cors import Cors, dressed
+from response_cache.http import Cors, Request, dressed
 from response_cache.protocol.headers import end_to_end
 from response_cache_server.asgi import (
     Receive,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
 import response_cache_server
+from tests.interface import Name, home
 
 
 @pytest.mark.parametrize("name", response_cache_server.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    assert getattr(response_cache_server, name).__name__ == name
+    made = home(Name("response_cache_server", name))
+    assert made is not None
+    assert getattr(response_cache_server, name) is getattr(import_module(made.module), name)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -13,8 +13,9 @@ from typing import Final
 
 import pytest
 
-from response_cache import ResponseCache, ResponsesAPI
+from response_cache import ResponseCache
 from response_cache.errors import StoreUnavailable, Unavailable
+from response_cache.http import ResponsesAPI
 from response_cache.stores.memory import MemoryStore
 from response_cache_wsgi.host import Host
 from response_cache_wsgi.threads.portal import Portal
