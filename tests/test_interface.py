@@ -57,7 +57,7 @@ def unreachable(door: str) -> Iterator[str]:
 def _is_a_suite(name: Name) -> bool:
     """Whether it is a base class of a suite of tests, which nobody needs to name."""
     return name.module.startswith("response_cache.testing.") and bool(
-        set(name.module.split(".")) & {"http_suite", "store_promises"}
+        set(name.module.replace("._", ".").split(".")) & {"http_suite", "store_promises"}
     )
 
 
