@@ -60,7 +60,7 @@ from response_cache.stores import store_of
 
 __all__ = ("Created", "ResponseCache", "body_of")
 
-logger = logging.getLogger("response_cache")
+logger: Final = logging.getLogger("response_cache")
 
 FIRST_LOOK: Final = 0.05  # seconds until a look whether a response to be joined was admitted
 LONGEST_LOOK: Final = 1.0  # seconds between two of them: each pause is twice the one before
@@ -130,10 +130,10 @@ class ResponseCache:
         Raises:
             ValueError: the URL names no known store.
         """
-        self.options = options or Options()
-        self.store = store_of(store, dialect=self.options.dialect)
+        self.options: Options = options or Options()
+        self.store: Store = store_of(store, dialect=self.options.dialect)
         self._ids = DIALECTS[self.options.dialect].ids
-        self.is_draining = False
+        self.is_draining: bool = False
         self._drained_by = math.inf  # by the event loop's clock
         self._now = now
         self._visible: dict[tuple[str, str | None], None] = {}  # which response to whom; a set

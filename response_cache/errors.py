@@ -150,7 +150,7 @@ class NotStreamable(InvalidRequest):
 class PreviousResponseNotFound(InvalidRequest):
     """``previous_response_id`` names nothing that this caller may continue."""
 
-    code = "previous_response_not_found"
+    code: ClassVar[str | None] = "previous_response_not_found"
 
 
 class NotFound(APIError):
@@ -202,14 +202,14 @@ class TooManyRequests(APIError):
 
     status_code = 429
     type = "rate_limit_error"
-    code = "rate_limit_exceeded"
+    code: ClassVar[str | None] = "rate_limit_exceeded"
 
 
 class Misconfigured(APIError):
     """The middleware has a wrong option or store; the message names it."""
 
     type = "server_error"
-    code = "server_error"
+    code: ClassVar[str | None] = "server_error"
 
 
 class BadUpstream(APIError):
@@ -217,7 +217,7 @@ class BadUpstream(APIError):
 
     status_code = 502
     type = "server_error"
-    code = "server_error"
+    code: ClassVar[str | None] = "server_error"
 
 
 class Unavailable(APIError):
@@ -225,7 +225,7 @@ class Unavailable(APIError):
 
     status_code = 503
     type = "server_error"
-    code = "service_unavailable"
+    code: ClassVar[str | None] = "service_unavailable"
 
 
 class StoreError(ResponseCacheError):

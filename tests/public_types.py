@@ -38,9 +38,11 @@ def install(site: Path) -> None:
 
 def report(package: str, site: Path) -> Mapping[str, Any]:
     """What pyright finds in *package*. Its exit code says only that some type is unknown."""
-    flags = ("--pythonpath", sys.executable, "--ignoreexternal", "--outputjson")
+    flags = ("--ignoreexternal", "--outputjson")
     command = [str(BIN / "pyright"), *flags, "--verifytypes", package]
-    environment = {**os.environ, "PYTHONPATH": str(site)}
+    # With --verifytypes it asks the first ``python`` of the PATH where packages are installed.
+    path = os.pathsep.join((str(BIN), os.environ["PATH"]))
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(site)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=False)
     found: Mapping[str, Any] = json.loads(done.stdout)["typeCompleteness"]
     return found

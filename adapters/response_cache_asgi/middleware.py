@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack, overload
 
-from response_cache import OptionFields, OwnerOf, ResponseCache, Store
+from response_cache import OptionFields, Options, OwnerOf, ResponseCache, Store
 from response_cache.http import Cors, ResponsesAPI, Verb, match_route
 from response_cache_asgi.configuration import configure
 from response_cache_asgi.exchange import Exchange, path_below_root
@@ -77,7 +77,7 @@ class ResponseCacheMiddleware:
         """
         self.app = app
         self._configuration = configure(store, options)
-        self.options = self._configuration.options
+        self.options: Options = self._configuration.options
         self._owner = owner
         self._host = Host(self._make_api, drains_on_signals=drain_on_signals)
         self._cors = Cors(self.options.cors_origins)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final, Unpack
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from response_cache import OptionFields, ResponseCache, Store
+from response_cache import OptionFields, Options, ResponseCache, Store
 from response_cache.http import Cors, ResponsesAPI, match_route
 from response_cache.options import options_of
 from response_cache.stores import store_of
@@ -50,7 +50,9 @@ class ResponseCacheMiddleware:
             ImportError: the store's driver is not installed.
         """
         self.app = app
-        self.options = options_of({"max_running": MAX_RUNNING, **options}, beside=OTHER_PARAMETERS)
+        self.options: Options = options_of(
+            {"max_running": MAX_RUNNING, **options}, beside=OTHER_PARAMETERS
+        )
         self._owner = None if owner is None else async_owner_of(owner)
         self._cors = Cors(self.options.cors_origins)
         self._preflights = call_slots()

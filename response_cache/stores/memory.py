@@ -207,9 +207,9 @@ class MemoryStore:
         """
         if not (max_bytes > 0 and max_responses > 0 and tombstone_ttl > 0):
             raise ValueError("max_bytes, max_responses and tombstone_ttl must be positive")
-        self.flush_interval = 0.0
+        self.flush_interval: float = 0.0
         self.may_lose_writes = False
-        self.id_tag = secrets.token_hex(4)  # tells the ids of several processes apart
+        self.id_tag: str = secrets.token_hex(4)  # tells the ids of several processes apart
         self.tombstone_ttl = tombstone_ttl
         self._max_bytes = max_bytes
         self._max_responses = max_responses

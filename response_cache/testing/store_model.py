@@ -62,7 +62,7 @@ class StoreModel:
     """The contract in dictionaries; the test moves ``now``. It has room for everything."""
 
     def __init__(self, tombstone_ttl: float) -> None:
-        self.now = 0.0
+        self.now: float = 0.0
         self.tombstone_ttl = tombstone_ttl
         self.records: dict[str, ModelRecord] = {}
         self.tombstones: dict[str, float] = {}

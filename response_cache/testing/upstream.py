@@ -62,8 +62,8 @@ class Call:
             for name, value in scope["headers"]
         }
         self.body = body
-        self.id = id  # the upstream's own id of the response
-        self.is_stopped = False  # its client hung up, or it was cancelled, before its end
+        self.id = id  # of the response, in the upstream's own words
+        self.is_stopped: bool = False  # its client went, or it was cancelled, before its end
         self._is_finished = False
         self._is_started = False
         self._ended = anyio.Event()

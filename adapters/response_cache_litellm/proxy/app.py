@@ -31,5 +31,5 @@ def _callback() -> Any:
     return HOOKS
 
 
-callback = _callback()
+callback: Any = _callback()
 """For ``litellm_settings.callbacks``: each worker that loads it installs the cache."""

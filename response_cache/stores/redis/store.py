@@ -112,7 +112,7 @@ class RedisStore:
         if not (tombstone_ttl > 0 and socket_timeout > 0 and max_connections > 0):
             raise ValueError("tombstone_ttl, socket_timeout, max_connections must be positive")
         self.tombstone_ttl = tombstone_ttl
-        self.servers = _servers(client)
+        self.servers: Servers = _servers(client)
         self._prefix = key_prefix
         self._timeout = socket_timeout
         self._calls = Calls(

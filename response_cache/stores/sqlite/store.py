@@ -68,7 +68,7 @@ class SQLiteStore:
         bounds = [tombstone_ttl, poll_interval, busy_timeout, sweep_interval]
         if min(bounds) <= 0 or (max_bytes is not None and max_bytes <= 0):
             raise ValueError("times and max_bytes must be positive")
-        self.flush_interval = 0.02
+        self.flush_interval: float = 0.02
         self.may_lose_writes = False
         self.id_tag = ""
         self.tombstone_ttl = tombstone_ttl
