@@ -1,4 +1,4 @@
-"""The aiohttp adapter of docs/embedding.md, as it stands there: much of the HTTP suite, and its app.
+"""The aiohttp adapter of docs/embedding.md, as it stands there: the HTTP suite, and its app.
 
 ``test_docs`` proves that the page holds this file of docs/examples.
 """
