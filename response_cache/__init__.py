@@ -16,6 +16,7 @@ from response_cache.errors import (
     BadUpstream,
     Closed,
     Deleted,
+    ErrorBody,
     Fenced,
     IdempotencyConflict,
     InvalidRequest,
@@ -38,6 +39,7 @@ from response_cache.errors import (
     StreamBroken,
     TooManyRequests,
     Unavailable,
+    error_body,
 )
 from response_cache.http import Body, Headers, OwnerOf, PassThrough, Request, error_reply
 from response_cache.option_fields import OptionFields
@@ -65,6 +67,7 @@ __all__ = (
     "Created",
     "Deleted",
     "DialectName",
+    "ErrorBody",
     "Fenced",
     "Headers",
     "IdempotencyConflict",
@@ -106,6 +109,7 @@ __all__ = (
     "UpstreamStopped",
     "__version__",
     "body_of",
+    "error_body",
     "error_reply",
     "parse_create",
     "store_from_url",

@@ -43,6 +43,7 @@ __all__ = (
     "BadUpstream",
     "Closed",
     "Deleted",
+    "ErrorBody",
     "Fenced",
     "IdempotencyConflict",
     "InvalidRequest",

@@ -67,7 +67,7 @@ def test_the_statuses_are_as_drawn() -> None:
 
 
 def test_all_are_exported() -> None:
-    assert sorted(errors.__all__) == sorted((*classes(), "error_body"))
+    assert sorted(errors.__all__) == sorted(("ErrorBody", *classes(), "error_body"))
 
 
 def test_an_error_body_has_always_four_keys() -> None:

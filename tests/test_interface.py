@@ -33,7 +33,7 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Each door, and where else than there the types in its signatures may be imported from."""
 
-OF_THE_CACHE: Final[Mapping[str, frozenset[str]]] = {"Answer": frozenset({"__init__", "fail"})}
+OF_THE_CACHE: Final[Mapping[str, frozenset[str]]] = {"Answer": frozenset({"__init__"})}
 """Methods that only the cache calls: what they take is its own."""
 
 ENGINE: Final = frozenset({"ResponsesAPI", "Route", "Taken", "match_route", "reply_without_cache"})
