@@ -34,7 +34,7 @@ class Batch(Sequence[bytes]):
         self._parts: list[Part] = []
         self._length = 0
         self._block: bytes | None = None
-        self.size = 0  # bytes that it keeps, which for a run is much less than its events have
+        self.size: int = 0  # bytes that it keeps, which for a run is much less than its events have
 
     def append(self, event: bytes) -> None:
         """Add one event."""

@@ -37,12 +37,12 @@ class DeltaRun:
 
     def __init__(self, shape: Shape, first: int, length: int, lines: bytes) -> None:
         """*lines* has *length* texts, one or more, with a line end between each two."""
-        self.shape = shape
-        self.first = first
-        self.length = length
+        self.shape: Shape = shape
+        self.first: int = first
+        self.length: int = length
         self._lines = [lines]  # in pieces, with a line end between each two
         before, between, after, _ = shape
-        self.size = len(before) + len(between) + len(after) + len(lines)  # bytes that it keeps
+        self.size: int = len(before) + len(between) + len(after) + len(lines)  # bytes that it keeps
 
     def __iter__(self) -> Iterator[bytes]:
         return self.shape.filled(self.first, self._texts())

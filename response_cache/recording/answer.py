@@ -73,8 +73,8 @@ class Answer:
         self._traffic = attempt.traffic
         self._backlog = intake.backlog
         self._yield_at = MAX_BACKLOG_BYTES
-        self.stopped = attempt.stopped  # set when nobody wants the rest
-        self.left = attempt.left  # set then, and by the adapter when its app has said everything
+        self.stopped: anyio.Event = attempt.stopped  # set when nobody wants the rest
+        self.left: anyio.Event = attempt.left  # set then, and by adapters when the app has ended
 
     @property
     def id(self) -> str:

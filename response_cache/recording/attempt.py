@@ -65,13 +65,13 @@ class Attempt:
         self._headers: Headers = ()
         self._is_refusing = False
         self.admit = admit
-        self.time = clock()
-        self.traffic = Traffic(limit=max_bytes, heard_at=self.time())
+        self.time: Callable[[], float] = clock()
+        self.traffic: Traffic = Traffic(limit=max_bytes, heard_at=self.time())
         self.body: Body | None = None  # what reads the body, once status and headers are there
         self.status: int | None = None
-        self.has_ended = False  # the body is complete
-        self.stopped = anyio.Event()
-        self.left = anyio.Event()  # the app shall see its client go
+        self.has_ended: bool = False  # the body is complete
+        self.stopped: anyio.Event = anyio.Event()
+        self.left: anyio.Event = anyio.Event()  # the app shall see its client go
 
     @property
     def heard_at(self) -> float:

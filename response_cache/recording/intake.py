@@ -91,7 +91,7 @@ class Intake:
         # Always the same list, so that a writer may hold it. Only chunks that end nothing may be
         # put there, once the response is in progress, and at most MAX_BACKLOG_BYTES of them.
         self.backlog: list[bytes] = []
-        self.malformed_events = 0  # events of the upstream that were none
+        self.malformed_events: int = 0  # events of the upstream that were none
         self._recorder = recorder
         self._decoder = Decoder()
         self._open_text: list[str] | None = None  # the text that the last parsed event added to

@@ -67,14 +67,14 @@ class Recorder:
         self._now = now
         self.max_events = max_events
         self._ours: JsonObject = {name: response[name] for name in OUR_FIELDS if name in response}
-        self.fold = Fold(response)  # for the intake to read: what text is open
+        self.fold: Fold = Fold(response)  # for the intake to read: what text is open
         self._error: Failure | None = None  # of an ``error`` event
         self._move(Status(response["status"]))
-        self.tail = 0  # the number of the next event
-        self.pending = Batch()  # the events that were not taken yet
+        self.tail: int = 0  # the number of the next event
+        self.pending: Batch = Batch()  # the events that were not taken yet
         self._notes: JsonObject = {}
         self._has_news = False
-        self.ended_by_upstream = False  # else by a limit, a cancel or a broken stream
+        self.ended_by_upstream: bool = False  # else by a limit, a cancel or a broken stream
 
     @classmethod
     def begin(
@@ -204,8 +204,8 @@ class Recorder:
 
     def _move(self, status: Status) -> None:
         self.status = status
-        self.is_queued = status is Status.QUEUED
-        self.is_over = status in TERMINAL_STATUSES  # nothing is recorded after that
+        self.is_queued: bool = status is Status.QUEUED
+        self.is_over: bool = status in TERMINAL_STATUSES  # nothing is recorded after that
 
     def _adopt(self, type: str, event: JsonObject) -> None:
         upstream = event.get("response")

@@ -25,7 +25,7 @@ class Timers:
 
     def __init__(self) -> None:
         self._sleeping: set[Timer] = set()
-        self.earliest = math.inf  # before this time no timer may fire early
+        self.earliest: float = math.inf  # before this time no timer may fire early
 
     def new(self) -> Timer:
         """A timer for one task of the event loop that runs now."""
@@ -64,7 +64,7 @@ class Timer(ABC):
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
         self._is_asleep = False
-        self.earliest = math.inf
+        self.earliest: float = math.inf
 
     @abstractmethod
     def wake(self) -> None:

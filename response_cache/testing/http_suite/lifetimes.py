@@ -1,7 +1,7 @@
 """Time: expiry, limits of duration, keep-alives, long polls that end without a change.
 
-These tests need a site whose time is virtual (``response_cache.testing.virtual_time``), also in its
-store: hours pass in them.
+These tests need a site whose time is virtual (``response_cache.testing.virtual_backend``), also in
+its store: hours pass in them.
 """
 
 from __future__ import annotations
