@@ -30,7 +30,7 @@ from response_cache.testing.http_suite.polling import LongPolling
 from response_cache.testing.http_suite.streaming import Breaking, Resuming, Streaming
 from tests.adapters.http_in_real_time import HttpInRealTime, Served
 from tests.adapters.servers import serving
-from tests.deadlines import PATIENCE
+from tests.deadlines import WAIT_TIMEOUT
 from tests.documents import DOCS
 from tests.hosts.test_hosts import until
 from tests.ports import free_port
@@ -188,7 +188,7 @@ def site() -> Iterator[Running]:
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "aiohttp_app.py", str(port)], cwd=EXAMPLES
     )
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=WAIT_TIMEOUT) as client:
         try:
             until(lambda: is_up(client, process))
             yield Running(process, client)
@@ -207,7 +207,7 @@ def is_up(client: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
 
 def test_the_official_client_creates_polls_resumes_cancels_and_deletes(site: Running) -> None:
     command = [sys.executable, "client.py", str(site.client.base_url.join("/v1"))]
-    done = subprocess.run(command, cwd=EXAMPLES, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, cwd=EXAMPLES, capture_output=True, text=True, timeout=WAIT_TIMEOUT)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert f"completed '{TEXT} '" in lines
@@ -250,4 +250,4 @@ def test_at_a_stop_signal_what_runs_is_finished_and_its_reader_served(site: Runn
         next(events)
         site.process.send_signal(signal.SIGTERM)
         assert list(events)[-1]["type"] == "response.completed"
-    assert site.process.wait(PATIENCE) == 0
+    assert site.process.wait(WAIT_TIMEOUT) == 0
