@@ -155,7 +155,7 @@ STDLIB: Final = sys.stdlib_module_names
 # Each module of the core has a test file of its own: tests/a/test_b.py for response_cache/a/b.py.
 # These have none, because other test files prove what they promise.
 PROVEN_ELSEWHERE: Final[Mapping[str, str]] = {
-    "_version": "test_packaging",  # a constant
+    "version": "test_packaging",  # a constant
     "store": "stores/test_memory",  # a protocol: response_cache.testing has its promises
     "http/preflights": "http/test_cors",  # what cors asks, and nothing else does
     "stores/redis/callbacks": "stores/redis/test_connection",

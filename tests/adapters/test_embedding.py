@@ -207,7 +207,9 @@ def is_up(client: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
 
 def test_the_official_client_creates_polls_resumes_cancels_and_deletes(site: Running) -> None:
     command = [sys.executable, "client.py", str(site.client.base_url.join("/v1"))]
-    done = subprocess.run(command, cwd=EXAMPLES, capture_output=True, text=True, timeout=WAIT_TIMEOUT)
+    done = subprocess.run(
+        command, cwd=EXAMPLES, capture_output=True, text=True, timeout=WAIT_TIMEOUT
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert f"completed '{TEXT} '" in lines
