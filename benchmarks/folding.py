@@ -7,7 +7,7 @@ import time
 
 from benchmarks.sample import DELTA_HEAD, QUEUED, delta
 from benchmarks.table import interleaved, show
-from response_cache.fold.reducer import Fold
+from response_cache._fold.reducer import Fold
 
 SMALL = 2_000
 LARGE = 200_000

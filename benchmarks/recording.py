@@ -15,9 +15,9 @@ import anyio
 from benchmarks.sample import frames
 from benchmarks.table import interleaved, show
 from response_cache import ANYBODY, Answer, ResponseCache
-from response_cache.protocol.jsontext import load
-from response_cache.protocol.requests import parse_create
-from response_cache.protocol.sse import Decoder
+from response_cache._protocol.jsontext import load
+from response_cache._protocol.requests import parse_create
+from response_cache._protocol.sse import Decoder
 from response_cache.stores.memory import MemoryStore
 
 DELTAS = 50_000

@@ -9,7 +9,7 @@ from typing import Final
 import anyio
 
 from response_cache import ANYBODY, Answer, Refusal, ResponseCache
-from response_cache.protocol.requests import parse_create
+from response_cache._protocol.requests import parse_create
 
 __all__ = ("Recording", "record")
 

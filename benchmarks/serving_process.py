@@ -15,8 +15,8 @@ import uvicorn
 import uvloop
 
 from response_cache_server import Sidecar, build_app
-from response_cache_server.http1 import Connection, Limits
-from response_cache_server.settings import load_settings
+from response_cache_server._http1 import Connection, Limits
+from response_cache_server._settings import load_settings
 
 __all__ = ("SERVERS", "app")
 

@@ -22,7 +22,7 @@ from benchmarks.responses import Recording
 from benchmarks.table import show
 from benchmarks.tailing import delays, stamped
 from response_cache import Options, ResponseCache
-from response_cache.stores.redis.topology import MAX_CONNECTIONS
+from response_cache.stores.redis._topology import MAX_CONNECTIONS
 from tests.stores.servers import Server
 
 __all__ = ("measure", "measure_a_thousand")

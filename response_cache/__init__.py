@@ -8,6 +8,14 @@ Two more doors are for authors: ``response_cache.store`` for a store of your own
 ``response_cache.http`` for an adapter of your own. ``response_cache.testing`` proves both.
 """
 
+from response_cache._option_fields import OptionFields
+from response_cache._protocol.ids import ANYBODY, Owner
+from response_cache._protocol.input_items import Paging
+from response_cache._protocol.jsontext import JsonObject
+from response_cache._protocol.lifecycle import Status
+from response_cache._protocol.requests import CreateRequest, parse_create
+from response_cache._recording.answer import Answer, Upstream, UpstreamStopped
+from response_cache._recording.attempt import Refusal
 from response_cache._version import __version__
 from response_cache.cache import Created, ResponseCache, body_of
 from response_cache.errors import (
@@ -42,15 +50,7 @@ from response_cache.errors import (
     error_body,
 )
 from response_cache.http import Body, Headers, OwnerOf, PassThrough, Request, error_reply
-from response_cache.option_fields import OptionFields
 from response_cache.options import DialectName, Options
-from response_cache.protocol.ids import ANYBODY, Owner
-from response_cache.protocol.input_items import Paging
-from response_cache.protocol.jsontext import JsonObject
-from response_cache.protocol.lifecycle import Status
-from response_cache.protocol.requests import CreateRequest, parse_create
-from response_cache.recording.answer import Answer, Upstream, UpstreamStopped
-from response_cache.recording.attempt import Refusal
 from response_cache.store import RecordView, Store
 from response_cache.stores import store_from_url
 from response_cache.stores.memory import MemoryStore

@@ -18,6 +18,25 @@ from typing import Any, Final
 import anyio
 from anyio.abc import TaskGroup
 
+from response_cache._fold.reducer import fold
+from response_cache._offload import Offload
+from response_cache._protocol.dialects import DIALECTS
+from response_cache._protocol.ids import Owner
+from response_cache._protocol.input_items import Paging, page_of
+from response_cache._protocol.jsontext import dump, load
+from response_cache._protocol.lifecycle import TERMINAL, Status, Trigger
+from response_cache._protocol.requests import CreateRequest, upstream_body
+from response_cache._protocol.sse import payload
+from response_cache._reading.reader import Reader
+from response_cache._reading.tails import PAGE_EVENTS, Tails
+from response_cache._record import header_of, request_of
+from response_cache._recording.answer import Upstream
+from response_cache._recording.attempt import Refusal
+from response_cache._recording.job import Job
+from response_cache._recording.jobs import RETRY_AFTER, Jobs, shutting_down
+from response_cache._recording.orphans import Orphans
+from response_cache._recording.run_state import DECIDED, OVER
+from response_cache._recording.takeover import end_as
 from response_cache.errors import (
     AlreadyExists,
     Deleted,
@@ -35,26 +54,7 @@ from response_cache.errors import (
     TooManyRequests,
     Unavailable,
 )
-from response_cache.fold.reducer import fold
-from response_cache.offload import Offload
 from response_cache.options import DialectName, Options
-from response_cache.protocol.dialects import DIALECTS
-from response_cache.protocol.ids import Owner
-from response_cache.protocol.input_items import Paging, page_of
-from response_cache.protocol.jsontext import dump, load
-from response_cache.protocol.lifecycle import TERMINAL, Status, Trigger
-from response_cache.protocol.requests import CreateRequest, upstream_body
-from response_cache.protocol.sse import payload
-from response_cache.reading.reader import Reader
-from response_cache.reading.tails import PAGE_EVENTS, Tails
-from response_cache.record import header_of, request_of
-from response_cache.recording.answer import Upstream
-from response_cache.recording.attempt import Refusal
-from response_cache.recording.job import Job
-from response_cache.recording.jobs import RETRY_AFTER, Jobs, shutting_down
-from response_cache.recording.orphans import Orphans
-from response_cache.recording.run_state import DECIDED, OVER
-from response_cache.recording.takeover import end_as
 from response_cache.store import NO_EVENTS, RecordView, Store
 from response_cache.stores import store_of
 

@@ -12,8 +12,8 @@ from typing import Final
 
 from pydantic_core import PydanticUndefined
 
+from response_cache._protocol.lifecycle import diagram
 from response_cache.options import Options
-from response_cache.protocol.lifecycle import diagram
 from tests.test_layers import FLOORS, MODULES, name_of, of_ours
 
 ROOT: Final = Path(__file__).resolve().parents[1]

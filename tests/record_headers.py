@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from response_cache.record import Header
+from response_cache._record import Header
 
 __all__ = ("header",)
 

@@ -9,6 +9,13 @@ from typing import Any
 import anyio
 import pytest
 
+from response_cache._protocol.ids import ANYBODY, IDS, Owner
+from response_cache._protocol.input_items import Paging
+from response_cache._protocol.jsontext import dump, load
+from response_cache._protocol.requests import create_request
+from response_cache._recording.answer import Answer
+from response_cache._recording.attempt import Refusal
+from response_cache._recording.orphans import watch_time
 from response_cache.cache import Created, ResponseCache, body_of
 from response_cache.errors import (
     IdempotencyConflict,
@@ -22,17 +29,10 @@ from response_cache.errors import (
     Unavailable,
 )
 from response_cache.options import Options
-from response_cache.protocol.ids import ANYBODY, IDS, Owner
-from response_cache.protocol.input_items import Paging
-from response_cache.protocol.jsontext import dump, load
-from response_cache.protocol.requests import create_request
-from response_cache.recording.answer import Answer
-from response_cache.recording.attempt import Refusal
-from response_cache.recording.orphans import watch_time
 from response_cache.store import Append, Appended, Claim, NewRecord, RecordView
 from response_cache.stores.memory import MemoryStore
-from response_cache.testing.simulator import Fault, FaultyStore, Process, Reader, ScriptedAnswer
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.testing._simulator import Fault, FaultyStore, Process, Reader, ScriptedAnswer
+from response_cache.testing._virtual_time import virtual_backend
 from tests.record_headers import header
 
 BODY = {"model": "m", "input": "hi", "background": True}

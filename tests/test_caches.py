@@ -13,12 +13,12 @@ from typing import Final
 
 import pytest
 
-from response_cache import record
-from response_cache.http import routes
-from response_cache.protocol import sse
-from response_cache.protocol.jsontext import dump
-from response_cache.recording.delta_template import DeltaTemplate
-from response_cache.stores.redis import keys
+from response_cache import _record as record
+from response_cache._protocol import sse
+from response_cache._protocol.jsontext import dump
+from response_cache._recording.delta_template import DeltaTemplate
+from response_cache.http import _routes as routes
+from response_cache.stores.redis import _keys as keys
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LONG: Final = 2**18
@@ -34,8 +34,8 @@ def delta(id: str) -> bytes:
 # What fills each cache that a decorator makes, with something long that an upstream or a client
 # sends; None where no argument comes from them.
 FILLED: Final[dict[str, Callable[[str], object] | None]] = {
-    "response_cache/protocol/sse.py:_event_line": lambda long: sse.frame(long, b"{}"),
-    "response_cache/http/routes.py:_match_id": lambda long: [
+    "response_cache/_protocol/sse.py:_event_line": lambda long: sse.frame(long, b"{}"),
+    "response_cache/http/_routes.py:_match_id": lambda long: [
         routes.match_route(method, path, ())
         for method, path in (
             (long, f"/v1/responses/{ID}"),
@@ -44,24 +44,24 @@ FILLED: Final[dict[str, Callable[[str], object] | None]] = {
             ("GET", f"/v1/responses/resp_rc{long}"),
         )
     ],
-    "response_cache/http/routes.py:_templates": None,  # paths of the options
-    "response_cache/http/replies.py:_closed_headers": None,  # of what the store made
-    "response_cache/record.py:_parsed": lambda long: record.header_of(
+    "response_cache/http/_routes.py:_templates": None,  # paths of the options
+    "response_cache/http/_replies.py:_closed_headers": None,  # of what the store made
+    "response_cache/_record.py:_parsed": lambda long: record.header_of(
         bytes(record.Header(owner=long, store=True, stream=False, created_at=0, fingerprint=None))
     ),
-    "response_cache/recording/delta_template.py:_pattern": lambda long: DeltaTemplate.of(
+    "response_cache/_recording/delta_template.py:_pattern": lambda long: DeltaTemplate.of(
         delta(long), delta(long), 1
     ),
-    "response_cache/stores/redis/keys.py:_named": lambda long: keys.keys_of(
+    "response_cache/stores/redis/_keys.py:_named": lambda long: keys.keys_of(
         "prefix:", f"resp_{long}"
     ),
 }
 
 # Caches that are objects: what they keep is counted in bytes, or has a form of ours.
 OBJECTS: Final[dict[str, str]] = {
-    "response_cache/http/preflights.py": "TTLCache",  # origins of bounded length
-    "response_cache/reading/tails.py": "LRUCache",  # counts bytes
-    "response_cache/recording/orphans.py": "LRUCache",  # by ids of records that are there
+    "response_cache/http/_preflights.py": "TTLCache",  # origins of bounded length
+    "response_cache/_reading/tails.py": "LRUCache",  # counts bytes
+    "response_cache/_recording/orphans.py": "LRUCache",  # by ids of records that are there
     "response_cache/stores/memory.py": "TLRUCache TTLCache",  # counts bytes; ids that were deleted
 }
 

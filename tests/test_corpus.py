@@ -21,15 +21,15 @@ import httpx2
 import pytest
 from openai import OpenAI, OpenAIError
 
+from response_cache._fold.reducer import Fold
+from response_cache._protocol.jsontext import JsonObject
+from response_cache._protocol.sse import payload
+from response_cache._recording.intake import SHORTEST_TERMINAL_EVENT
 from response_cache.cache import body_of
-from response_cache.fold.reducer import Fold
-from response_cache.protocol.jsontext import JsonObject
-from response_cache.protocol.sse import payload
-from response_cache.recording.intake import SHORTEST_TERMINAL_EVENT
 from response_cache.store import RecordView
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
+from response_cache_asgi._types import ASGIApp, Message, Receive, Scope, Send
 from tests import deadlines
 from tests.data import RAW, STREAMS, table
 from tests.fold.test_reducer import interpret

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import pytest
 
-from response_cache.protocol.events import EVENTS, LIFECYCLE, TERMINAL
-from response_cache.protocol.jsontext import JsonObject
-from response_cache.protocol.sse import DONE, Decoder
+from response_cache._protocol.events import EVENTS, LIFECYCLE, TERMINAL
+from response_cache._protocol.jsontext import JsonObject
+from response_cache._protocol.sse import DONE, Decoder
 from tests.data import DATA, RAW, SERVERS, STREAMS, table
 from tests.data.deltas import Deltas, texts_of
 from tests.data.make_streams import make

@@ -12,9 +12,9 @@ from typing import Final
 
 import pytest
 
+from response_cache._protocol.events import EVENTS
+from response_cache._protocol.lifecycle import Status
 from response_cache.options import Options
-from response_cache.protocol.events import EVENTS
-from response_cache.protocol.lifecycle import Status
 from tests.documents import DOCS, ROOT, SMALL_ROOMS, arrows, picture
 from tests.test_layers import CORE, FLOORS, MODULES, name_of
 

@@ -17,14 +17,14 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from response_cache.eventloop import (
+from response_cache._eventloop import (
     call_soon,
     clock,
     current_loop,
     run_in_thread,
     start_detached,
 )
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.testing._virtual_time import virtual_backend
 from tests.deadlines import WAIT_TIMEOUT
 
 VARIABLE: ContextVar[str] = ContextVar("variable", default="unset")
@@ -194,7 +194,7 @@ async def test_a_cancelled_caller_waits_for_the_end_of_its_work() -> None:
 
 STOPPED_IN_THE_MIDDLE = """
 import asyncio
-from response_cache.eventloop import run_in_thread, start_detached
+from response_cache._eventloop import run_in_thread, start_detached
 
 async def live():
     await run_in_thread(int)

@@ -90,12 +90,23 @@ def test_apps_get_nothing_of_the_engine() -> None:
     assert set(response_cache.__all__) & ENGINE == set()
 
 
+def test_every_other_module_is_private_by_its_name() -> None:
+    """So type checkers and readers know what is public: the doors, and what they export."""
+    for top in {door.partition(".")[0] for door in DOORS}:
+        path = path_of(top)
+        assert path is not None
+        for place in path.parent.rglob("*.py"):
+            parts = (top, *place.relative_to(path.parent).with_suffix("").parts)
+            name = ".".join(parts).removesuffix(".__init__")
+            assert name in DOORS or any(part.startswith("_") for part in parts[1:]), name
+
+
 # The walk itself, on what is known to be there.
 
 
 def test_the_walk_sees_parameters_results_attributes_and_bases() -> None:
     found = types_in(Name("response_cache.cache", "ResponseCache"))
-    assert Name("response_cache.protocol.requests", "CreateRequest") in found  # a parameter
+    assert Name("response_cache._protocol.requests", "CreateRequest") in found  # a parameter
     assert Name("response_cache.store", "RecordView") in found  # a result
     assert Name("response_cache.options", "Options") in found  # an attribute
     found = types_in(Name("response_cache.errors", "NotRecorded"))
@@ -103,7 +114,7 @@ def test_the_walk_sees_parameters_results_attributes_and_bases() -> None:
 
 
 def test_the_walk_sees_what_an_alias_and_an_unpacked_dict_are_made_of() -> None:
-    found = types_in(Name("response_cache.http.messages", "OwnerOf"))
-    assert Name("response_cache.http.messages", "PassThrough") in found
-    found = types_in(Name("response_cache_asgi.middleware", "ResponseCacheMiddleware"))
-    assert Name("response_cache.option_fields", "OptionFields") in found
+    found = types_in(Name("response_cache.http._messages", "OwnerOf"))
+    assert Name("response_cache.http._messages", "PassThrough") in found
+    found = types_in(Name("response_cache_asgi._middleware", "ResponseCacheMiddleware"))
+    assert Name("response_cache._option_fields", "OptionFields") in found

@@ -11,9 +11,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from response_cache._eventloop import call_soon
+from response_cache._offload import LARGE, Offload
 from response_cache.errors import InvalidRequest
-from response_cache.eventloop import call_soon
-from response_cache.offload import LARGE, Offload
 from tests.deadlines import WAIT_TIMEOUT
 
 

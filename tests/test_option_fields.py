@@ -11,7 +11,7 @@ from typing import Any, Final, get_type_hints
 import pytest
 from pydantic import SecretStr
 
-from response_cache.option_fields import OptionFields
+from response_cache._option_fields import OptionFields
 from response_cache.options import Options
 
 ROOT: Final = Path(__file__).resolve().parents[1]

@@ -20,19 +20,19 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from response_cache._fold.reducer import fold
+from response_cache._protocol.events import TERMINAL
+from response_cache._protocol.ids import ANYBODY
+from response_cache._protocol.jsontext import JsonObject, dump, load
+from response_cache._protocol.lifecycle import TERMINAL as TERMINAL_STATUSES
+from response_cache._protocol.requests import create_request
+from response_cache._protocol.sse import payload
+from response_cache._recording.orphans import watch_time
 from response_cache.cache import ResponseCache, body_of
 from response_cache.errors import APIError, NotCancellable, NotFound, Unavailable
-from response_cache.fold.reducer import fold
 from response_cache.options import Options
-from response_cache.protocol.events import TERMINAL
-from response_cache.protocol.ids import ANYBODY
-from response_cache.protocol.jsontext import JsonObject, dump, load
-from response_cache.protocol.lifecycle import TERMINAL as TERMINAL_STATUSES
-from response_cache.protocol.requests import create_request
-from response_cache.protocol.sse import payload
-from response_cache.recording.orphans import watch_time
 from response_cache.stores.memory import MemoryStore
-from response_cache.testing.simulator import (
+from response_cache.testing._simulator import (
     Fault,
     FaultyStore,
     Process,

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from response_cache.protocol.jsontext import load
-from response_cache.record import Header, header_of, request_bytes, request_of
+from response_cache._protocol.jsontext import load
+from response_cache._record import Header, header_of, request_bytes, request_of
 
 HEADER = Header(
     owner="0" * 48, store=False, stream=True, created_at=1_700_000_000, fingerprint="f" * 64

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from response_cache._redaction import explained, redacted
 from response_cache.errors import StoreUnavailable
-from response_cache.redaction import explained, redacted
 
 # fmt: off
 SHOWN = {

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from response_cache.sockets import is_readable
+from response_cache._sockets import is_readable
 
 
 @pytest.fixture(params=["poll", "select"])

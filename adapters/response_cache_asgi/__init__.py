@@ -4,7 +4,7 @@ app.add_middleware(ResponseCacheMiddleware, store="memory://")  # FastAPI, Starl
 app = ResponseCacheMiddleware(app, store="memory://")           # any ASGI app
 """
 
-from response_cache_asgi.middleware import ResponseCacheMiddleware
-from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
+from response_cache_asgi._middleware import ResponseCacheMiddleware
+from response_cache_asgi._types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ("ASGIApp", "Message", "Receive", "ResponseCacheMiddleware", "Scope", "Send")

@@ -14,13 +14,13 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from response_cache_litellm.proxy.app import callback, proxy_app
-    from response_cache_litellm.sdk.app import litellm_app
+    from response_cache_litellm._proxy.app import callback, proxy_app
+    from response_cache_litellm._sdk.app import litellm_app
 
 __all__ = ("callback", "litellm_app", "proxy_app")
 
 # No module of this package may have one of these names: its import would replace the name.
-_HOMES: Final = {"callback": "proxy.app", "litellm_app": "sdk.app", "proxy_app": "proxy.app"}
+_HOMES: Final = {"callback": "_proxy.app", "litellm_app": "_sdk.app", "proxy_app": "_proxy.app"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,11 +12,11 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from response_cache_server.app import Sidecar, build_app
-    from response_cache_server.builtin.upstream import BuiltInUpstream
-    from response_cache_server.proxy.answer import UpstreamBroken
-    from response_cache_server.proxy.app import ProxyApp
-    from response_cache_server.settings import URL, LogLevel, Settings
+    from response_cache_server._app import Sidecar, build_app
+    from response_cache_server._builtin.upstream import BuiltInUpstream
+    from response_cache_server._proxy.answer import UpstreamBroken
+    from response_cache_server._proxy.app import ProxyApp
+    from response_cache_server._settings import URL, LogLevel, Settings
 
 __all__ = (
     "URL",
@@ -30,14 +30,14 @@ __all__ = (
 )
 
 _HOMES: Final = {
-    "URL": "settings",
-    "BuiltInUpstream": "builtin.upstream",
-    "LogLevel": "settings",
-    "ProxyApp": "proxy.app",
-    "Settings": "settings",
-    "Sidecar": "app",
-    "UpstreamBroken": "proxy.answer",
-    "build_app": "app",
+    "URL": "_settings",
+    "BuiltInUpstream": "_builtin.upstream",
+    "LogLevel": "_settings",
+    "ProxyApp": "_proxy.app",
+    "Settings": "_settings",
+    "Sidecar": "_app",
+    "UpstreamBroken": "_proxy.answer",
+    "build_app": "_app",
 }
 
 

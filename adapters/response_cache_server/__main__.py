@@ -26,7 +26,7 @@ def main() -> None:
         SystemExit: with the exit code. Without the extra: code 2 and one line on standard error.
     """
     try:
-        from response_cache_server.cli import main as run
+        from response_cache_server._cli import main as run
 
         run()
     except ModuleNotFoundError as error:

@@ -4,7 +4,7 @@ app.wsgi_app = ResponseCacheMiddleware(app.wsgi_app, store="sqlite:///responses.
 application = ResponseCacheMiddleware(get_wsgi_application(), store="redis://localhost")  # Django
 """
 
-from response_cache_wsgi.middleware import ResponseCacheMiddleware
-from response_cache_wsgi.owners import AnyOwnerOf
+from response_cache_wsgi._middleware import ResponseCacheMiddleware
+from response_cache_wsgi._owners import AnyOwnerOf
 
 __all__ = ("AnyOwnerOf", "ResponseCacheMiddleware")

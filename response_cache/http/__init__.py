@@ -6,10 +6,11 @@ The door for authors of adapters. ``match_route`` tells which requests are answe
 ``docs/embedding.md`` has a whole adapter in 60 lines.
 """
 
-from response_cache.http.api import ResponsesAPI
-from response_cache.http.cors import Cors, dressed
-from response_cache.http.creates import reply_without_cache
-from response_cache.http.messages import (
+from response_cache._protocol.headers import BODY_HEADERS, CLIENT_HEADERS, Headers
+from response_cache.http._api import ResponsesAPI
+from response_cache.http._cors import Cors, dressed
+from response_cache.http._creates import reply_without_cache
+from response_cache.http._messages import (
     Body,
     OwnerOf,
     PassThrough,
@@ -18,10 +19,9 @@ from response_cache.http.messages import (
     Stream,
     WhileConnected,
 )
-from response_cache.http.preflights import Ask, Preflight
-from response_cache.http.replies import error_reply
-from response_cache.http.routes import Route, Verb, match_route
-from response_cache.protocol.headers import BODY_HEADERS, CLIENT_HEADERS, Headers
+from response_cache.http._preflights import Ask, Preflight
+from response_cache.http._replies import error_reply
+from response_cache.http._routes import Route, Verb, match_route
 
 __all__ = (
     "BODY_HEADERS",

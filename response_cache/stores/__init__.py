@@ -1,5 +1,5 @@
 """Where responses are kept: one module or package for each kind of store."""
 
-from response_cache.stores.urls import store_from_url, store_of
+from response_cache.stores._urls import store_from_url, store_of
 
 __all__ = ("store_from_url", "store_of")

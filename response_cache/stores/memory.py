@@ -36,7 +36,7 @@ from response_cache.store import (
     RecordView,
     Taken,
 )
-from response_cache.stores import rules
+from response_cache.stores import _rules as rules
 
 __all__ = ("MemoryStore",)
 

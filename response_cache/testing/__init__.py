@@ -29,13 +29,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from response_cache.testing.http_suite import HttpConformance, HttpTimeConformance, Serve
-    from response_cache.testing.in_process import ASGIApp, InProcess, Message, Receive, Send
-    from response_cache.testing.store_machine import machine_for
-    from response_cache.testing.store_model import ModelRecord, StoreModel
-    from response_cache.testing.store_suite import Clock, StoreConformance
-    from response_cache.testing.upstream import Call, Play, ScriptedUpstream
-    from response_cache.testing.virtual_time import virtual_backend
+    from response_cache.testing._http_suite import HttpConformance, HttpTimeConformance, Serve
+    from response_cache.testing._in_process import ASGIApp, InProcess, Message, Receive, Send
+    from response_cache.testing._store_machine import machine_for
+    from response_cache.testing._store_model import ModelRecord, StoreModel
+    from response_cache.testing._store_suite import Clock, StoreConformance
+    from response_cache.testing._upstream import Call, Play, ScriptedUpstream
+    from response_cache.testing._virtual_time import virtual_backend
 
 __all__ = (
     "ASGIApp",
@@ -58,31 +58,31 @@ __all__ = (
 )
 
 HOMES: Final[Mapping[str, str]] = {
-    "ASGIApp": "response_cache.testing.in_process",
-    "Call": "response_cache.testing.upstream",
-    "Clock": "response_cache.testing.store_suite",
-    "HttpConformance": "response_cache.testing.http_suite",
-    "HttpTimeConformance": "response_cache.testing.http_suite",
-    "InProcess": "response_cache.testing.in_process",
-    "Message": "response_cache.testing.in_process",
-    "ModelRecord": "response_cache.testing.store_model",
-    "Play": "response_cache.testing.upstream",
-    "Receive": "response_cache.testing.in_process",
-    "ScriptedUpstream": "response_cache.testing.upstream",
-    "Send": "response_cache.testing.in_process",
-    "Serve": "response_cache.testing.http_suite",
-    "StoreConformance": "response_cache.testing.store_suite",
-    "StoreModel": "response_cache.testing.store_model",
-    "machine_for": "response_cache.testing.store_machine",
-    "virtual_backend": "response_cache.testing.virtual_time",
+    "ASGIApp": "response_cache.testing._in_process",
+    "Call": "response_cache.testing._upstream",
+    "Clock": "response_cache.testing._store_suite",
+    "HttpConformance": "response_cache.testing._http_suite",
+    "HttpTimeConformance": "response_cache.testing._http_suite",
+    "InProcess": "response_cache.testing._in_process",
+    "Message": "response_cache.testing._in_process",
+    "ModelRecord": "response_cache.testing._store_model",
+    "Play": "response_cache.testing._upstream",
+    "Receive": "response_cache.testing._in_process",
+    "ScriptedUpstream": "response_cache.testing._upstream",
+    "Send": "response_cache.testing._in_process",
+    "Serve": "response_cache.testing._http_suite",
+    "StoreConformance": "response_cache.testing._store_suite",
+    "StoreModel": "response_cache.testing._store_model",
+    "machine_for": "response_cache.testing._store_machine",
+    "virtual_backend": "response_cache.testing._virtual_time",
 }
 
 TESTS: Final = frozenset(
     {
-        "response_cache.testing.http_suite",
-        "response_cache.testing.store_machine",
-        "response_cache.testing.store_promises",
-        "response_cache.testing.upstream",
+        "response_cache.testing._http_suite",
+        "response_cache.testing._store_machine",
+        "response_cache.testing._store_promises",
+        "response_cache.testing._upstream",
     }
 )
 

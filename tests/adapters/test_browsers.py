@@ -22,7 +22,7 @@ from flask_cors import CORS
 from werkzeug.serving import make_server
 
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
+from response_cache_asgi._types import ASGIApp, Receive, Scope, Send
 from response_cache_server import BuiltInUpstream, Settings, build_app
 from response_cache_wsgi import ResponseCacheMiddleware as WSGIMiddleware
 from tests.adapters.browser import Blocked, Page, shown
@@ -360,7 +360,7 @@ async def test_a_preflight_that_the_app_never_answers_delays_no_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The reply waits for a bounded time, and the response is made meanwhile."""
-    monkeypatch.setattr("response_cache.http.preflights.ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr("response_cache.http._preflights.ANSWER_TIMEOUT", 0.2)
     built_in = BuiltInUpstream()
     ran = anyio.Event()
 
@@ -380,7 +380,7 @@ async def test_a_preflight_that_the_app_never_answers_delays_no_job(
 async def test_a_wsgi_app_that_blocks_on_preflights_keeps_few_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("response_cache.http.preflights.ANSWER_TIMEOUT", 0.05)
+    monkeypatch.setattr("response_cache.http._preflights.ANSWER_TIMEOUT", 0.05)
     gate, blocked = threading.Event(), []
 
     def blocking(environ: Any, start_response: Any) -> list[bytes]:

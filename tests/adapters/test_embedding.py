@@ -24,10 +24,10 @@ from multidict import CIMultiDict
 
 from response_cache import Options, OwnerOf, http
 from response_cache.testing import ScriptedUpstream
-from response_cache.testing.http_suite.creating import Creating, Passing
-from response_cache.testing.http_suite.ending import Cancelling, Deleting
-from response_cache.testing.http_suite.polling import LongPolling
-from response_cache.testing.http_suite.streaming import Breaking, Resuming, Streaming
+from response_cache.testing._http_suite.creating import Creating, Passing
+from response_cache.testing._http_suite.ending import Cancelling, Deleting
+from response_cache.testing._http_suite.polling import LongPolling
+from response_cache.testing._http_suite.streaming import Breaking, Resuming, Streaming
 from tests.adapters.http_in_real_time import HttpInRealTime, Served
 from tests.adapters.servers import serving
 from tests.deadlines import WAIT_TIMEOUT

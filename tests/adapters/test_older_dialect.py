@@ -16,7 +16,7 @@ import pytest
 
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.types import Receive, Scope, Send
+from response_cache_asgi._types import Receive, Scope, Send
 from response_cache_wsgi import ResponseCacheMiddleware as WSGIMiddleware
 from tests import deadlines
 from tests.adapters.asgi import driver as asgi_driver

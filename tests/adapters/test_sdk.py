@@ -20,9 +20,9 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from openai import AsyncAzureOpenAI, AsyncOpenAI, OpenAI
 from openai.types.responses import ResponseInputParam
 
-from response_cache.protocol.jsontext import JsonObject
+from response_cache._protocol.jsontext import JsonObject
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
+from response_cache_asgi._types import ASGIApp, Receive, Scope, Send
 from tests import deadlines
 from tests.adapters.servers import serving
 from tests.stores.servers import Server, running_server

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import pytest
 
+from response_cache._recording.orphans import watch_time
 from response_cache.options import Options
-from response_cache.recording.orphans import watch_time
 from tests import deadlines
 
 __all__ = ("BOTH", "FULL", "SCALED", "WAIT_TIMEOUT", "Lengths")

@@ -16,8 +16,8 @@ import anyio
 import httpx
 from httpx_sse import aconnect_sse
 
-from response_cache.protocol.lifecycle import TERMINAL
-from response_cache.testing.http_suite.site import JsonObject, text_of
+from response_cache._protocol.lifecycle import TERMINAL
+from response_cache.testing._http_suite.site import JsonObject, text_of
 from tests.faults.lengths import WAIT_TIMEOUT
 from tests.faults.talker import Talker
 

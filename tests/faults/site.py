@@ -19,9 +19,9 @@ import httpx
 from redis import Redis
 
 from response_cache import Store
-from response_cache.stores.redis.subscriptions import Listener
-from response_cache.testing.http_suite.site import JsonObject, text_of
-from response_cache.testing.upstream import Call
+from response_cache.stores.redis._subscriptions import Listener
+from response_cache.testing._http_suite.site import JsonObject, text_of
+from response_cache.testing._upstream import Call
 from response_cache_asgi import ResponseCacheMiddleware
 from tests.adapters.servers import eventually, serving
 from tests.faults.lengths import WAIT_TIMEOUT, Lengths

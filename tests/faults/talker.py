@@ -6,7 +6,7 @@ from typing import Final
 
 import anyio
 
-from response_cache.testing.upstream import Call, ScriptedUpstream
+from response_cache.testing._upstream import Call, ScriptedUpstream
 
 __all__ = ("Talker",)
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from redis import Redis
 
-from response_cache.testing.http_suite.site import text_of
+from response_cache.testing._http_suite.site import text_of
 from tests.adapters.servers import eventually
 from tests.deadlines import allowed
 from tests.faults.lengths import Lengths

@@ -9,7 +9,7 @@ import pytest
 import redis.asyncio
 from redis import Redis
 
-from response_cache.stores.redis.store import RedisStore
+from response_cache.stores.redis._store import RedisStore
 from tests.deadlines import allowed
 from tests.faults.lengths import Lengths
 from tests.faults.site import Live, Site, site_over, store_url

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from response_cache.fold.lookups import (
+from response_cache._fold.lookups import (
     Place,
     Value,
     as_index,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from response_cache.fold.lookups import entry, item, shell_texts, to, typed, whole
-from response_cache.fold.operations import (
+from response_cache._fold.lookups import entry, item, shell_texts, to, typed, whole
+from response_cache._fold.operations import (
     GAP,
     MAX_AHEAD,
     Change,

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from response_cache.fold.operations import MAX_AHEAD
-from response_cache.fold.reducer import Fold, fold
-from response_cache.protocol.events import EVENTS, LIFECYCLE, TERMINAL
-from response_cache.protocol.jsontext import JsonObject
-from response_cache.testing.strategies import valid_streams
+from response_cache._fold.operations import MAX_AHEAD
+from response_cache._fold.reducer import Fold, fold
+from response_cache._protocol.events import EVENTS, LIFECYCLE, TERMINAL
+from response_cache._protocol.jsontext import JsonObject
+from response_cache.testing._strategies import valid_streams
 from tests.data import STREAMS, table
 
 Stream = list[JsonObject]

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from response_cache.fold.reducer import TABLE
-from response_cache.protocol.jsontext import JsonObject
-from response_cache.testing.strategies import valid_streams
+from response_cache._fold.reducer import TABLE
+from response_cache._protocol.jsontext import JsonObject
+from response_cache.testing._strategies import valid_streams
 
 __all__ = ("cuts", "damaged_streams", "json_values")
 

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from response_cache.fold.reducer import fold
-from response_cache.protocol.events import LIFECYCLE, TERMINAL
-from response_cache.protocol.lifecycle import Trigger
-from response_cache.protocol.responses import Failure
-from response_cache.protocol.sse import Decoder
-from response_cache.recording.answer import Answer
-from response_cache.recording.attempt import Attempt, Refusal
-from response_cache.recording.intake import Intake
-from response_cache.recording.recorder import Recorder
-from response_cache.recording.timers import Timers
+from response_cache._fold.reducer import fold
+from response_cache._protocol.events import LIFECYCLE, TERMINAL
+from response_cache._protocol.lifecycle import Trigger
+from response_cache._protocol.responses import Failure
+from response_cache._protocol.sse import Decoder
+from response_cache._recording.answer import Answer
+from response_cache._recording.attempt import Attempt, Refusal
+from response_cache._recording.intake import Intake
+from response_cache._recording.recorder import Recorder
+from response_cache._recording.timers import Timers
 from tests.fuzz.damage import cuts, damaged_streams, json_values
 
 pytestmark = pytest.mark.slow

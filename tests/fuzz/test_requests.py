@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.types import Receive, Scope, Send
+from response_cache_asgi._types import Receive, Scope, Send
 from tests.adapters.asgi.driver import (
     EVENT_STREAM,
     Call,

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
+from response_cache._hosting import log_not_open, naming_the_cause, not_open, why_not_open
 from response_cache.errors import Misconfigured, StoreUnavailable, Unavailable
-from response_cache.hosting import log_not_open, naming_the_cause, not_open, why_not_open
 
 
 def test_clients_are_not_told_why_and_operators_are_without_secrets() -> None:

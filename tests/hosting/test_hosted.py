@@ -14,12 +14,12 @@ import pytest
 import trio.testing
 
 from response_cache import Body, Options, Request, ResponseCache
+from response_cache._hosting import STREAM_END_GRACE, HostedCache, hosting
 from response_cache.errors import StoreUnavailable
-from response_cache.hosting import STREAM_END_GRACE, HostedCache, hosting
 from response_cache.http import ResponsesAPI, Route, Stream, Verb
 from response_cache.stores.memory import MemoryStore
-from response_cache.testing.simulator import ScriptedAnswer
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.testing._simulator import ScriptedAnswer
+from response_cache.testing._virtual_time import virtual_backend
 
 DRAIN_TIMEOUT = 10.0
 SHUT_DOWN = "The server was shut down while it answered."

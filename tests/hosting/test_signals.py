@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from response_cache.hosting import on_stop_signal
+from response_cache._hosting import on_stop_signal
 
 
 async def noted(calls: list[str], least: int = 1) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
+from response_cache._hosting import Streams
 from response_cache.errors import StreamBroken
-from response_cache.hosting import Streams
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.testing._virtual_time import virtual_backend
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -33,8 +33,8 @@ from response_cache.testing import (
     Serve,
     virtual_backend,
 )
-from response_cache.testing.http_suite.site import Site, error_of, ok
-from response_cache.testing.upstream import Call
+from response_cache.testing._http_suite.site import Site, error_of, ok
+from response_cache.testing._upstream import Call
 from response_cache_asgi import ResponseCacheMiddleware
 
 KEYED = {"authorization": "Bearer sk", "idempotency-key": "once"}

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from response_cache import Options
+from response_cache._offload import LARGE
 from response_cache.errors import APIError, InvalidRequest
-from response_cache.http.bodies import decode_body, read_body, size_unpacked
-from response_cache.offload import LARGE
+from response_cache.http._bodies import decode_body, read_body, size_unpacked
 
 MIB = 2**20
 

@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from response_cache import Body, Headers, Options, Request
-from response_cache.http.cors import Cors, dressed
-from response_cache.http.preflights import (
+from response_cache.http._cors import Cors, dressed
+from response_cache.http._preflights import (
     MAX_OPEN,
     MAX_REMEMBERED,
     NO_LIFETIME,
@@ -217,7 +217,7 @@ async def test_many_origins_are_asked_about_a_few_at_a_time() -> None:
 async def test_a_silent_app_delays_a_reply_for_a_bounded_time_and_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("response_cache.http.preflights.ANSWER_TIMEOUT", 0.05)
+    monkeypatch.setattr("response_cache.http._preflights.ANSWER_TIMEOUT", 0.05)
     cors, app = Cors(None), App(is_open=False)
     with anyio.fail_after(20):
         for _ in range(10):

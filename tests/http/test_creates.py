@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from response_cache._protocol.headers import Headers
+from response_cache._protocol.ids import ANYBODY, Owner
 from response_cache.cache import ResponseCache
 from response_cache.errors import InvalidRequest
-from response_cache.http.creates import BackgroundCreate, read_create, reply_without_cache
-from response_cache.http.messages import Body, PassThrough, Request
+from response_cache.http._creates import BackgroundCreate, read_create, reply_without_cache
+from response_cache.http._messages import Body, PassThrough, Request
 from response_cache.options import Options
-from response_cache.protocol.headers import Headers
-from response_cache.protocol.ids import ANYBODY, Owner
 
 OURS = "resp_rc" + "0a" * 24
 

@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
-from response_cache.http.credentials import CREDENTIAL_HEADERS, owner_by_credential
-from response_cache.http.messages import Request
-from response_cache.protocol.headers import Headers
-from response_cache.protocol.ids import ANYBODY, Owner
+from response_cache._protocol.headers import Headers
+from response_cache._protocol.ids import ANYBODY, Owner
+from response_cache.http._credentials import CREDENTIAL_HEADERS, owner_by_credential
+from response_cache.http._messages import Request
 
 
 async def owner(*headers: tuple[bytes, bytes], secret: str = "s") -> Owner:

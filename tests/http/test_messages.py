@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from response_cache.http.messages import Request
+from response_cache.http._messages import Request
 
 
 def test_a_header_that_comes_twice_is_one_list() -> None:

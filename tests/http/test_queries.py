@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from response_cache.http import queries
+from response_cache.http import _queries as queries
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
+from response_cache._protocol.headers import Headers
+from response_cache._recording.attempt import Refusal
 from response_cache.errors import MethodNotAllowed, NotFound, TooManyRequests
-from response_cache.http.messages import Body
-from response_cache.http.replies import (
+from response_cache.http._messages import Body
+from response_cache.http._replies import (
     closed_reply,
     entity_tag,
     entity_tags,
@@ -23,8 +25,6 @@ from response_cache.http.replies import (
     stream_reply,
     without_retry,
 )
-from response_cache.protocol.headers import Headers
-from response_cache.recording.attempt import Refusal
 from response_cache.store import RecordView
 
 # --- Errors ------------------------------------------------------------------------------------

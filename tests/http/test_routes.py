@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from response_cache.http.routes import ROUTES, Route, Verb, match_route
+from response_cache.http._routes import ROUTES, Route, Verb, match_route
 from response_cache.options import Options
 
 OURS = "resp_rc" + "0a" * 24

@@ -18,7 +18,7 @@ import anyio
 import uvicorn
 
 from response_cache_server import BuiltInUpstream
-from response_cache_server.asgi import Message, Receive, Scope, Send, race, until_disconnect
+from response_cache_server._asgi import Message, Receive, Scope, Send, race, until_disconnect
 from tests.litellm.waiting import until
 
 WORD = "word "

@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
-from response_cache_server.builtin.events import answer
-from response_cache_server.builtin.scenario import Scenario
+from response_cache_server._builtin.events import answer
+from response_cache_server._builtin.scenario import Scenario
 from tests.adapters.servers import DEADLINE, program
 from tests.litellm.proxies import with_us
 

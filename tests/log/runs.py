@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from response_cache.log.delta_runs import DeltaRun, Shape
+from response_cache._log.delta_runs import DeltaRun, Shape
 
 DELTA = Shape(
     b'event: response.output_text.delta\ndata: {"sequence_number":',

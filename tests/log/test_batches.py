@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from response_cache.log.batches import Batch, pack, repacked, unpack
-from response_cache.log.delta_runs import Shape
+from response_cache._log.batches import Batch, pack, repacked, unpack
+from response_cache._log.delta_runs import Shape
 from tests.log.runs import DELTA, event, run, runs
 
 parts = st.lists(st.one_of(st.binary(max_size=300), runs), max_size=8)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from response_cache.log.delta_runs import DeltaRun, Shape
+from response_cache._log.delta_runs import DeltaRun, Shape
 from tests.log.runs import DELTA, event, run, shapes, texts
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
 
-from response_cache.protocol.sse import payload
+from response_cache._protocol.sse import payload
 from response_cache.store import RecordView, Store
 from response_cache.stores import store_from_url
 

@@ -19,9 +19,9 @@ import httpx
 
 from response_cache.errors import StoreUnavailable
 from response_cache.testing import ScriptedUpstream
-from response_cache.testing.http_suite.site import Site
+from response_cache.testing._http_suite.site import Site
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_server.proxy.app import ProxyApp
+from response_cache_server._proxy.app import ProxyApp
 from tests import deadlines
 from tests.adapters.servers import Program, program, serving
 from tests.faults.lengths import SCALED

@@ -8,8 +8,8 @@ import anyio
 import httpx
 import pytest
 
-from response_cache.testing.http_suite.site import Site, error_of, ok
-from response_cache.testing.upstream import Call
+from response_cache.testing._http_suite.site import Site, error_of, ok
+from response_cache.testing._upstream import Call
 from tests.faults.lengths import BOTH, Lengths
 from tests.processes.logs import assert_is_whole, view_of
 from tests.processes.replicas import replicas

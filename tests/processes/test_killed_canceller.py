@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from response_cache.testing.http_suite.site import ok, text_of
+from response_cache.testing._http_suite.site import ok, text_of
 from tests.processes.canceller import kill_between_the_steps_of_a_cancel
 from tests.processes.logs import assert_is_whole, view_of
 from tests.processes.replicas import QUICK, WAIT_TIMEOUT, replicas

@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 import pytest
 
-from response_cache.testing.http_suite.site import JsonObject, Reader, Site, text_of
+from response_cache.testing._http_suite.site import JsonObject, Reader, Site, text_of
 from tests.faults.lengths import BOTH, Lengths
 from tests.processes.logs import Event, assert_is_whole, text_in, view_of
 from tests.processes.replicas import replicas

@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 import pytest
 
-from response_cache.testing.http_suite.site import JsonObject, Site, error_of, not_found, text_of
+from response_cache.testing._http_suite.site import JsonObject, Site, error_of, not_found, text_of
 from tests.deadlines import allowed
 from tests.faults.lengths import BOTH, Lengths
 from tests.processes.replicas import WAIT_TIMEOUT, replicas

@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 import pytest
 
-from response_cache.testing.http_suite.site import Site, error_of, not_found, ok
+from response_cache.testing._http_suite.site import Site, error_of, not_found, ok
 from tests.deadlines import allowed
 from tests.processes.logs import assert_is_whole, text_in, view_of
 from tests.processes.replicas import replicas

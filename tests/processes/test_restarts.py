@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from response_cache.testing import ScriptedUpstream
-from response_cache.testing.http_suite.site import text_of
+from response_cache.testing._http_suite.site import text_of
 from tests.adapters.servers import serving
 from tests.processes.logs import assert_is_whole, view_of
 from tests.processes.replicas import QUICK, started

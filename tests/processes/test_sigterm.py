@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from response_cache.testing.http_suite.site import error_of, text_of
+from response_cache.testing._http_suite.site import error_of, text_of
 from tests.deadlines import allowed
 from tests.processes.logs import assert_is_whole, text_in, view_of
 from tests.processes.replicas import WAIT_TIMEOUT, Replica, replicas

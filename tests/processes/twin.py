@@ -20,11 +20,11 @@ import anyio.to_thread
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from response_cache._protocol.jsontext import dump
+from response_cache._recording.intake import Intake
+from response_cache._recording.recorder import Recorder
+from response_cache._recording.writer import LEAST_LIFE, Creation, Outcome, Writer
 from response_cache.options import Options
-from response_cache.protocol.jsontext import dump
-from response_cache.recording.intake import Intake
-from response_cache.recording.recorder import Recorder
-from response_cache.recording.writer import LEAST_LIFE, Creation, Outcome, Writer
 from response_cache.store import NewRecord
 from response_cache.stores import store_from_url
 from tests import deadlines

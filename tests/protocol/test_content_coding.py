@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from response_cache.protocol.content_coding import CODINGS, Inflate
+from response_cache._protocol.content_coding import CODINGS, Inflate
 
 
 def bare(data: bytes) -> bytes:

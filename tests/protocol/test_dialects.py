@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 import pytest
 
+from response_cache._protocol.dialects import DIALECTS, OFFICIAL
+from response_cache._protocol.ids import IDS, POLLING_IDS
 from response_cache.options import DialectName, Options
-from response_cache.protocol.dialects import DIALECTS, OFFICIAL
-from response_cache.protocol.ids import IDS, POLLING_IDS
 
 QUEUED: dict[str, Any] = {"id": "resp_1", "status": "queued", "output": [], "metadata": {"ä": "ö"}}
 COMPLETED: dict[str, Any] = {

@@ -7,8 +7,8 @@ from typing import Any, get_args
 import pytest
 from openai.types.responses import ResponseStreamEvent
 
-from response_cache.protocol import events
-from response_cache.protocol.events import (
+from response_cache._protocol import events
+from response_cache._protocol.events import (
     ALIASES,
     DELTAS,
     DROPPED,
@@ -20,8 +20,8 @@ from response_cache.protocol.events import (
     terminal_type,
     trigger_of,
 )
-from response_cache.protocol.lifecycle import TERMINAL as TERMINAL_STATUSES
-from response_cache.protocol.lifecycle import Status, Trigger
+from response_cache._protocol.lifecycle import TERMINAL as TERMINAL_STATUSES
+from response_cache._protocol.lifecycle import Status, Trigger
 from tests.data import table
 
 WEBSOCKET_ONLY = {"response.steer.accepted", "response.steer.pending", "response.steer.failed"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from response_cache.protocol.headers import HOP_BY_HOP, end_to_end
+from response_cache._protocol.headers import HOP_BY_HOP, end_to_end
 
 
 def test_hop_by_hop_fields_and_those_that_connection_names_are_removed() -> None:

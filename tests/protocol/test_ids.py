@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from response_cache.protocol.ids import (
+from response_cache._protocol.ids import (
     ANYBODY,
     IDS,
     POLLING_IDS,

@@ -16,8 +16,8 @@ from openai import OpenAI
 from openai.types.responses import ResponseItem
 from pydantic import TypeAdapter
 
+from response_cache._protocol.input_items import Paging, page_of, parse_paging
 from response_cache.errors import InvalidRequest
-from response_cache.protocol.input_items import Paging, page_of, parse_paging
 from tests.data import table
 
 ID = "resp_1"

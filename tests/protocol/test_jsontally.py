@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from response_cache.protocol import jsontally as tally
-from response_cache.protocol.jsontally import BYTES_OF_A_VALUE, holds_more
+from response_cache._protocol import jsontally as tally
+from response_cache._protocol.jsontally import BYTES_OF_A_VALUE, holds_more
 
 TRICKY = st.text(st.sampled_from('"\\,[]{}: ntu0é\n'), max_size=12)
 json_values: st.SearchStrategy[Any] = st.recursive(

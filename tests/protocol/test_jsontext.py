@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from response_cache.protocol.jsontext import MAX_DEPTH, dump, load, member, renumber
+from response_cache._protocol.jsontext import MAX_DEPTH, dump, load, member, renumber
 from tests.data import STREAMS
 
 # Texts that look like the members which renumber searches for.

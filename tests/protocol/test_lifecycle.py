@@ -6,8 +6,7 @@ from itertools import product
 
 import pytest
 
-from response_cache.errors import InvalidTransition
-from response_cache.protocol.lifecycle import (
+from response_cache._protocol.lifecycle import (
     CANCELLABLE,
     TERMINAL,
     TRANSITIONS,
@@ -16,6 +15,7 @@ from response_cache.protocol.lifecycle import (
     diagram,
     next_status,
 )
+from response_cache.errors import InvalidTransition
 
 # Each line is a status, a trigger and where it leads. Whatever is not here is illegal.
 LEGAL = {

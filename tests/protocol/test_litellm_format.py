@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from response_cache.fold.reducer import fold
-from response_cache.protocol.dialects import DIALECTS
-from response_cache.protocol.jsontext import JsonObject, load
-from response_cache.protocol.litellm_format import from_polling, to_polling
-from response_cache.testing.strategies import valid_streams
+from response_cache._fold.reducer import fold
+from response_cache._protocol.dialects import DIALECTS
+from response_cache._protocol.jsontext import JsonObject, load
+from response_cache._protocol.litellm_format import from_polling, to_polling
+from response_cache.testing._strategies import valid_streams
 
 FORM = DIALECTS["litellm"]
 

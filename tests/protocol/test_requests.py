@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from response_cache.errors import InvalidRequest
-from response_cache.protocol import jsontext as codec
-from response_cache.protocol.requests import (
+from response_cache._protocol import jsontext as codec
+from response_cache._protocol.requests import (
     CreateRequest,
     create_request,
     parse_create,
     upstream_body,
     with_previous_response_id,
 )
-from response_cache.protocol.responses import queued_response
+from response_cache._protocol.responses import queued_response
+from response_cache.errors import InvalidRequest
 
 SECRET = "xyzzy-never-repeat-me"
 

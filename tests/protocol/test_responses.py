@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response
 
-from response_cache.errors import InvalidRequest
-from response_cache.protocol import jsontext as codec
-from response_cache.protocol.lifecycle import Status
-from response_cache.protocol.requests import CreateRequest, parse_create
-from response_cache.protocol.responses import (
+from response_cache._protocol import jsontext as codec
+from response_cache._protocol.lifecycle import Status
+from response_cache._protocol.requests import CreateRequest, parse_create
+from response_cache._protocol.responses import (
     BROKEN_OFF,
     Failure,
     in_status,
     queued_response,
     require_short_echo,
 )
+from response_cache.errors import InvalidRequest
 from tests.data import table
 
 NOW = 1_700_000_000.5

@@ -12,8 +12,8 @@ from httpx_sse import EventSource
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from response_cache.protocol.jsontext import load
-from response_cache.protocol.sse import DONE, KEEP_ALIVE, Decoder, ServerSentEvent, frame, payload
+from response_cache._protocol.jsontext import load
+from response_cache._protocol.sse import DONE, KEEP_ALIVE, Decoder, ServerSentEvent, frame, payload
 from tests.data import RAW, SERVERS
 
 LINE_ENDS = st.sampled_from(["\n", "\r", "\r\n"])

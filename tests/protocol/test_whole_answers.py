@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from response_cache.fold.reducer import fold
-from response_cache.protocol.whole_answers import events_of
-from response_cache.testing.strategies import valid_streams
+from response_cache._fold.reducer import fold
+from response_cache._protocol.whole_answers import events_of
+from response_cache.testing._strategies import valid_streams
 
 MESSAGE = {
     "id": "msg_1",

@@ -9,12 +9,12 @@ from typing import Any
 import anyio
 import pytest
 
+from response_cache._reading.reader import Reader
+from response_cache._recording.orphans import Orphans
 from response_cache.errors import StoreUnavailable
 from response_cache.options import Options
-from response_cache.reading.reader import Reader
-from response_cache.recording.orphans import Orphans
 from response_cache.store import RecordView
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.testing._virtual_time import virtual_backend
 from tests.reading.test_tails import Following, quiet
 
 ID = "resp_rc1"

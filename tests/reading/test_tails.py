@@ -10,12 +10,10 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from response_cache.errors import StreamBroken
-from response_cache.options import Options
-from response_cache.protocol.sse import frame
-from response_cache.reading import tails as tails_module
-from response_cache.reading.reader import Reader
-from response_cache.reading.tails import (
+from response_cache._protocol.sse import frame
+from response_cache._reading import tails as tails_module
+from response_cache._reading.reader import Reader
+from response_cache._reading.tails import (
     DELETED,
     EXPIRED,
     PAGE_EVENTS,
@@ -24,11 +22,13 @@ from response_cache.reading.tails import (
     STOPPED,
     Tails,
 )
-from response_cache.recording.orphans import Orphans
+from response_cache._recording.orphans import Orphans
+from response_cache.errors import StreamBroken
+from response_cache.options import Options
 from response_cache.store import Append, Claim, NewRecord, RecordView
 from response_cache.stores.memory import MemoryStore
-from response_cache.testing.simulator import Connection, FaultyStore
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.testing._simulator import Connection, FaultyStore
+from response_cache.testing._virtual_time import virtual_backend
 from tests.record_headers import header
 
 OPTIONS = Options(keep_alive=10.0, lease=6.0)

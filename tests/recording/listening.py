@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 import anyio
 
-from response_cache.protocol.jsontext import load
-from response_cache.protocol.sse import payload
-from response_cache.recording.answer import Answer
-from response_cache.recording.attempt import Attempt, Refusal
-from response_cache.recording.intake import Intake
-from response_cache.recording.recorder import Recorder
-from response_cache.recording.timers import Timers
+from response_cache._protocol.jsontext import load
+from response_cache._protocol.sse import payload
+from response_cache._recording.answer import Answer
+from response_cache._recording.attempt import Attempt, Refusal
+from response_cache._recording.intake import Intake
+from response_cache._recording.recorder import Recorder
+from response_cache._recording.timers import Timers
 
 SSE = (b"Content-Type", b"text/event-stream; charset=utf-8")
 JSON = (b"content-type", b"application/json")

@@ -10,10 +10,10 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from response_cache.protocol.jsontext import load
-from response_cache.recording.answer import UpstreamStopped
-from response_cache.recording.intake import MAX_BACKLOG_BYTES, SHORTEST_TERMINAL_EVENT
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache._protocol.jsontext import load
+from response_cache._recording.answer import UpstreamStopped
+from response_cache._recording.intake import MAX_BACKLOG_BYTES, SHORTEST_TERMINAL_EVENT
+from response_cache.testing._virtual_time import virtual_backend
 from tests.recording.listening import END, SSE, WORD, Listening
 
 SILENCE = b":" + b" " * 98 + b"\n"

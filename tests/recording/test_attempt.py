@@ -7,9 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
-from response_cache.recording.answer import UpstreamStopped
-from response_cache.recording.attempt import Refusal
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache._recording.answer import UpstreamStopped
+from response_cache._recording.attempt import Refusal
+from response_cache.testing._virtual_time import virtual_backend
 from tests.recording.listening import END, JSON, SSE, WORD, Listening
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from response_cache.protocol.jsontext import load
-from response_cache.protocol.sse import payload
-from response_cache.recording.bodies import (
+from response_cache._protocol.jsontext import load
+from response_cache._protocol.sse import payload
+from response_cache._recording.bodies import (
     Body,
     Compressed,
     Document,
@@ -22,9 +22,9 @@ from response_cache.recording.bodies import (
     Unnamed,
     reader_of,
 )
-from response_cache.recording.intake import Intake
-from response_cache.recording.recorder import Recorder
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache._recording.intake import Intake
+from response_cache._recording.recorder import Recorder
+from response_cache.testing._virtual_time import virtual_backend
 from tests.recording.listening import END, JSON, SSE, WORD, Listening
 
 DOCUMENT = json.dumps({"id": "up", "output": [{"id": "msg_1", "type": "message"}]}).encode()

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from response_cache.log.batches import pack, repacked
-from response_cache.protocol.jsontext import load
-from response_cache.protocol.sse import Decoder, frame, payload
-from response_cache.recording.delta_template import WINDOW, DeltaTemplate
-from response_cache.recording.intake import Intake
-from response_cache.recording.recorder import Recorder
+from response_cache._log.batches import pack, repacked
+from response_cache._protocol.jsontext import load
+from response_cache._protocol.sse import Decoder, frame, payload
+from response_cache._recording.delta_template import WINDOW, DeltaTemplate
+from response_cache._recording.intake import Intake
+from response_cache._recording.recorder import Recorder
 
 TYPE = "response.output_text.delta"
 ITEM = {"id": "msg_1", "type": "message", "status": "in_progress", "content": []}

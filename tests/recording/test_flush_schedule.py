@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from response_cache.recording.flush_schedule import FlushSchedule
+from response_cache._recording.flush_schedule import FlushSchedule
 
 
 def test_an_interval_of_zero_never_delays() -> None:

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from response_cache.protocol.jsontext import load
-from response_cache.protocol.lifecycle import Status, Trigger
-from response_cache.protocol.sse import payload
-from response_cache.recording.intake import (
+from response_cache._protocol.jsontext import load
+from response_cache._protocol.lifecycle import Status, Trigger
+from response_cache._protocol.sse import payload
+from response_cache._recording.intake import (
     MAX_BACKLOG_BYTES,
     SHORTEST_TERMINAL_EVENT,
     TERMINAL_MARKER,
     Intake,
     Progress,
 )
-from response_cache.recording.recorder import Recorder
+from response_cache._recording.recorder import Recorder
 
 WORD = b'data: {"type":"acme:word"}\n\n'
 END = b'data: {"type":"response.completed","response":{"id":"up"}}\n\n'

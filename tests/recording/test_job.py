@@ -13,18 +13,18 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
+from response_cache._protocol.ids import ANYBODY
+from response_cache._protocol.jsontext import dump, load
+from response_cache._protocol.requests import create_request
+from response_cache._protocol.sse import frame
+from response_cache._recording.answer import Answer, Upstream, UpstreamStopped
+from response_cache._recording.attempt import Refusal
 from response_cache.cache import Created, ResponseCache, body_of
 from response_cache.options import Options
-from response_cache.protocol.ids import ANYBODY
-from response_cache.protocol.jsontext import dump, load
-from response_cache.protocol.requests import create_request
-from response_cache.protocol.sse import frame
-from response_cache.recording.answer import Answer, Upstream, UpstreamStopped
-from response_cache.recording.attempt import Refusal
 from response_cache.store import Claim
 from response_cache.stores.memory import MemoryStore
-from response_cache.testing.simulator import Fault, FaultyStore, Process, ScriptedAnswer
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.testing._simulator import Fault, FaultyStore, Process, ScriptedAnswer
+from response_cache.testing._virtual_time import virtual_backend
 
 SSE = ((b"content-type", b"text/event-stream"),)
 JSON = ((b"content-type", b"application/json"),)
@@ -242,7 +242,7 @@ async def test_a_delete_stops_the_upstream() -> None:
 async def test_a_thread_cannot_be_stopped_but_the_status_is_right_at_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("response_cache.recording.job.REPORT_DELAY", 0.0)
+    monkeypatch.setattr("response_cache._recording.job.REPORT_DELAY", 0.0)
     release = threading.Event()
     late = anyio.Event()
 

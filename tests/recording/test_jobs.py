@@ -9,6 +9,14 @@ from typing import Any
 import anyio
 import pytest
 
+from response_cache._offload import Offload
+from response_cache._protocol.jsontext import dump, load
+from response_cache._protocol.requests import CreateRequest, create_request
+from response_cache._record import header_of, request_of
+from response_cache._recording.job import Job
+from response_cache._recording.jobs import Jobs
+from response_cache._recording.run_state import DECIDED, State
+from response_cache._recording.writer import LEAST_LIFE
 from response_cache.errors import (
     AlreadyExists,
     InvalidRequest,
@@ -16,19 +24,11 @@ from response_cache.errors import (
     TooManyRequests,
     Unavailable,
 )
-from response_cache.offload import Offload
 from response_cache.options import Options
-from response_cache.protocol.jsontext import dump, load
-from response_cache.protocol.requests import CreateRequest, create_request
-from response_cache.record import header_of, request_of
-from response_cache.recording.job import Job
-from response_cache.recording.jobs import Jobs
-from response_cache.recording.run_state import DECIDED, State
-from response_cache.recording.writer import LEAST_LIFE
 from response_cache.store import RecordView
 from response_cache.stores.memory import MemoryStore
-from response_cache.testing.simulator import Connection, FaultyStore, ScriptedAnswer
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.testing._simulator import Connection, FaultyStore, ScriptedAnswer
+from response_cache.testing._virtual_time import virtual_backend
 
 NOW = 1_700_000_000.5
 BODY = {"model": "m", "input": "hi", "background": True}

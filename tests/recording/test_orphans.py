@@ -9,17 +9,17 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
+from response_cache._protocol.jsontext import load
+from response_cache._protocol.sse import payload
+from response_cache._reading.reader import Reader
+from response_cache._recording.orphans import Orphans, watch_time
+from response_cache._recording.recorder import Recorder
 from response_cache.errors import StoreUnavailable
 from response_cache.options import Options
-from response_cache.protocol.jsontext import load
-from response_cache.protocol.sse import payload
-from response_cache.reading.reader import Reader
-from response_cache.recording.orphans import Orphans, watch_time
-from response_cache.recording.recorder import Recorder
 from response_cache.store import Append, Claim, NewRecord, RecordView
 from response_cache.stores.memory import MemoryStore
-from response_cache.testing.simulator import Connection, Fault, FaultyStore
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.testing._simulator import Connection, Fault, FaultyStore
+from response_cache.testing._virtual_time import virtual_backend
 from tests.record_headers import header
 
 OPTIONS = Options(lease=12.0, orphan_confirmation=2.0)

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from response_cache.fold.reducer import fold
-from response_cache.protocol.jsontext import dump, load
-from response_cache.protocol.lifecycle import Status, Trigger
-from response_cache.protocol.responses import Failure
-from response_cache.protocol.sse import payload
-from response_cache.recording.intake import UPSTREAM_DEPTH, Intake
-from response_cache.recording.recorder import Recorder
+from response_cache._fold.reducer import fold
+from response_cache._protocol.jsontext import dump, load
+from response_cache._protocol.lifecycle import Status, Trigger
+from response_cache._protocol.responses import Failure
+from response_cache._protocol.sse import payload
+from response_cache._recording.intake import UPSTREAM_DEPTH, Intake
+from response_cache._recording.recorder import Recorder
 from response_cache.store import RecordView
-from response_cache.testing.strategies import valid_streams
+from response_cache.testing._strategies import valid_streams
 
 NOW = 1_700_000_000.5
 QUEUED = {

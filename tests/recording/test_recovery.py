@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from response_cache.log.batches import pack
-from response_cache.protocol.lifecycle import Status
-from response_cache.recording.recovery import NoPlan, ResendBuffer, Write, back_off, plan
+from response_cache._log.batches import pack
+from response_cache._protocol.lifecycle import Status
+from response_cache._recording.recovery import NoPlan, ResendBuffer, Write, back_off, plan
 from response_cache.store import Append
 
 LOG = [b"%d" % number for number in range(6)]

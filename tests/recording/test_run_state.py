@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from response_cache.errors import InvalidTransition
-from response_cache.recording.run_state import (
+from response_cache._recording.run_state import (
     DECIDED,
     FINISHED,
     OVER,
@@ -21,7 +20,8 @@ from response_cache.recording.run_state import (
     State,
     next_state,
 )
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.errors import InvalidTransition
+from response_cache.testing._virtual_time import virtual_backend
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -8,20 +8,20 @@ from typing import Any
 import anyio
 import pytest
 
+from response_cache._fold.reducer import fold
+from response_cache._protocol.jsontext import dump, load
+from response_cache._protocol.lifecycle import Trigger
+from response_cache._protocol.sse import payload
+from response_cache._record import header_of
+from response_cache._recording.intake import Intake
+from response_cache._recording.recorder import Recorder
+from response_cache._recording.takeover import draw_rise, end_as, lifetimes
 from response_cache.errors import Closed, Fenced, Missing, StoreUnavailable
-from response_cache.fold.reducer import fold
 from response_cache.options import Options
-from response_cache.protocol.jsontext import dump, load
-from response_cache.protocol.lifecycle import Trigger
-from response_cache.protocol.sse import payload
-from response_cache.record import header_of
-from response_cache.recording.intake import Intake
-from response_cache.recording.recorder import Recorder
-from response_cache.recording.takeover import draw_rise, end_as, lifetimes
 from response_cache.store import Append, Appended, Claim, NewRecord, RecordView, Taken
 from response_cache.stores.memory import MemoryStore
-from response_cache.testing.simulator import Connection, Fault, FaultyStore
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.testing._simulator import Connection, Fault, FaultyStore
+from response_cache.testing._virtual_time import virtual_backend
 from tests.record_headers import header
 
 OPTIONS = Options(ttl=1000.0, stream_ttl=500.0, unstored_ttl=50.0)

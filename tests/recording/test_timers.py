@@ -13,8 +13,8 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from response_cache.recording.timers import Timer, Timers
-from response_cache.testing.virtual_time import VirtualLoop, virtual_backend
+from response_cache._recording.timers import Timer, Timers
+from response_cache.testing._virtual_time import VirtualLoop, virtual_backend
 
 Arguments = TypeVarTuple("Arguments")
 

@@ -14,21 +14,21 @@ import anyio.lowlevel
 import pytest
 from anyio.abc import TaskGroup
 
+from response_cache._fold.reducer import fold
+from response_cache._protocol.jsontext import dump, load
+from response_cache._protocol.lifecycle import Trigger
+from response_cache._protocol.sse import payload
+from response_cache._recording.intake import Intake
+from response_cache._recording.recorder import Recorder
+from response_cache._recording.takeover import end_as
+from response_cache._recording.timers import Timers
+from response_cache._recording.writer import Creation, Outcome, Writer
 from response_cache.errors import AlreadyExists, Deleted, StoreUnavailable
-from response_cache.fold.reducer import fold
 from response_cache.options import Options
-from response_cache.protocol.jsontext import dump, load
-from response_cache.protocol.lifecycle import Trigger
-from response_cache.protocol.sse import payload
-from response_cache.recording.intake import Intake
-from response_cache.recording.recorder import Recorder
-from response_cache.recording.takeover import end_as
-from response_cache.recording.timers import Timers
-from response_cache.recording.writer import Creation, Outcome, Writer
 from response_cache.store import Append, Appended, Claim, NewRecord, RecordView
 from response_cache.stores.memory import MemoryStore
-from response_cache.testing.simulator import Connection, Fault, FaultyStore
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.testing._simulator import Connection, Fault, FaultyStore
+from response_cache.testing._virtual_time import virtual_backend
 from tests.record_headers import header
 
 LEASE = 6.0

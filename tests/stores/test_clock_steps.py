@@ -19,17 +19,17 @@ from uuid import uuid4
 import anyio
 import pytest
 
+from response_cache._protocol.ids import ANYBODY
+from response_cache._protocol.jsontext import JsonObject, dump, load
+from response_cache._protocol.requests import create_request
 from response_cache.cache import Created, ResponseCache, body_of
 from response_cache.options import Options
-from response_cache.protocol.ids import ANYBODY
-from response_cache.protocol.jsontext import JsonObject, dump, load
-from response_cache.protocol.requests import create_request
 from response_cache.store import Store
 from response_cache.stores.memory import MemoryStore
-from response_cache.stores.sqlite.store import SQLiteStore
+from response_cache.stores.sqlite._store import SQLiteStore
 from response_cache.testing import Clock
-from response_cache.testing.simulator import ScriptedAnswer
-from response_cache.testing.store_promises.subject import Subject
+from response_cache.testing._simulator import ScriptedAnswer
+from response_cache.testing._store_promises.subject import Subject
 from tests import deadlines
 from tests.stores.redis.test_store import Shifting, at
 from tests.stores.servers import Server, running_server

@@ -8,7 +8,7 @@ import pytest
 
 from response_cache.errors import AlreadyExists, Closed, Deleted, Fenced, Missing, SequenceGap
 from response_cache.store import Append, Claim, Link, NewRecord
-from response_cache.stores import rules
+from response_cache.stores import _rules as rules
 
 NOW = 1000.0
 HELD = Claim("a", "first", 3, tail=2)

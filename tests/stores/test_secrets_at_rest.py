@@ -21,7 +21,7 @@ from response_cache.errors import StoreUnavailable
 from response_cache.options import Options
 from response_cache.store import Store
 from response_cache.stores import store_from_url
-from response_cache.stores.redis.urls import _Address
+from response_cache.stores.redis._urls import _Address
 from tests import deadlines
 from tests.adapters.servers import program
 from tests.stores.redis.test_connection import listening

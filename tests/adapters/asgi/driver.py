@@ -16,9 +16,9 @@ from typing import Any, Final
 import anyio
 
 from response_cache import Store
-from response_cache.protocol.sse import Decoder
+from response_cache._protocol.sse import Decoder
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.types import ASGIApp, Message, Receive, Scope, Send
+from response_cache_asgi._types import ASGIApp, Message, Receive, Scope, Send
 from tests import deadlines
 
 WAIT_TIMEOUT: Final = deadlines.WAIT_TIMEOUT

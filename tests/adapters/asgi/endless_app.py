@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.types import Receive, Scope, Send
+from response_cache_asgi._types import Receive, Scope, Send
 from tests.adapters.asgi.driver import EVENT_STREAM, piece, sse, start, story
 
 DRAIN_TIMEOUT = 1.0

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
+from response_cache_asgi._types import ASGIApp, Receive, Scope, Send
 from tests.adapters.asgi.driver import (
     ADDRESS,
     EVENT_STREAM,

@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 
 from response_cache.store import Claim, NewRecord
 from response_cache.stores.memory import MemoryStore
-from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
+from response_cache_asgi._types import ASGIApp, Receive, Scope, Send
 from tests.adapters.asgi.driver import (
     EVENT_STREAM,
     TOLD,

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
+from response_cache_asgi._types import ASGIApp, Receive, Scope, Send
 from tests.adapters.asgi.driver import TOLD, Call, calling, eventually, hosting, request
 from tests.adapters.servers import DEADLINE, serving
 

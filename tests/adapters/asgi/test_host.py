@@ -25,7 +25,7 @@ from response_cache import Owner, Request
 from response_cache.errors import StoreUnavailable
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.types import Receive, Scope, Send
+from response_cache_asgi._types import Receive, Scope, Send
 from tests.adapters.asgi.driver import (
     TOLD,
     create,

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.types import Message, Receive, Scope, Send
+from response_cache_asgi._types import Message, Receive, Scope, Send
 from tests.adapters.asgi.driver import (
     EVENT_STREAM,
     TOLD,

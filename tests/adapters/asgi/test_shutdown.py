@@ -19,9 +19,9 @@ import pytest
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from response_cache.stores.memory import MemoryStore
-from response_cache.testing.virtual_time import virtual_backend
+from response_cache.testing._virtual_time import virtual_backend
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
+from response_cache_asgi._types import ASGIApp, Receive, Scope, Send
 from tests.adapters.asgi.driver import (
     EVENT_STREAM,
     TOLD,

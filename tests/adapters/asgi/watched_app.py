@@ -12,7 +12,7 @@ import os
 import time
 
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.types import Receive, Scope, Send
+from response_cache_asgi._types import Receive, Scope, Send
 from tests.adapters.asgi.driver import EVENT_STREAM, piece, read_body, sse, start, story
 
 TICK_INTERVAL = 0.01

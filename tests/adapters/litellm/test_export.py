@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.types import Receive, Scope, Send
-from response_cache_litellm.export import Exported, export
+from response_cache_asgi._types import Receive, Scope, Send
+from response_cache_litellm._export import Exported, export
 from tests.adapters.asgi.driver import TOLD, create, ended, read_body, request
 from tests.adapters.servers import run_program
 from tests.stores.servers import Server, cluster_of_three, running_server

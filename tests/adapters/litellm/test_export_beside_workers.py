@@ -9,10 +9,10 @@ from typing import Any, Final
 import anyio.to_thread
 import pytest
 
-from response_cache.stores.redis.store import RedisStore
+from response_cache.stores.redis._store import RedisStore
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_litellm import export as module
-from response_cache_litellm.export import Exported, export
+from response_cache_litellm import _export as module
+from response_cache_litellm._export import Exported, export
 from tests.adapters.asgi.driver import TOLD, create, ended, request
 from tests.stores.servers import Server, ask, running_server, until
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from response_cache.errors import StoreUnavailable
-from response_cache_litellm.settings import ProxySettings, load_proxy_settings, try_store
+from response_cache_litellm._settings import ProxySettings, load_proxy_settings, try_store
 
 
 @pytest.fixture(autouse=True)

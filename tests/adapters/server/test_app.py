@@ -15,7 +15,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.responses import ResponseCreatedEvent
 
 from response_cache_server import Settings, Sidecar, build_app
-from response_cache_server.asgi import Receive, Scope, Send
+from response_cache_server._asgi import Receive, Scope, Send
 from tests.adapters.asgi.driver import EVENT_STREAM, piece, read_body, sse, start, story
 from tests.adapters.browser import shown
 from tests.adapters.server.proxy.test_pool import ANSWERS, Upstream

@@ -12,7 +12,7 @@ import anyio
 import httpx
 import pytest
 
-from response_cache_server.server import listen
+from response_cache_server._server import listen
 from tests.adapters.servers import DEADLINE, Program, program, run_program
 from tests.deadlines import allowed
 

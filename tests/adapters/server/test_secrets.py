@@ -12,10 +12,10 @@ import anyio
 import httpx
 import pytest
 
-from response_cache_server.app import build_app
-from response_cache_server.asgi import Message
-from response_cache_server.proxy.app import ProxyApp
-from response_cache_server.settings import BadSettings, load_settings
+from response_cache_server._app import build_app
+from response_cache_server._asgi import Message
+from response_cache_server._proxy.app import ProxyApp
+from response_cache_server._settings import BadSettings, load_settings
 from tests.adapters.server.proxy.test_app import echo
 from tests.adapters.servers import DEADLINE, eventually, program, run_program, serving
 from tests.ports import free_port

@@ -11,9 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from response_cache import Options
-from response_cache_server.builtin.scenario import Scenario
-from response_cache_server.settings import BadSettings, Settings, load_settings
-from response_cache_server.variables import PREFIX
+from response_cache_server._builtin.scenario import Scenario
+from response_cache_server._settings import BadSettings, Settings, load_settings
+from response_cache_server._variables import PREFIX
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "sidecar.md"
 

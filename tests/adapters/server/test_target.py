@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from response_cache_server.target import BadPath, parse_base_url, target_url, with_whole_names
+from response_cache_server._target import BadPath, parse_base_url, target_url, with_whole_names
 
 BASE = httpx.URL("https://api.example.com/v1")
 

@@ -31,8 +31,8 @@ import httpx
 from anyio.from_thread import BlockingPortal
 
 from response_cache import Store
+from response_cache._protocol.sse import Decoder
 from response_cache.errors import StreamBroken
-from response_cache.protocol.sse import Decoder
 from response_cache.testing import ScriptedUpstream
 from response_cache_wsgi import ResponseCacheMiddleware
 from tests import deadlines

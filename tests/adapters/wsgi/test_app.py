@@ -23,7 +23,7 @@ from benchmarks.sample import frames
 from response_cache import Body, Owner, Request, error_reply
 from response_cache.errors import StreamBroken, Unavailable
 from response_cache_wsgi import ResponseCacheMiddleware
-from response_cache_wsgi.threads.handover import MAX_BUFFERED_BYTES
+from response_cache_wsgi._threads.handover import MAX_BUFFERED_BYTES
 from tests.adapters.wsgi.driver import WAIT_TIMEOUT, environ_of, request
 
 pytestmark = pytest.mark.slow

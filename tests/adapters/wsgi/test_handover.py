@@ -11,7 +11,7 @@ import anyio.to_thread
 import pytest
 
 from response_cache import UpstreamStopped
-from response_cache_wsgi.threads.handover import (
+from response_cache_wsgi._threads.handover import (
     MAX_BUFFERED_BYTES,
     MAX_JOINED_BYTES,
     PART_OVERHEAD_BYTES,

@@ -17,8 +17,8 @@ from response_cache import ResponseCache
 from response_cache.errors import StoreUnavailable, Unavailable
 from response_cache.http import ResponsesAPI
 from response_cache.stores.memory import MemoryStore
-from response_cache_wsgi.host import Host
-from response_cache_wsgi.threads.portal import Portal
+from response_cache_wsgi._host import Host
+from response_cache_wsgi._threads.portal import Portal
 from tests.adapters.wsgi.driver import WAIT_TIMEOUT
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ import anyio.lowlevel
 import pytest
 
 from response_cache.errors import Unavailable
-from response_cache_wsgi.threads.portal import Portal
+from response_cache_wsgi._threads.portal import Portal
 from tests.adapters.wsgi.driver import WAIT_TIMEOUT
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME", default="nobody")

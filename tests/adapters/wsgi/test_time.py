@@ -20,10 +20,10 @@ import pytest
 from response_cache.store import Append, Appended, Claim
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing import Serve
-from response_cache.testing.http_suite.idempotency import KEY
-from response_cache.testing.http_suite.lifetimes import TOO_OLD
-from response_cache.testing.http_suite.site import HttpSuite, Site, error_of, given, not_found, ok
-from response_cache.testing.upstream import Call
+from response_cache.testing._http_suite.idempotency import KEY
+from response_cache.testing._http_suite.lifetimes import TOO_OLD
+from response_cache.testing._http_suite.site import HttpSuite, Site, error_of, given, not_found, ok
+from response_cache.testing._upstream import Call
 from response_cache_wsgi import ResponseCacheMiddleware
 from tests.adapters.wsgi.driver import WAIT_TIMEOUT, request, served_in_threads
 

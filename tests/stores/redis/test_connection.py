@@ -24,12 +24,12 @@ from redis.asyncio.connection import Connection as Driver
 from response_cache.errors import StoreUnavailable
 from response_cache.store import Append, NewRecord
 from response_cache.stores import store_from_url
-from response_cache.stores.redis.callbacks import replies_to
-from response_cache.stores.redis.cluster import Cluster
-from response_cache.stores.redis.connection import Connection, Connections, TakeoverUnsupported
-from response_cache.stores.redis.scripts import Command
-from response_cache.stores.redis.store import RedisStore
-from response_cache.stores.redis.topology import SingleServer
+from response_cache.stores.redis._callbacks import replies_to
+from response_cache.stores.redis._cluster import Cluster
+from response_cache.stores.redis._connection import Connection, Connections, TakeoverUnsupported
+from response_cache.stores.redis._scripts import Command
+from response_cache.stores.redis._store import RedisStore
+from response_cache.stores.redis._topology import SingleServer
 from tests import deadlines
 from tests.stores.servers import Server, running_server
 

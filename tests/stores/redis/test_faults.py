@@ -19,7 +19,7 @@ import redis.asyncio
 from response_cache.errors import Fenced, Missing, SequenceGap, StoreFull, StoreUnavailable
 from response_cache.store import Append, Claim, Link, NewRecord, Store
 from response_cache.stores import store_from_url
-from response_cache.stores.redis.store import RedisStore
+from response_cache.stores.redis._store import RedisStore
 from tests import deadlines
 from tests.deadlines import allowed
 from tests.stores.proxy import Fault, Proxy, proxy_to
@@ -300,7 +300,7 @@ async def test_messages_come_again_after_their_connection_was_lost(
 async def test_a_listener_that_hears_nothing_asks_for_a_sign_of_life_and_then_gives_up(
     server: Server, store: RedisStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("response_cache.stores.redis.subscriptions.PING_INTERVAL", 0.1)
+    monkeypatch.setattr("response_cache.stores.redis._subscriptions.PING_INTERVAL", 0.1)
 
     def signs() -> int:
         return int(client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"])

@@ -12,9 +12,9 @@ import pytest
 from redis.exceptions import NoScriptError
 
 from response_cache.errors import StoreUnavailable
-from response_cache.stores.redis.callbacks import Cancel, OnReplies, replies_to
-from response_cache.stores.redis.pipelining import AutoPipeline, _Pipeline
-from response_cache.stores.redis.scripts import READ, Command
+from response_cache.stores.redis._callbacks import Cancel, OnReplies, replies_to
+from response_cache.stores.redis._pipelining import AutoPipeline, _Pipeline
+from response_cache.stores.redis._scripts import READ, Command
 from tests import deadlines
 
 pytestmark = pytest.mark.slow

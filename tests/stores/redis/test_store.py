@@ -24,13 +24,13 @@ from response_cache import __version__
 from response_cache.errors import Fenced
 from response_cache.store import Append, Appended, Claim, Link, NewRecord, Store
 from response_cache.stores import store_from_url
-from response_cache.stores.redis.callbacks import Cancel, OnReplies, replies_to
-from response_cache.stores.redis.channel import Channel
-from response_cache.stores.redis.cluster import Cluster
-from response_cache.stores.redis.scripts import POSITION, Command
-from response_cache.stores.redis.store import RedisStore
-from response_cache.stores.redis.subscriptions import Subscriptions
-from response_cache.stores.redis.topology import SOCKET_TIMEOUT, SingleServer
+from response_cache.stores.redis._callbacks import Cancel, OnReplies, replies_to
+from response_cache.stores.redis._channel import Channel
+from response_cache.stores.redis._cluster import Cluster
+from response_cache.stores.redis._scripts import POSITION, Command
+from response_cache.stores.redis._store import RedisStore
+from response_cache.stores.redis._subscriptions import Subscriptions
+from response_cache.stores.redis._topology import SOCKET_TIMEOUT, SingleServer
 from response_cache.testing import StoreConformance, machine_for
 from tests import deadlines
 from tests.stores.servers import (
@@ -174,8 +174,8 @@ class TestRedisStore(StoreConformance):
 
 def test_it_agrees_with_the_model(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     # No message tells that time was moved: who waits has to ask.
-    monkeypatch.setattr("response_cache.stores.redis.store.CHECK_INTERVAL", 0.02)
-    monkeypatch.setattr("response_cache.stores.redis.store.CLAIM_CHECK_INTERVAL", 0.12)
+    monkeypatch.setattr("response_cache.stores.redis._store.CHECK_INTERVAL", 0.02)
+    monkeypatch.setattr("response_cache.stores.redis._store.CLAIM_CHECK_INTERVAL", 0.12)
     machine_for(deployment.make, max_examples=30, unit=UNIT)("runTest").debug()
 
 
@@ -670,7 +670,7 @@ async def test_a_thousand_who_wait_need_one_connection(
 async def test_only_what_somebody_waits_for_is_received(
     store: RedisStore, client: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("response_cache.stores.redis.subscriptions.UNSUBSCRIBE_DELAY", 0.0)
+    monkeypatch.setattr("response_cache.stores.redis._subscriptions.UNSUBSCRIBE_DELAY", 0.0)
     claim = await create(store)
     recorder = asyncio.create_task(store.wait("r", after=NO_EVENTS, epoch=1, incarnation="first"))
     await eventually(lambda: client.pubsub_channels(f"*{prefix}*"))
@@ -732,7 +732,7 @@ async def test_who_comes_back_at_once_is_still_listening(counting: Counting, pre
 async def test_a_channel_wanted_again_as_it_is_given_up_is_listened_to(
     server: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("response_cache.stores.redis.subscriptions.UNSUBSCRIBE_DELAY", 0.0)
+    monkeypatch.setattr("response_cache.stores.redis._subscriptions.UNSUBSCRIBE_DELAY", 0.0)
     servers = SingleServer(redis.asyncio.Redis(port=server.port))
     subscriptions = Subscriptions(servers, timeout=WAIT_TIMEOUT)
     again: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
@@ -772,7 +772,7 @@ class Mute(SingleServer):
 async def test_a_lost_message_costs_one_look(
     server: Server, store: RedisStore, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("response_cache.stores.redis.store.CHECK_INTERVAL", 0.05)
+    monkeypatch.setattr("response_cache.stores.redis._store.CHECK_INTERVAL", 0.05)
     claim = await create(store)
     waiting = asyncio.create_task(store.wait("r", after=-1, epoch=1, incarnation="first"))
     async with redis.asyncio.Redis(port=server.port) as client:

@@ -20,7 +20,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from response_cache.errors import StoreError
 from response_cache.store import Append, Claim
-from response_cache.stores.sqlite.store import SQLiteStore
+from response_cache.stores.sqlite._store import SQLiteStore
 from tests import deadlines
 from tests.stores.sqlite.subject import LEASE, TTL, create
 

@@ -13,7 +13,7 @@ import anyio
 
 from response_cache.errors import StoreFull
 from response_cache.store import Append, Claim, NewRecord, RecordView, Store
-from response_cache.stores.sqlite.store import SQLiteStore
+from response_cache.stores.sqlite._store import SQLiteStore
 from tests import deadlines
 
 LEASE: Final = 60.0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from response_cache.errors import StoreFull, StoreUnavailable
-from response_cache.stores.sqlite.errors import FULL, UNAVAILABLE, translating
+from response_cache.stores.sqlite._errors import FULL, UNAVAILABLE, translating
 
 PATH = Path("/somewhere/responses.db")
 

@@ -12,16 +12,16 @@ from tempfile import TemporaryDirectory
 import anyio
 import pytest
 
+from response_cache._protocol.ids import ANYBODY
+from response_cache._protocol.jsontext import dump
+from response_cache._protocol.requests import create_request
 from response_cache.cache import Created, ResponseCache
 from response_cache.errors import StoreFull, StoreUnavailable
 from response_cache.options import Options
-from response_cache.protocol.ids import ANYBODY
-from response_cache.protocol.jsontext import dump
-from response_cache.protocol.requests import create_request
 from response_cache.store import Append, Claim
-from response_cache.stores.sqlite.schema import FORMAT
-from response_cache.stores.sqlite.store import SQLiteStore
-from response_cache.testing.simulator import ScriptedAnswer
+from response_cache.stores.sqlite._schema import FORMAT
+from response_cache.stores.sqlite._store import SQLiteStore
+from response_cache.testing._simulator import ScriptedAnswer
 from tests.stores.sqlite.peer import peer_on
 from tests.stores.sqlite.subject import (
     LEASE,

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from response_cache.errors import StoreUnavailable
-from response_cache.stores.sqlite.file import DatabaseFile, Synchronous
-from response_cache.stores.sqlite.schema import APPLICATION_ID, FORMAT
+from response_cache.stores.sqlite._file import DatabaseFile, Synchronous
+from response_cache.stores.sqlite._schema import APPLICATION_ID, FORMAT
 
 
 @pytest.fixture

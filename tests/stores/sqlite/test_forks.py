@@ -26,7 +26,7 @@ import os, sys, threading
 from anyio.from_thread import start_blocking_portal
 from contextlib import contextmanager
 from response_cache.store import NewRecord
-from response_cache.stores.sqlite.store import SQLiteStore
+from response_cache.stores.sqlite._store import SQLiteStore
 
 @contextmanager
 def opened():

@@ -18,9 +18,9 @@ import pytest
 
 from response_cache.errors import Deleted, StoreUnavailable
 from response_cache.store import Append, Claim, NewRecord, RecordView
-from response_cache.stores.sqlite import file as sqlite_file
-from response_cache.stores.sqlite.schema import FORMAT, MIGRATIONS
-from response_cache.stores.sqlite.store import SQLiteStore
+from response_cache.stores.sqlite import _file as sqlite_file
+from response_cache.stores.sqlite._schema import FORMAT, MIGRATIONS
+from response_cache.stores.sqlite._store import SQLiteStore
 
 DATA: Final = Path(__file__).resolve().parents[2] / "data"
 SAMPLES: Final = sorted(DATA.glob("sqlite-format-*.db"))

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from response_cache._log.batches import pack
 from response_cache.errors import (
     AlreadyExists,
     Closed,
@@ -21,10 +22,9 @@ from response_cache.errors import (
     StoreError,
     StoreFull,
 )
-from response_cache.log.batches import pack
 from response_cache.store import Append, Claim, Link, NewRecord
-from response_cache.stores.sqlite.records import Records
-from response_cache.stores.sqlite.schema import MIGRATIONS
+from response_cache.stores.sqlite._records import Records
+from response_cache.stores.sqlite._schema import MIGRATIONS
 from tests.stores.sqlite.subject import LEASE, TTL, new_record
 
 NOW = 1000.0

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from response_cache.store import Append, Claim
-from response_cache.stores.sqlite.rows import Row
+from response_cache.stores.sqlite._rows import Row
 from tests.stores.sqlite.subject import TTL, new_record
 
 NOW = 1000.0

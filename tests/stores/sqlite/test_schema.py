@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from response_cache.stores.sqlite import records, sweep
-from response_cache.stores.sqlite.rows import Row
-from response_cache.stores.sqlite.schema import APPLICATION_ID, FORMAT, MIGRATIONS
+from response_cache.stores.sqlite import _records as records
+from response_cache.stores.sqlite import _sweep as sweep
+from response_cache.stores.sqlite._rows import Row
+from response_cache.stores.sqlite._schema import APPLICATION_ID, FORMAT, MIGRATIONS
 from tests.stores.sqlite.subject import LEASE, TTL, new_record
 
 ROW = Row.of(1, new_record("a")).renewed(1000.0, lease=LEASE, ttl=TTL)

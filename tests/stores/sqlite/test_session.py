@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from response_cache.errors import StoreFull, StoreUnavailable
-from response_cache.stores.sqlite.file import DatabaseFile
-from response_cache.stores.sqlite.records import Records
-from response_cache.stores.sqlite.session import Session
+from response_cache.stores.sqlite._file import DatabaseFile
+from response_cache.stores.sqlite._records import Records
+from response_cache.stores.sqlite._session import Session
 from tests.stores.sqlite.subject import new_record
 
 NOW = 1000.0

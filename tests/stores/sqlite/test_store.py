@@ -17,12 +17,12 @@ import anyio
 import pytest
 from anyio import create_task_group
 
-from response_cache.log.batches import Batch
-from response_cache.log.delta_runs import DeltaRun, Shape
+from response_cache._log.batches import Batch
+from response_cache._log.delta_runs import DeltaRun, Shape
 from response_cache.store import Append, Claim, Store
 from response_cache.stores import store_from_url
-from response_cache.stores.sqlite import watch as sqlite_watch
-from response_cache.stores.sqlite.store import SQLiteStore
+from response_cache.stores.sqlite import _watch as sqlite_watch
+from response_cache.stores.sqlite._store import SQLiteStore
 from response_cache.testing import StoreConformance, machine_for
 from tests.stores.sqlite.subject import (
     LEASE,

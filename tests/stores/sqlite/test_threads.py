@@ -11,9 +11,9 @@ import anyio.to_thread
 import pytest
 
 from response_cache.errors import Missing
-from response_cache.stores.sqlite.file import DatabaseFile
-from response_cache.stores.sqlite.records import Records
-from response_cache.stores.sqlite.threads import Threads
+from response_cache.stores.sqlite._file import DatabaseFile
+from response_cache.stores.sqlite._records import Records
+from response_cache.stores.sqlite._threads import Threads
 from tests import deadlines
 
 NOW = 1000.0

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from response_cache.stores.sqlite.file import DatabaseFile
-from response_cache.stores.sqlite.rows import State
-from response_cache.stores.sqlite.session import Session
-from response_cache.stores.sqlite.watch import ChangePoll, Waiter, Waiters
+from response_cache.stores.sqlite._file import DatabaseFile
+from response_cache.stores.sqlite._rows import State
+from response_cache.stores.sqlite._session import Session
+from response_cache.stores.sqlite._watch import ChangePoll, Waiter, Waiters
 
 TOUCH = "INSERT OR REPLACE INTO tombstone (id, expires) VALUES ('x', 1e12)"
 

@@ -13,10 +13,10 @@ import pytest
 
 from response_cache.errors import Missing, StoreFull, StoreUnavailable
 from response_cache.store import Claim, NewRecord
-from response_cache.stores.sqlite.file import DatabaseFile
-from response_cache.stores.sqlite.records import Records
-from response_cache.stores.sqlite.session import Session
-from response_cache.stores.sqlite.worker import Job, Worker, WorkQueue
+from response_cache.stores.sqlite._file import DatabaseFile
+from response_cache.stores.sqlite._records import Records
+from response_cache.stores.sqlite._session import Session
+from response_cache.stores.sqlite._worker import Job, Worker, WorkQueue
 from tests import deadlines
 from tests.stores.sqlite.subject import new_record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from response_cache_litellm.proxy.command import prepare
+from response_cache_litellm._proxy.command import prepare
 from tests.adapters.servers import run_program
 
 
@@ -19,7 +19,7 @@ def test_our_hook_is_appended_once() -> None:
         prepare(environ)
     assert (
         environ["LITELLM_WORKER_STARTUP_HOOKS"] == "a:b,c:d,"
-        "response_cache_litellm.proxy.startup:install"
+        "response_cache_litellm._proxy.startup:install"
     )
 
 

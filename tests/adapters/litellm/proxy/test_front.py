@@ -11,9 +11,9 @@ from response_cache import Options
 from response_cache.errors import StoreUnavailable
 from response_cache.stores.memory import MemoryStore
 from response_cache_asgi import ResponseCacheMiddleware
-from response_cache_asgi.types import ASGIApp, Receive, Scope, Send
-from response_cache_litellm.proxy.background_run import current_background_run
-from response_cache_litellm.proxy.front import ProxyFront
+from response_cache_asgi._types import ASGIApp, Receive, Scope, Send
+from response_cache_litellm._proxy.background_run import current_background_run
+from response_cache_litellm._proxy.front import ProxyFront
 from tests.adapters.asgi.driver import TOLD, create, ended, living, read_body, request, retrieve
 
 BACKGROUND = {"model": "m", "input": "hi", "background": True}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from response_cache_litellm.proxy.log import set_up_log
+from response_cache_litellm._proxy.log import set_up_log
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from response_cache_litellm.proxy.policy import Policy, providers_of, read_policy
+from response_cache_litellm._proxy.policy import Policy, providers_of, read_policy
 
 DEPLOYMENTS: list[dict[str, Any]] = [
     {"litellm_params": {"model": "openai/gpt-5"}},

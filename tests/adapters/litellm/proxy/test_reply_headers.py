@@ -8,7 +8,7 @@ from typing import Any
 from starlette.middleware import Middleware
 
 from response_cache import Options
-from response_cache_litellm.proxy.reply_headers import create_paths
+from response_cache_litellm._proxy.reply_headers import create_paths
 
 
 def test_root_paths_of_the_proxy_have_the_routes_below_them() -> None:

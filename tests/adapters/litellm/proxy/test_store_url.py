@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from response_cache import store_from_url
-from response_cache_litellm.proxy.store_url import redis_url, store_url
+from response_cache_litellm._proxy.store_url import redis_url, store_url
 
 NODES = [{"host": "10.0.0.1", "port": 7000}, {"host": "10.0.0.2", "port": "7001"}]
 

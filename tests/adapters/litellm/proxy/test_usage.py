@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from response_cache_litellm.proxy.usage import usage_in
+from response_cache_litellm._proxy.usage import usage_in
 
 
 def test_usage_is_read_from_the_end_of_a_response_alone() -> None:

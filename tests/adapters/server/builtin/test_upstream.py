@@ -11,8 +11,8 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from response_cache_server.asgi import Message
-from response_cache_server.builtin.upstream import BuiltInUpstream
+from response_cache_server._asgi import Message
+from response_cache_server._builtin.upstream import BuiltInUpstream
 
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 OUTPUTS = ["text", "reasoning", "function_call", "reasoning,text,function_call", "text,text"]

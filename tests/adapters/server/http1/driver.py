@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
-from response_cache_server.asgi import App, Message, Receive, Scope, Send
-from response_cache_server.http1 import Connection, Limits
+from response_cache_server._asgi import App, Message, Receive, Scope, Send
+from response_cache_server._http1 import Connection, Limits
 from tests.adapters.servers import DEADLINE, serving
 
 LOOPS: Final = [("asyncio", {}), ("asyncio", {"use_uvloop": True})]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from response_cache_server.asgi import Receive, Scope, Send
+from response_cache_server._asgi import Receive, Scope, Send
 from tests.adapters.server.http1.driver import (
     GET,
     answer,

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from response_cache_server.asgi import App, Message, Receive, Scope, Send
+from response_cache_server._asgi import App, Message, Receive, Scope, Send
 from tests.adapters.server.http1.driver import (
     GET,
     LOOPS,

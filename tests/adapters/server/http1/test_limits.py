@@ -7,11 +7,11 @@ from typing import Any
 import anyio
 import pytest
 
-from response_cache_server.asgi import Receive, Scope, Send
-from response_cache_server.http1 import Limits
-from response_cache_server.http1.limits import LINGER_BYTES
-from response_cache_server.http1.reader import Head, Reader
-from response_cache_server.http1.refusal import Refusal
+from response_cache_server._asgi import Receive, Scope, Send
+from response_cache_server._http1 import Limits
+from response_cache_server._http1.limits import LINGER_BYTES
+from response_cache_server._http1.reader import Head, Reader
+from response_cache_server._http1.refusal import Refusal
 from tests.adapters.server.http1.driver import (
     GET,
     LOOPS,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from response_cache_server.http1 import Limits
-from response_cache_server.http1.limits import SLICE_BYTES
-from response_cache_server.http1.reader import Head, Reader
-from response_cache_server.http1.refusal import Refusal
+from response_cache_server._http1 import Limits
+from response_cache_server._http1.limits import SLICE_BYTES
+from response_cache_server._http1.reader import Head, Reader
+from response_cache_server._http1.refusal import Refusal
 
 BODY = b"3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n"
 OFFER = b"Connection: upgrade\r\nUpgrade: h2c\r\n"

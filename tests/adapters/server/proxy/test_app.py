@@ -13,8 +13,8 @@ import httpx
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
-from response_cache_server.asgi import App, Message, Receive, Scope, Send, send_json
-from response_cache_server.proxy.app import ProxyApp
+from response_cache_server._asgi import App, Message, Receive, Scope, Send, send_json
+from response_cache_server._proxy.app import ProxyApp
 from tests.adapters.browser import Blocked, shown
 from tests.adapters.servers import DEADLINE, serving
 from tests.ports import free_port

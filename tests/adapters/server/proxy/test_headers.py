@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from response_cache_server.asgi import Scope
-from response_cache_server.proxy.headers import forwarded, without_claims
+from response_cache_server._asgi import Scope
+from response_cache_server._proxy.headers import forwarded, without_claims
 
 
 def test_the_client_is_added_to_the_chain_of_addresses() -> None:

@@ -22,9 +22,9 @@ import trustme
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 
-from response_cache_server.proxy.network import READ_BUFFER_BYTES, NetworkBackend
-from response_cache_server.proxy.pool import Pool
-from response_cache_server.proxy.transport import Transport, transport_to
+from response_cache_server._proxy.network import READ_BUFFER_BYTES, NetworkBackend
+from response_cache_server._proxy.pool import Pool
+from response_cache_server._proxy.transport import Transport, transport_to
 from tests import deadlines
 from tests.adapters.servers import eventually
 

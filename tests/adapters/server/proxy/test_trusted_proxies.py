@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from response_cache_server.proxy.trusted_proxies import TRUSTED_BY_DEFAULT, TrustedProxies
+from response_cache_server._proxy.trusted_proxies import TRUSTED_BY_DEFAULT, TrustedProxies
 
 # fmt: off
 CASES = (

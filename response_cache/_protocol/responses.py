@@ -1,0 +1,192 @@
+"""The Response as we write it: queued, and in each status after that.
+
+The fields of OpenAI's Response object (OpenAI API reference, Responses) are in the table of the
+queued response. A field that holds in one status only is null in every other status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from response_cache._protocol.jsontext import JsonObject, dump
+from response_cache._protocol.lifecycle import Status
+from response_cache._protocol.requests import CreateRequest, object_or_text
+from response_cache.errors import InvalidRequest
+
+__all__ = (
+    "BROKEN_OFF",
+    "OUR_FIELDS",
+    "Failure",
+    "in_status",
+    "queued_response",
+    "require_short_echo",
+)
+
+# --- The queued response -----------------------------------------------------------------------
+
+
+def _fixed(_given: Any, default: Any) -> Any:
+    return default
+
+
+def _echoed(given: Any, default: Any) -> Any:
+    return default if given is None else given
+
+
+def _merged(given: Any, default: JsonObject) -> JsonObject:
+    if not isinstance(given, dict):
+        return default
+    return default | {key: value for key, value in given.items() if value is not None}
+
+
+def _tools(given: Any, default: list[Any]) -> list[Any]:
+    return [_tool(tool) for tool in given] if isinstance(given, list) else default
+
+
+def _tool(given: Any) -> Any:
+    match given:
+        case {"type": "function"}:
+            # Clients that validate require these keys; null claims nothing about the function.
+            return {"description": None, "parameters": None, "strict": None} | given
+        case {"type": "mcp"}:
+            # Credentials of the tool's server are left out, as OpenAI does.
+            return {key: given[key] for key in given if key != "authorization"} | {"headers": None}
+        case _:
+            return given
+
+
+class _Row(NamedTuple):
+    operation: Callable[[Any, Any], Any]
+    default: Any
+
+
+# OpenAI sends each of these fields from the start, in this order. No request of this API sets the
+# penalties.
+# fmt: off
+_QUEUED: Final[Mapping[str, _Row]] = {
+    "status":                 _Row(_fixed,  Status.QUEUED.value),
+    "background":             _Row(_fixed,  True),
+    "completed_at":           _Row(_fixed,  None),
+    "error":                  _Row(_fixed,  None),
+    "frequency_penalty":      _Row(_fixed,  0.0),
+    "incomplete_details":     _Row(_fixed,  None),
+    "instructions":           _Row(_echoed, None),
+    "max_output_tokens":      _Row(_echoed, None),
+    "max_tool_calls":         _Row(_echoed, None),
+    "model":                  _Row(_echoed, ""),
+    "output":                 _Row(_fixed,  []),
+    "parallel_tool_calls":    _Row(_echoed, True),
+    "presence_penalty":       _Row(_fixed,  0.0),
+    "previous_response_id":   _Row(_echoed, None),
+    "prompt_cache_key":       _Row(_echoed, None),
+    "prompt_cache_retention": _Row(_echoed, None),
+    "reasoning":              _Row(_merged, {"effort": None, "summary": None}),
+    "safety_identifier":      _Row(_echoed, None),
+    "service_tier":           _Row(_echoed, "auto"),
+    "store":                  _Row(_echoed, True),
+    "temperature":            _Row(_echoed, 1.0),
+    "text":                   _Row(_merged, {"format": {"type": "text"}, "verbosity": "medium"}),
+    "tool_choice":            _Row(_echoed, "auto"),
+    "tools":                  _Row(_tools,  []),
+    "top_logprobs":           _Row(_echoed, 0),
+    "top_p":                  _Row(_echoed, 1.0),
+    "truncation":             _Row(_echoed, "disabled"),
+    "usage":                  _Row(_fixed,  None),
+    "user":                   _Row(_echoed, None),
+    "metadata":               _Row(object_or_text, {}),
+}
+# fmt: on
+
+_ONLY_WHEN_GIVEN: Final = ("prompt", "prompt_cache_options", "image")
+
+
+def queued_response(request: CreateRequest, *, id: str, created_at: int) -> JsonObject:
+    """The Response as it stands right after the create: every field, the request echoed.
+
+    Returns a new dict. Repeated values belong to the request and are not to be changed.
+    """
+    body = request.body
+    response: JsonObject = {"id": id, "object": "response", "created_at": created_at}
+    for name, row in _QUEUED.items():
+        default = row.default
+        if isinstance(default, (dict, list)):
+            default = deepcopy(default)
+        response[name] = row.operation(body.get(name), default)
+    for name in _ONLY_WHEN_GIVEN:
+        if body.get(name) is not None:
+            response[name] = body[name]
+    return response | _conversation(body.get("conversation"))
+
+
+def _conversation(given: Any) -> JsonObject:
+    named = given.get("id") if isinstance(given, dict) else given
+    return {"conversation": {"id": named}} if isinstance(named, str) else {}
+
+
+def require_short_echo(response: JsonObject, size: int, *, most: int) -> None:
+    """Check that a queued *response*, *size* bytes as JSON, is not longer than *most*.
+
+    Each poll of a running response, and several of its events, repeat these bytes.
+
+    Raises:
+        InvalidRequest: it is longer; ``param`` names the field that takes most of it.
+    """
+    if size > most:
+        longest = max(response, key=lambda name: len(dump(response[name])))
+        raise InvalidRequest(
+            f"Invalid '{longest}': a response repeats at most {most} bytes of its request.",
+            param=longest,
+        )
+
+
+# --- By status ---------------------------------------------------------------------------------
+
+OUR_FIELDS: Final = (
+    "id",
+    "object",
+    "created_at",
+    "background",
+    "store",
+    "metadata",
+    "previous_response_id",
+)
+"""Fields that no event of the upstream replaces: they come from the request or are our own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a response failed: ``error`` of the Response object (OpenAI API reference, Responses)."""
+
+    message: str
+    code: str = "server_error"
+
+
+BROKEN_OFF: Final = Failure("The upstream ended its answer without saying how it ended.")
+
+
+def in_status(
+    response: JsonObject, status: Status, *, now: float, failure: Failure | None = None
+) -> JsonObject:
+    """*response* in *status*, at *now* in Unix seconds: a new dict.
+
+    A failed response keeps the error that it has; else *failure* becomes its error.
+    """
+    ours: JsonObject = {"completed_at": None, "error": None, "incomplete_details": None}
+    match status:
+        case Status.COMPLETED:
+            at = response.get("completed_at")
+            ours["completed_at"] = at if isinstance(at, int | float) else int(now)
+        case Status.FAILED:
+            ours["error"] = _error(response.get("error"), failure or BROKEN_OFF)
+        case Status.INCOMPLETE:
+            ours["incomplete_details"] = response.get("incomplete_details")
+    return {**response, "status": status.value, **ours}
+
+
+def _error(given: Any, failure: Failure) -> JsonObject:
+    if isinstance(given, dict) and given:
+        return given
+    return {"code": failure.code, "message": failure.message}
