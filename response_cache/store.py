@@ -6,7 +6,8 @@ headers, events, snapshots and notes are data. A record is
 * a *log*: events (bytes) with dense sequence numbers from 0; the *tail* is the next number;
 * a *snapshot* (bytes) and the number *through* which the log is folded into it;
 * a *status*, a *header* and a *request* (both immutable), and *notes*;
-* a *private* part, which ``take`` alone gives back: what the next holder needs, and no reader;
+* a *private* part, which ``take`` alone gives back: what the next holder needs, and no reader.
+  No ``repr`` shows it, so it stands in no log;
 * an *incarnation*, the random mark of one creation of the id, and an *epoch*, raised by each take.
 
 **Writing.** The holder of the *claim* (id, incarnation, epoch) may append; a claim that differs in
@@ -90,7 +91,7 @@ class NewRecord:
     events: Sequence[bytes]  # may be empty
     status: str
     ttl: float  # seconds
-    private: bytes = b""
+    private: bytes = field(default=b"", repr=False)
     owner: str = ""  # with the label: kept to list records by, and given back by no operation here
     label: str = ""
     epoch: int = 1  # above 1: a holder restores what the store lost
@@ -105,7 +106,7 @@ class Append:
     snapshot: bytes | None = None  # through the last event given; None leaves what is stored
     status: str | None = None  # None leaves what is stored, also of notes and private
     notes: bytes | None = None
-    private: bytes | None = None
+    private: bytes | None = field(default=None, repr=False)
     close: bool = False  # the record is final from this step on
     ttl: float  # seconds
     stream_ttl: float | None = None  # seconds, counts with close; None: as long as ttl
@@ -146,7 +147,7 @@ class Taken:
 
     claim: Claim | None
     view: RecordView
-    private: bytes = b""  # b"" also where the take was refused
+    private: bytes = field(default=b"", repr=False)  # b"" also where the take was refused
 
 
 @dataclass(frozen=True, slots=True)
