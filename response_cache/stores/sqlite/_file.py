@@ -83,6 +83,7 @@ class DatabaseFile:
 
     def _configure(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA synchronous = {self.synchronous}")
+        connection.execute("PRAGMA secure_delete = ON")  # not every build does so by itself
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         self.set_bound(connection)
 

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,21 @@ def test_each_commit_waits_for_the_disk_if_that_is_wanted(
     file.prepare()
     with closing(file.connect()) as connection:
         assert pragma(connection, "synchronous") == level
+
+
+def test_what_is_erased_is_overwritten_whatever_this_build_of_sqlite_does_by_itself(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = _connect(*arguments, **options)
+        connection.execute("PRAGMA secure_delete = OFF")  # as most builds begin
+        return connection
+
+    _connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    file_at(path).prepare()
+    with closing(file_at(path).connect()) as connection:
+        assert pragma(connection, "secure_delete") == 1
 
 
 def test_transactions_are_begun_by_hand(path: Path) -> None:
