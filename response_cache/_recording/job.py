@@ -266,9 +266,10 @@ class Job:
         if self._started_at is None or self._intake.so_far.is_over:
             return
         options, now = self._options, anyio.current_time()
-        if now - self._started_at >= options.max_duration:
+        # Sums, as in ``_time_left``: a difference may be rounded to less, and the guard would spin.
+        if now >= self._started_at + options.max_duration:
             self.fail(Failure(f"The response took longer than {options.max_duration:g} seconds."))
-        elif now - self._attempt.heard_at >= options.idle_timeout:
+        elif now >= self._attempt.heard_at + options.idle_timeout:
             self.fail(Failure(f"The upstream was silent for {options.idle_timeout:g} seconds."))
 
     def _end(self) -> None:

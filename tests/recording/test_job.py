@@ -349,6 +349,20 @@ async def test_what_the_process_cannot_finish_is_said_before_it_ends() -> None:
 # Time limits.
 
 
+@pytest.mark.parametrize("option", ["idle_timeout", "max_duration"])
+async def test_a_limit_holds_at_a_time_where_the_difference_is_rounded(option: str) -> None:
+    began, limit = 24.253333333333334, 20.0
+    assert began + limit - began < limit
+    upstream = ScriptedAnswer()
+    limits: dict[str, Any] = {option: limit}
+    async with Host(**limits).running() as host:
+        await anyio.sleep_until(began)
+        id = await host.accepted(upstream)
+        await anyio.sleep_until(began + limit + 1)
+        assert (await host.response(id))["status"] == "failed"
+    assert host.shared.operations["wait"] < 20  # its guard slept
+
+
 async def test_a_silent_upstream_fails_after_the_idle_timeout() -> None:
     upstream = ScriptedAnswer()
     async with Host(idle_timeout=30.0).running() as host:
