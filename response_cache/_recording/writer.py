@@ -373,7 +373,7 @@ class Writer:
                 if isinstance(error, StoreFull) and not queue[0].is_sign_of_life:
                     write = self._refused(write)
                     queue = self._after_refusal(queue[0].first, write)
-                await self._pause()
+                await self._pause(error)
             except (SequenceGap, Missing) as error:
                 queue = self._from(await self._found(error, write.first), write)
             except (Fenced, Deleted, Closed) as error:
@@ -384,7 +384,7 @@ class Writer:
                 self._schedule.batch_sent(now, now - started, is_watched=appended.is_watched)
                 done = queue.pop(0)
                 if self._failures and not done.is_sign_of_life:
-                    logger.info("%s: the store answers again", self._claim.id)
+                    logger.info("%s: the store takes writes again", self._claim.id)
                     self._failures, self._refused_at = 0, None
         self._resend_buffer.add(write.first, write.append.events)
         for event in confirmed:
@@ -400,11 +400,12 @@ class Writer:
 
     # When an append was not acknowledged.
 
-    async def _pause(self) -> None:
-        """Wait before the next try, longer each time."""
+    async def _pause(self, error: StoreUnavailable) -> None:
+        """Wait before the next try, longer each time. The log says once that *error* came."""
         self._failures += 1
         if self._failures == 1:
-            logger.warning("%s: the store does not answer; retrying", self._claim.id)
+            trouble = "has no room" if isinstance(error, StoreFull) else "does not answer"
+            logger.warning("%s: the store %s; retrying", self._claim.id, trouble)
         await anyio.sleep(back_off(self._failures))
 
     def _refused(self, write: Write) -> Write:

@@ -364,6 +364,24 @@ async def test_a_full_store_is_told_that_the_recorder_lives_until_there_is_room(
         assert await bench.words() == ["a", "b"]
 
 
+@pytest.mark.parametrize("is_full", [True, False])
+async def test_the_log_tells_a_full_store_from_one_that_does_not_answer(
+    is_full: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "response_cache.writer")
+    bench = Bench()
+    async with bench.writing():
+        bench.store.is_full, bench.store.is_down = is_full, not is_full
+        bench.say("a")
+        await anyio.sleep(1)
+        bench.store.come_back()
+        await anyio.sleep(1)
+    trouble, end = [record.getMessage().partition(": ")[2] for record in caplog.records]
+    expected = "has no room" if is_full else "does not answer"
+    assert trouble == f"the store {expected}; retrying"
+    assert end == "the store takes writes again"
+
+
 async def test_a_response_that_finds_no_room_for_too_long_fails_with_what_it_has() -> None:
     bench = Bench(full_timeout=5.0)
     async with bench.writing():
