@@ -156,7 +156,6 @@ STDLIB: Final = sys.stdlib_module_names
 # These have none, because other test files prove what they promise.
 PROVEN_ELSEWHERE: Final[Mapping[str, str]] = {
     "version": "test_packaging",  # a constant
-    "store": "stores/test_memory",  # a protocol: response_cache.testing has its promises
     "http/preflights": "http/test_cors",  # what cors asks, and nothing else does
     "stores/redis/callbacks": "stores/redis/test_connection",
     "stores/redis/calls": "stores/redis/test_faults",

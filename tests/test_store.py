@@ -1,4 +1,4 @@
-"""The values of the store contract, as far as they are more than fields."""
+"""The values of the store contract. Its promises are tested by ``response_cache.testing``."""
 
 from __future__ import annotations
 
