@@ -11,7 +11,7 @@ from typing import TypedDict
 
 from pydantic import SecretStr
 
-from response_cache.options import DialectName
+from response_cache.options import DialectName, PartialOutput
 
 __all__ = ("OptionFields",)
 
@@ -51,6 +51,7 @@ class OptionFields(TypedDict, total=False):
     admission_wait: float
 
     # Reading
+    partial_output: PartialOutput
     keep_alive: float
     max_wait: float
     poll_after: float

@@ -27,6 +27,7 @@ from response_cache._protocol.jsontext import dump, load
 from response_cache._protocol.lifecycle import TERMINAL, Status, Trigger
 from response_cache._protocol.requests import CreateRequest, upstream_body
 from response_cache._protocol.sse import payload
+from response_cache._reading.partial_output import shows_all, visible
 from response_cache._reading.reader import Reader
 from response_cache._reading.tails import PAGE_EVENTS, Tails
 from response_cache._record import header_of, request_of
@@ -54,7 +55,7 @@ from response_cache.errors import (
     TooManyRequests,
     Unavailable,
 )
-from response_cache.options import DialectName, Options
+from response_cache.options import DialectName, Options, PartialOutput
 from response_cache.store import NO_EVENTS, RecordView, Store
 from response_cache.stores import store_of
 
@@ -92,21 +93,24 @@ class Created:
     body: bytes  # the Response object as it is answered to the create
 
 
-def body_of(view: RecordView, dialect: DialectName = "openai") -> bytes:
-    """The Response object of a whole *view* as JSON: partial output is shown, always.
+def body_of(
+    view: RecordView, dialect: DialectName = "openai", partial_output: PartialOutput = "text"
+) -> bytes:
+    """The Response object of a whole *view* as JSON, as a poll shows it.
 
-    *dialect* is the option of the cache that the view is from.
+    *dialect* and *partial_output* are options of the cache that the view is from.
 
     Raises:
         ValueError: the view was read from a cursor, so it has no snapshot.
     """
     if view.snapshot is None:
         raise ValueError("a page read from a cursor has no snapshot")
-    if not view.events:
+    if not view.events and (view.closed or shows_all(view.snapshot, partial_output)):
         return view.snapshot
     events = (load(payload(event)) for event in view.events)
     form = DIALECTS[dialect]
-    return form.dump(fold(form.load(view.snapshot), events))
+    response = fold(form.load(view.snapshot), events)
+    return form.dump(response if view.closed else visible(response, partial_output))
 
 
 class ResponseCache:
@@ -284,8 +288,10 @@ class ResponseCache:
 
     async def body(self, view: RecordView) -> bytes:
         """The same as ``body_of``; what is long is done in a thread."""
-        size = len(view.snapshot or b"") if view.events else 0
-        return await self._offload.run(size, lambda: body_of(view, self.options.dialect))
+        dialect, partial_output = self.options.dialect, self.options.partial_output
+        is_stored = view.closed and not view.events
+        size = 0 if is_stored else len(view.snapshot or b"")
+        return await self._offload.run(size, lambda: body_of(view, dialect, partial_output))
 
     async def change(self, view: RecordView, within: float) -> None:
         """Return when the response has moved on from *view*, or after *within* seconds.

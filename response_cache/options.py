@@ -20,9 +20,18 @@ from pydantic import (
     field_validator,
 )
 
-__all__ = ("DialectName", "Options", "complaints", "did_you_mean", "options_of", "usable_options")
+__all__ = (
+    "DialectName",
+    "Options",
+    "PartialOutput",
+    "complaints",
+    "did_you_mean",
+    "options_of",
+    "usable_options",
+)
 
 DialectName = Literal["openai", "litellm"]
+PartialOutput = Literal["text", "all", "none"]
 
 _ORIGIN: Final = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#@,A-Z]+")  # RFC 6454 6.2
 
@@ -98,6 +107,9 @@ class Options(BaseModel):
     """How long a create waits for a refusal of the upstream, before it is answered ``queued``."""
 
     # Reader
+    partial_output: PartialOutput = "text"
+    """Output that polls of a running response show. ``text``: without calls that the client would
+    carry out; ``all``: everything so far; ``none``: nothing, as OpenAI. Streams have everything."""
     keep_alive: float = Field(default=15.0, gt=0)
     """Silence on a stream after which a comment is sent."""
     max_wait: float = Field(default=50.0, ge=0)

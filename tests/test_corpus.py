@@ -371,8 +371,35 @@ async def test_a_poll_after_each_event_is_the_fold_of_the_log_so_far(name: str) 
             for data in log.events:
                 state = folded(state, json.loads(payload(data)), recorded)
             seen = log.tail
-            assert json.loads(body_of(view)) == state
+            assert json.loads(body_of(view, partial_output="all")) == state
+            assert json.loads(body_of(view)) == as_shown(state)
+            assert json.loads(body_of(view, partial_output="none")) == as_shown(state, "none")
         await stack.end(framing)
+
+
+FOR_THE_CLIENT: Final = {
+    "function_call",
+    "custom_tool_call",
+    "custom_tool_call_output",
+    "computer_call",
+    "shell_call",
+    "shell_call_output",
+    "local_shell_call",
+    "apply_patch_call",
+    "mcp_approval_request",
+    "program",
+    "program_output",
+    "tool_search_call",
+    "tool_search_output",
+}
+
+
+def as_shown(state: JsonObject, partial_output: str = "text") -> JsonObject:
+    """The folded *state* as a poll shows it, by the words of the documentation."""
+    if state["status"] not in ("queued", "in_progress"):
+        return state
+    shown = [item for item in state["output"] if item["type"] not in FOR_THE_CLIENT]
+    return {**state, "output": shown if partial_output == "text" else []}
 
 
 def folded(state: JsonObject, event: JsonObject, recorded: Recording) -> JsonObject:

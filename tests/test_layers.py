@@ -111,7 +111,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         "jobs",
         "orphans",
     ),
-    "reading": ("reader", "tails"),
+    "reading": ("partial_output", "reader", "tails"),
     "hosting": ("streams", "signals", "failures", "hosted"),
     "http": (
         "messages",

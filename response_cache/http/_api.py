@@ -60,6 +60,7 @@ class ResponsesAPI:
         self.cache = cache
         self._options = cache.options
         self._dialect = cache.options.dialect
+        self._partial_output = cache.options.partial_output
         self._owner_of = owner_of or owner_by_credential(cache.options.secret.get_secret_value())
 
     async def answer(self, route: Route, request: Request) -> Reply | PassThrough:
@@ -208,8 +209,8 @@ class ResponsesAPI:
         applied = preference_applied(wait)
         if known:
             view = await self.cache.retrieve(id, owner, after=NO_EVENTS)
-            if is_known(view, known):
-                headers = poll_headers(view, self._options.poll_after)
+            if is_known(view, known, self._partial_output):
+                headers = poll_headers(view, self._options.poll_after, self._partial_output)
                 return not_modified_reply((*headers, *applied))
         return await self._whole(await self.cache.retrieve(id, owner), applied)
 
@@ -218,7 +219,7 @@ class ResponsesAPI:
         if view.closed and not applied:
             return closed_reply(view, self._dialect)
         content = await self.cache.body(view)
-        headers = poll_headers(view, self._options.poll_after)
+        headers = poll_headers(view, self._options.poll_after, self._partial_output)
         return json_reply(200, content, (*headers, *applied))
 
     async def _long_poll(self, id: str, owner: Owner, known: frozenset[str], until: float) -> None:
@@ -229,7 +230,7 @@ class ResponsesAPI:
         while True:
             view = await self.cache.retrieve(id, owner, after=NO_EVENTS)
             left = until - anyio.current_time()
-            is_news = bool(known) and not is_known(view, known)
+            is_news = bool(known) and not is_known(view, known, self._partial_output)
             if view.closed or is_news or left <= 0 or self.cache.is_draining:
                 return
             await self.cache.change(view, left)

@@ -22,7 +22,7 @@ from response_cache.cache import body_of
 from response_cache.errors import APIError, BadUpstream, MethodNotAllowed
 from response_cache.http._credentials import CREDENTIAL_HEADERS
 from response_cache.http._messages import Body, Stream
-from response_cache.options import DialectName
+from response_cache.options import DialectName, PartialOutput
 from response_cache.store import RecordView
 
 __all__ = (
@@ -72,7 +72,7 @@ def json_reply(status: int, content: bytes, headers: Headers = ()) -> Body:
 def closed_reply(view: RecordView, dialect: DialectName) -> Body:
     """The reply to most polls: the Response object of a closed record, which never changes."""
     content = body_of(view, dialect)
-    headers = _closed_headers(entity_tag(view), len(content))
+    headers = _closed_headers(entity_tag(view, "all"), len(content))
     return Body(200, (*headers, (b"x-request-id", _request_id())), content)
 
 
@@ -149,9 +149,16 @@ async def _event_stream(chunks: AsyncGenerator[bytes], done: bytes) -> AsyncGene
 # --- Headers of polls --------------------------------------------------------------------------
 
 
-def entity_tag(view: RecordView) -> str:
-    """The entity tag of the Response object as *view* has it."""
-    return f'"{view.incarnation}-{view.epoch}-{view.tail}-{view.status}"'
+def entity_tag(view: RecordView, partial_output: PartialOutput) -> str:
+    """The entity tag of the Response object as *view* has it and a poll shows it.
+
+    A running response without its output changes with its status alone.
+    """
+    state = f"{view.tail}-{view.status}"
+    if not view.closed:
+        shown = partial_output if partial_output == "none" else f"{view.tail}-{partial_output}"
+        state = f"{shown}-{view.status}"
+    return f'"{view.incarnation}-{view.epoch}-{state}"'
 
 
 def entity_tags(if_none_match: str) -> frozenset[str]:
@@ -162,14 +169,14 @@ def entity_tags(if_none_match: str) -> frozenset[str]:
     return frozenset(tag for tag in tags if tag)
 
 
-def is_known(view: RecordView, known: frozenset[str]) -> bool:
+def is_known(view: RecordView, known: frozenset[str], partial_output: PartialOutput) -> bool:
     """Whether a client that has the *known* tags has the object of *view*."""
-    return entity_tag(view) in known or "*" in known
+    return entity_tag(view, partial_output) in known or "*" in known
 
 
-def poll_headers(view: RecordView, poll_after: float) -> Headers:
+def poll_headers(view: RecordView, poll_after: float, partial_output: PartialOutput) -> Headers:
     """The entity tag, and when to poll again (in seconds) while the response is not closed."""
-    tag = (b"etag", entity_tag(view).encode())
+    tag = (b"etag", entity_tag(view, partial_output).encode())
     if view.closed:
         return (tag,)
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Sequence
+from typing import Final
 
 import pytest
 
@@ -25,7 +26,10 @@ from response_cache.http._replies import (
     stream_reply,
     without_retry,
 )
+from response_cache.options import PartialOutput
 from response_cache.store import RecordView
+
+SHOWN: Final[tuple[PartialOutput, ...]] = ("text", "all", "none")
 
 # --- Errors ------------------------------------------------------------------------------------
 
@@ -114,17 +118,30 @@ def test_a_closed_response_is_answered_as_it_is_stored() -> None:
     headers = dict(reply.headers)
     assert (reply.status, reply.content) == (200, b'{"id":"resp_rc00"}')
     assert headers[b"content-length"] == b"%d" % len(reply.content)
-    assert headers[b"etag"].decode() == entity_tag(view())
+    assert headers[b"etag"].decode() == entity_tag(view(), "text")
     assert b"retry-after" not in headers
 
 
 def test_a_tag_names_one_state_of_one_response() -> None:
     tags = {
-        entity_tag(view()),
-        entity_tag(view(tail=8)),
-        entity_tag(view(status="failed")),
+        entity_tag(view(), "text"),
+        entity_tag(view(tail=8), "text"),
+        entity_tag(view(status="failed"), "text"),
     }
     assert len(tags) == 3
+
+
+def test_a_closed_response_has_one_tag_however_it_was_shown_before() -> None:
+    assert len({entity_tag(view(), shown) for shown in SHOWN}) == 1
+
+
+def test_a_tag_of_a_running_response_names_what_is_shown_of_it() -> None:
+    running = [view(tail=tail, status="in_progress", is_closed=False) for tail in (7, 8)]
+    first, second = ({entity_tag(one, shown) for shown in SHOWN} for one in running)
+    assert (len(first), len(second), len(first | second)) == (3, 3, 5)
+    assert entity_tag(running[0], "none") == entity_tag(running[1], "none")
+    queued = view(status="queued", is_closed=False)
+    assert entity_tag(queued, "none") != entity_tag(running[0], "none")
 
 
 @pytest.mark.parametrize(
@@ -140,8 +157,8 @@ def test_a_tag_names_one_state_of_one_response() -> None:
     ],
 )
 def test_tags_are_compared_weakly(sent: str, is_there: bool) -> None:
-    known = entity_tags(sent.format(tag=entity_tag(view())))
-    assert is_known(view(), known) is is_there
+    known = entity_tags(sent.format(tag=entity_tag(view(), "text")))
+    assert is_known(view(), known, "text") is is_there
 
 
 @pytest.mark.parametrize(
@@ -150,13 +167,13 @@ def test_tags_are_compared_weakly(sent: str, is_there: bool) -> None:
 def test_a_pending_response_tells_when_to_poll_again(
     seconds: float, milliseconds: bytes, said: bytes
 ) -> None:
-    headers = dict(poll_headers(view(status="queued", is_closed=False), seconds))
+    headers = dict(poll_headers(view(status="queued", is_closed=False), seconds, "text"))
     assert headers[b"openai-poll-after-ms"] == milliseconds
     assert headers[b"retry-after"] == said
 
 
 def test_a_closed_response_is_not_to_be_polled_again() -> None:
-    assert poll_headers(view(), 2.0) == ((b"etag", entity_tag(view()).encode()),)
+    assert poll_headers(view(), 2.0, "text") == ((b"etag", entity_tag(view(), "all").encode()),)
 
 
 @pytest.mark.parametrize(

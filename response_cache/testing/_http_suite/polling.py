@@ -6,9 +6,24 @@ import anyio
 import httpx
 import pytest
 
-from response_cache.testing._http_suite.site import HttpSuite, Site, given, ok
+from response_cache.testing._http_suite.site import (
+    HttpSuite,
+    JsonObject,
+    Site,
+    given,
+    ok,
+    text_of,
+)
 
 HINTS = {"openai-poll-after-ms", "retry-after"}
+ADDED = "response.output_item.added"
+SEARCH = {"id": "ws_1", "type": "web_search_call", "status": "in_progress"}
+
+
+def _call(arguments: str) -> JsonObject:
+    """A call of a function, which a client carries out."""
+    call = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": arguments}
+    return {"id": "fc_1", **call, "status": "in_progress"}
 
 
 class Polling(HttpSuite):
@@ -24,6 +39,49 @@ class Polling(HttpSuite):
         assert partial["usage"] is None
         await call.say("lo")
         await site.until_shows(id, "Hello")
+
+    async def test_a_call_for_the_client_is_shown_when_the_response_is_over(
+        self, site: Site
+    ) -> None:
+        id, call = await site.begin()
+        await call.say("Hello")
+        await call.emit("response.output_item.added", output_index=1, item=_call('{"a":'))
+        await call.emit("response.output_item.added", output_index=2, item=SEARCH)
+        types = lambda response: [item["type"] for item in response["output"]]  # noqa: E731
+        shown = await site.until(id, lambda response: len(response["output"]) == 2)
+        assert types(shown) == ["message", "web_search_call"]
+        waited = ok(await site.get(id, headers={"prefer": "wait=0"}))
+        assert types(waited) == ["message", "web_search_call"]
+        done = _call('{"a":1}')
+        await call.emit("response.output_item.done", output_index=1, item=done)
+        await call.end("completed", output=[call.message(), done, SEARCH])
+        over = await site.until_over(id)
+        assert over["output"][1] == done
+        announced = [event["item"] for event in await site.events(id) if event["type"] == ADDED]
+        assert announced[1:] == [_call('{"a":'), SEARCH], "a stream carries every event"
+
+    @given(partial_output="all")
+    async def test_all_output_is_shown_where_it_is_asked_for(self, site: Site) -> None:
+        id, call = await site.begin()
+        await call.emit("response.output_item.added", output_index=0, item=_call('{"a":'))
+        shown = await site.until(id, lambda response: bool(response["output"]))
+        assert shown["output"] == [_call('{"a":')]
+
+    @given(partial_output="none")
+    async def test_no_output_is_shown_where_that_is_asked_for(self, site: Site) -> None:
+        id, call = await site.begin()
+        await call.say("Hel")
+        async with site.reading(id) as reader:
+            assert (await reader.until("response.output_text.delta"))["delta"] == "Hel"
+            running = await site.get(id)
+            assert (ok(running)["status"], ok(running)["output"]) == ("in_progress", [])
+            await call.say("lo")
+            await reader.until("response.output_text.delta")
+        known = {"if-none-match": running.headers["etag"]}
+        assert (await site.get(id, headers=known)).status_code == 304
+        await call.complete()
+        await site.until_over(id)
+        assert text_of(ok(await site.get(id, headers=known))) == "Hello"
 
     async def test_it_is_there_in_every_spelling_of_its_path(self, site: Site) -> None:
         id = await site.completed()
