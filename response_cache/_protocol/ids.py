@@ -14,8 +14,10 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
+
+from response_cache._protocol.jsontext import JsonObject
 
 __all__ = (
     "ANYBODY",
@@ -25,10 +27,13 @@ __all__ = (
     "Owner",
     "digest",
     "may_name_ours",
+    "put_our_id",
+    "searchable",
 )
 
 _PREFIX: Final = "resp_rc"
 _POLLING_PREFIX: Final = "litellm_poll_"
+_NEVER_ESCAPED: Final = re.compile("[A-Za-z0-9_.:-]+")
 _HEX_DIGITS: Final = 48  # as many as in OpenAI's own ids, but for the marker
 
 
@@ -58,6 +63,54 @@ def digest(secret: str, *parts: str) -> str:
 def may_name_ours(data: bytes) -> bool:
     """Whether JSON text may hold an id of ours. The text is searched, not parsed."""
     return any(b'"' + prefix.encode() in data for prefix in (_PREFIX, _POLLING_PREFIX))
+
+
+_KEPT: Final = frozenset(
+    {
+        # What a model, a tool or a user has written.
+        *("text", "delta", "refusal", "arguments", "input", "code", "output", "content"),
+        *("summary", "instructions", "result", "logs", "command", "query", "diff", "stdout"),
+        *("stderr", "message", "reason", "title", "url", "description", "token", "value"),
+        # Words of the API, and names.
+        *("type", "status", "object", "role", "model", "name", "label", "user"),
+        # Ids of other things, by which a client goes on.
+        *("item_id", "call_id", "conversation", "conversation_id", "thread_id", "session_id"),
+    }
+)
+"""Keys whose text is never the id of a response, even where the two are equal."""
+
+
+def put_our_id(value: JsonObject, *, theirs: str, ours: str) -> bool:
+    """Replace the upstream's id of a response by *ours*; return whether it was there.
+
+    *value* is an event or a Response, and is changed in place, at all depths. A field is changed
+    when its value is exactly *theirs*. Text is left as it is, and so is the ``id`` of a part of
+    *value* that has a ``type``: it is the id of an item.
+    """
+    found = False
+    waiting: list[Any] = [value]
+    while waiting:
+        holder = waiting.pop()
+        if isinstance(holder, list):
+            waiting += [entry for entry in holder if isinstance(entry, dict | list)]
+            continue
+        is_item = "type" in holder and holder is not value
+        for key, held in holder.items():
+            if isinstance(held, dict | list):
+                if key != "conversation":
+                    waiting.append(held)
+            elif held == theirs and key not in _KEPT and not (is_item and key == "id"):
+                holder[key] = ours
+                found = True
+    return found
+
+
+def searchable(id: str) -> bytes:
+    """The longest part of *id* that stands in JSON text as it is, however the text escapes.
+
+    Where it does not occur in an event, ``put_our_id`` changes nothing there.
+    """
+    return max(_NEVER_ESCAPED.findall(id), key=len, default="").encode()
 
 
 @dataclass(frozen=True, slots=True)

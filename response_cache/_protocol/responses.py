@@ -20,9 +20,11 @@ __all__ = (
     "BROKEN_OFF",
     "OUR_FIELDS",
     "Failure",
+    "adopted",
     "in_status",
     "queued_response",
     "require_short_echo",
+    "unsaid_fields",
 )
 
 # --- The queued response -----------------------------------------------------------------------
@@ -42,6 +44,11 @@ def _merged(given: Any, default: JsonObject) -> JsonObject:
     return default | {key: value for key, value in given.items() if value is not None}
 
 
+_TOOL: Final[JsonObject] = {"description": None, "parameters": None, "strict": False}
+"""Keys of a function that clients which validate require (Open Responses, schema of 2026-04-24; its
+own clients want a boolean). False claims the least."""
+
+
 def _tools(given: Any, default: list[Any]) -> list[Any]:
     return [_tool(tool) for tool in given] if isinstance(given, list) else default
 
@@ -49,8 +56,8 @@ def _tools(given: Any, default: list[Any]) -> list[Any]:
 def _tool(given: Any) -> Any:
     match given:
         case {"type": "function"}:
-            # Clients that validate require these keys; null claims nothing about the function.
-            return {"description": None, "parameters": None, "strict": None} | given
+            said = {key: given[key] for key in given if key != "strict" or given[key] is not None}
+            return {**_TOOL, **said}
         case {"type": "mcp"}:
             # Credentials of the tool's server are left out, as OpenAI does.
             return {key: given[key] for key in given if key != "authorization"} | {"headers": None}
@@ -121,6 +128,25 @@ def queued_response(request: CreateRequest, *, id: str, created_at: int) -> Json
     return response | _conversation(body.get("conversation"))
 
 
+_ASSUMED: Final = ("service_tier", "temperature", "top_logprobs", "top_p", "truncation")
+"""Fields whose default stands in a queued response, where it may not be null (Open Responses,
+schema of 2026-04-24). Whether the upstream uses that default nobody knows."""
+
+
+def unsaid_fields(request: CreateRequest, queued: JsonObject) -> JsonObject:
+    """What to say of fields of the *queued* response that the request does not name.
+
+    As soon as the upstream has the word these replace the defaults: null, until the upstream says
+    something of the field.
+    """
+    body = request.body
+    unsaid: JsonObject = {name: None for name in _ASSUMED if body.get(name) is None}
+    text = body.get("text")
+    if not isinstance(text, dict) or text.get("verbosity") is None:
+        unsaid["text"] = {**queued["text"], "verbosity": None}
+    return unsaid
+
+
 def _conversation(given: Any) -> JsonObject:
     named = given.get("id") if isinstance(given, dict) else given
     return {"conversation": {"id": named}} if isinstance(named, str) else {}
@@ -153,7 +179,62 @@ OUR_FIELDS: Final = (
     "metadata",
     "previous_response_id",
 )
-"""Fields that no event of the upstream replaces: they come from the request or are our own."""
+"""Fields that no event of the upstream replaces: they come from the request or are our own.
+To ``metadata`` the upstream may add keys."""
+
+
+def adopted(folded: JsonObject, upstream: JsonObject, ours: JsonObject) -> JsonObject:
+    """The *folded* response with the value that *upstream* has of each field: a new dict.
+
+    The fields in *ours* keep our value, but for ``metadata``: there the upstream may add keys.
+    The output stays the folded one.
+    """
+    response = {**folded, **upstream, **ours, "output": folded.get("output", [])}
+    theirs = upstream.get("metadata")
+    if isinstance(theirs, dict):
+        response["metadata"] = {**_object(folded.get("metadata")), **theirs}
+        response["metadata"].update(_object(ours.get("metadata")))
+    elif "metadata" in folded:
+        response["metadata"] = folded["metadata"]
+    if "usage" in upstream:
+        response["usage"] = _usage(upstream["usage"])
+    if isinstance(tools := upstream.get("tools"), list):
+        response["tools"] = [_tool_with_all_keys(tool) for tool in tools]
+    return response
+
+
+def _object(value: Any) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _tool_with_all_keys(given: Any) -> Any:
+    is_function = isinstance(given, dict) and given.get("type") == "function"
+    return _tool(given) if is_function and not given.keys() >= _TOOL.keys() else given
+
+
+# In chat completions (OpenAI API reference, Chat) and in responses: the tokens, their details, and
+# the one detail that a Response must have.
+_TOKENS: Final = (
+    ("prompt_tokens", "input_tokens", "cached_tokens"),
+    ("completion_tokens", "output_tokens", "reasoning_tokens"),
+)
+
+
+def _usage(given: Any) -> Any:
+    """*given* in the names of the Responses API, if it has those of chat completions."""
+    if not isinstance(given, dict) or not any(old in given for old, _, _ in _TOKENS):
+        return given
+    usage = dict(given)
+    for old, new, detail in _TOKENS:
+        tokens, details = usage.pop(old, None), usage.pop(f"{old}_details", None)
+        if usage.get(new) is None:
+            usage[new] = tokens or 0
+        known = _object(usage.get(f"{new}_details") or details)
+        usage[f"{new}_details"] = {**known, detail: known.get(detail) or 0}
+    tokens = (usage["input_tokens"], usage["output_tokens"])
+    if usage.get("total_tokens") is None and all(isinstance(one, int) for one in tokens):
+        usage["total_tokens"] = sum(tokens)
+    return usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,11 @@ import anyio
 from response_cache._offload import Offload
 from response_cache._protocol.dialects import DIALECTS
 from response_cache._protocol.requests import CreateRequest
-from response_cache._protocol.responses import queued_response, require_short_echo
+from response_cache._protocol.responses import (
+    queued_response,
+    require_short_echo,
+    unsaid_fields,
+)
 from response_cache._record import Header, request_bytes
 from response_cache._recording.answer import Upstream
 from response_cache._recording.intake import Intake
@@ -159,7 +163,11 @@ class Jobs:
         snapshot = dialect.dump(queued)
         require_short_echo(queued, len(snapshot), most=self._options.max_echo_bytes)
         recorder = Recorder.begin(
-            queued, now=self._now, max_events=self._options.max_events, dialect=dialect
+            queued,
+            now=self._now,
+            max_events=self._options.max_events,
+            dialect=dialect,
+            unsaid=unsaid_fields(request, queued),
         )
         ttl, stream_ttl = lifetimes(header, self._options)
         model = request.body.get("model")

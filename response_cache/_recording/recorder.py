@@ -32,11 +32,12 @@ from response_cache._protocol.events import (
     terminal_type,
     trigger_of,
 )
+from response_cache._protocol.ids import put_our_id, searchable
 from response_cache._protocol.jsontext import JsonObject, dump, load, renumber
 from response_cache._protocol.lifecycle import TERMINAL as TERMINAL_STATUSES
 from response_cache._protocol.lifecycle import Status, Trigger, next_status
 from response_cache._protocol.missing_indexes import complete_address
-from response_cache._protocol.responses import OUR_FIELDS, Failure, in_status
+from response_cache._protocol.responses import OUR_FIELDS, Failure, adopted, in_status
 from response_cache._protocol.sse import frame, payload
 from response_cache._protocol.whole_answers import events_of
 from response_cache.store import RecordView
@@ -68,6 +69,9 @@ class Recorder:
         self.max_events = max_events
         self._ours: JsonObject = {name: response[name] for name in OUR_FIELDS if name in response}
         self.fold: Fold = Fold(response)  # for the intake to read: what text is open
+        self._unsaid: JsonObject = {}  # replaces defaults of the queued response
+        self._upstream_id = ""  # the upstream's id of the response; empty: it has said none yet
+        self._mark = b""  # a part of that id, to be searched for
         self._error: Failure | None = None  # of an ``error`` event
         self._move(Status(response["status"]))
         self.tail: int = 0  # the number of the next event
@@ -84,9 +88,14 @@ class Recorder:
         now: Callable[[], float],
         max_events: int,
         dialect: Dialect = OFFICIAL,
+        unsaid: JsonObject | None = None,
     ) -> Recorder:
-        """A new response: its first two events are pending."""
+        """A new response: its first two events are pending.
+
+        The fields in *unsaid* replace those of *response* once it is no longer queued.
+        """
         recorder = cls(response, now=now, max_events=max_events, dialect=dialect)
+        recorder._unsaid = unsaid or {}
         told = dump(response)  # once for both, and the fold begins with it anyway
         for number, type in enumerate((CREATED, QUEUED)):
             event = b'{"type":"%b","response":%b,"sequence_number":%d}'
@@ -144,7 +153,7 @@ class Recorder:
         The event belongs to the recorder from now on. Not to be called after the end.
         """
         if type in LIFECYCLE or type in UPSTREAM_TERMINAL:
-            self._adopt(type, event)
+            self._adopt(type, event, data)
         elif type not in DROPPED:
             self._pass_on(type, event, data)
 
@@ -161,6 +170,7 @@ class Recorder:
         """The upstream's whole answer at once: a Response object instead of a stream."""
         if self.is_over:
             return
+        self._rename(response, response, b"")
         self.start(response)
         for event in events_of(response):
             self._pass_on(event["type"], event, b"")
@@ -185,7 +195,8 @@ class Recorder:
         """End the response by our own decision, once. The output that it has so far stays."""
         if self.is_over:
             return
-        self._finish(trigger, self.fold.response(), {}, self._error or failure)
+        response = {**self.fold.response(), **(self._unsaid if self.is_queued else {})}
+        self._finish(trigger, response, {}, self._error or failure)
 
     def end_at(self, number: int, failure: Failure) -> tuple[bytes, bytes]:
         """The terminal event, numbered *number*, and the snapshot through it.
@@ -207,10 +218,11 @@ class Recorder:
         self.is_queued: bool = status is Status.QUEUED
         self.is_over: bool = status in TERMINAL_STATUSES  # nothing is recorded after that
 
-    def _adopt(self, type: str, event: JsonObject) -> None:
+    def _adopt(self, type: str, event: JsonObject, data: bytes) -> None:
         upstream = event.get("response")
         if not isinstance(upstream, dict):
             upstream = {}
+        self._rename(upstream, event, data)
         extras = {key: value for key, value in event.items() if key not in _LIFECYCLE_KEYS}
         if type in TERMINAL or type in UPSTREAM_TERMINAL:
             self.start(upstream)
@@ -228,11 +240,18 @@ class Recorder:
 
     def _adopted(self, upstream: JsonObject) -> JsonObject:
         """The folded response with the upstream's value of each field that is not ours."""
+        folded = {**self.fold.response(), **self._unsaid}
+        self._unsaid = {}
+        return adopted(folded, upstream, self._ours)
+
+    def _rename(self, upstream: JsonObject, event: JsonObject, data: bytes) -> None:
+        """Note the upstream's id of the response, and put ours in its place all over *event*."""
         id = upstream.get("id")
-        if isinstance(id, str):
+        if isinstance(id, str) and id:
             self.note("upstream_id", id)
-        folded = self.fold.response()
-        return {**folded, **upstream, **self._ours, "output": folded["output"]}
+            self._upstream_id, self._mark = id, searchable(id)
+        if self._upstream_id and (not data or data.count(self._mark) > 1):
+            put_our_id(event, theirs=self._upstream_id, ours=self.id)
 
     def _finish(
         self, trigger: Trigger, response: JsonObject, extras: JsonObject, failure: Failure | None
@@ -251,7 +270,13 @@ class Recorder:
         if type in ALIASES:
             type = event["type"] = ALIASES[type]
             data = b""
-        if "response_id" in event:
+        if (
+            self._upstream_id
+            and (not data or self._mark in data)
+            and put_our_id(event, theirs=self._upstream_id, ours=self.id)
+        ):
+            data = b""
+        if "response_id" in event and event["response_id"] != self._ours["id"]:
             event["response_id"] = self._ours["id"]
             data = b""
         if type == "error":

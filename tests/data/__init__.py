@@ -13,6 +13,6 @@ SERVERS: Final = DATA / "servers"  # the same, of servers that are not OpenAI
 
 
 def table(name: str) -> dict[str, Any]:
-    """One of the tables: ``MANIFEST``, ``events`` or ``response``."""
+    """A table: ``MANIFEST``, ``events``, ``response`` or the schema ``open-responses``."""
     found: dict[str, Any] = json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,6 +18,8 @@ from response_cache._protocol.ids import (
     Owner,
     digest,
     may_name_ours,
+    put_our_id,
+    searchable,
 )
 
 TAG = "0123abcd"
@@ -131,3 +134,66 @@ def test_ids_of_another_process_are_told_where_stores_are_not_shared(
     id: str, tag: str, elsewhere: bool
 ) -> None:
     assert IDS.is_elsewhere(id, tag) is elsewhere
+
+
+# --- Ids of the upstream -----------------------------------------------------------------------
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.integers() | st.sampled_from(["up_1", "up_12", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "response_id", "text", "run", "x"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+def test_the_upstreams_id_becomes_ours_in_each_field_that_holds_it() -> None:
+    event = {
+        "type": "response.output_item.added",
+        "response_id": "up_1",
+        "id": "up_1",
+        "item": {
+            "type": "message",
+            "created_by": {"response_id": "up_1", "agent": {"id": "up_1"}},
+            "content": [{"type": "output_text", "run": "up_1"}],
+        },
+        "metadata": {"response": "up_1"},
+    }
+    assert put_our_id(event, theirs="up_1", ours="resp_1")
+    assert "up_1" not in json.dumps(event)
+    assert json.dumps(event).count("resp_1") == 6
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"delta": "up_1"},
+        {"item": {"type": "function_call", "arguments": "up_1", "call_id": "up_1"}},
+        {"item": {"type": "message", "id": "up_1", "content": [{"type": "x", "text": "up_1"}]}},
+        {"item_id": "up_1", "part": {"type": "refusal", "refusal": "up_1"}},
+        {"response_id": "up_12", "note": "about up_1", "ids": ["up_1"]},
+        {"conversation": {"id": "up_1"}, "metadata": {"conversation_id": "up_1"}},
+    ],
+)
+def test_text_and_ids_of_other_things_stay(event: dict[str, Any]) -> None:
+    before = json.dumps(event)
+    assert not put_our_id(event, theirs="up_1", ours="resp_1")
+    assert json.dumps(event) == before
+
+
+@given(st.dictionaries(st.sampled_from(["response_id", "text", "item", "run"]), json_values))
+def test_nothing_is_replaced_where_the_search_finds_nothing(event: dict[str, Any]) -> None:
+    data = json.dumps(event).encode()
+    found = put_our_id(event, theirs="up_1", ours="resp_1")
+    assert not found or searchable("up_1") in data
+    assert not put_our_id(event, theirs="up_1", ours="resp_1")
+
+
+@pytest.mark.parametrize(
+    ("id", "part"),
+    [("resp_1", b"resp_1"), ("a/b-long", b"b-long"), ("\u00e9x", b"x"), ("\u00e9", b""), ("", b"")],
+)
+def test_a_part_of_an_id_is_searched_for_that_no_json_escapes(id: str, part: bytes) -> None:
+    assert searchable(id) == part
+    assert part in json.dumps(id).encode()

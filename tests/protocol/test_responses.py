@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,9 +17,11 @@ from response_cache._protocol.requests import CreateRequest, parse_create
 from response_cache._protocol.responses import (
     BROKEN_OFF,
     Failure,
+    adopted,
     in_status,
     queued_response,
     require_short_echo,
+    unsaid_fields,
 )
 from response_cache.errors import InvalidRequest
 from tests.data import table
@@ -193,6 +196,115 @@ def test_an_echo_that_is_too_long_is_refused_by_the_longest_field() -> None:
     with pytest.raises(InvalidRequest) as caught:
         require_short_echo(response, 101, most=100)
     assert caught.value.param == max(response, key=lambda name: len(codec.dump(response[name])))
+
+
+FUNCTION = {"type": "function", "name": "f"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "f"}},
+        {"tools": [{**FUNCTION, "strict": None, "parameters": {"type": "object"}}]},
+        {"tools": [{**FUNCTION, "strict": True}], "temperature": 0, "reasoning": {"effort": "low"}},
+        {"metadata": {"a": "b"}, "text": {"format": {"type": "json_object"}}, "top_logprobs": 5},
+    ],
+)
+def test_a_queued_response_passes_the_schema_of_open_responses(body: dict[str, Any]) -> None:
+    response = queued(background=True, model="m", **body)
+    jsonschema.validate(response, table("open-responses"))
+    assert all(isinstance(tool["strict"], bool) for tool in response["tools"])
+
+
+# --- What an upstream says ---------------------------------------------------------------------
+
+
+def test_defaults_are_unsaid_where_the_request_does_not_name_the_field() -> None:
+    request = create(temperature=1.0, text={"format": {"type": "text"}}, top_p=None)
+    response = queued_response(request, id="resp_1", created_at=1)
+    assert unsaid_fields(request, response) == {
+        "service_tier": None,
+        "top_logprobs": None,
+        "top_p": None,
+        "truncation": None,
+        "text": {"format": {"type": "text"}, "verbosity": None},
+    }
+    assert Response.model_validate({**response, **unsaid_fields(request, response)})
+    everything = dict.fromkeys(["service_tier", "temperature", "top_logprobs", "top_p"], 1)
+    said = create(**everything, truncation="auto", text={"verbosity": "low"})
+    assert unsaid_fields(said, response) == {}
+
+
+@pytest.mark.parametrize("theirs", [None, "text", 7, [], {}])
+def test_metadata_that_says_nothing_leaves_that_of_the_request(theirs: Any) -> None:
+    folded = {"metadata": {"mine": "1"}}
+    assert adopted(folded, {"metadata": theirs}, folded)["metadata"] == {"mine": "1"}
+
+
+def test_metadata_of_the_upstream_is_added_to_that_of_the_request() -> None:
+    ours = {"metadata": {"mine": "1"}}
+    first = adopted(ours, {"metadata": {"mine": "2", "thread": "a"}}, ours)
+    assert first["metadata"] == {"mine": "1", "thread": "a"}
+    last = adopted(first, {"metadata": {"thread": "b", "more": "c"}}, ours)
+    assert last["metadata"] == {"mine": "1", "thread": "b", "more": "c"}
+    assert adopted(last, {}, ours)["metadata"] == last["metadata"]
+
+
+USAGE = {
+    "input_tokens": 7,
+    "output_tokens": 5,
+    "total_tokens": 12,
+    "input_tokens_details": {"cached_tokens": 0},
+    "output_tokens_details": {"reasoning_tokens": 0},
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}, USAGE),
+        ({"prompt_tokens": 7, "completion_tokens": 5}, USAGE),
+        ({"prompt_tokens": 7, "output_tokens": 5, "cost": 1.5}, {**USAGE, "cost": 1.5}),
+        (
+            {
+                "prompt_tokens": 7,
+                "completion_tokens": 5,
+                "prompt_tokens_details": {"cached_tokens": 3, "audio_tokens": 1},
+                "completion_tokens_details": {"reasoning_tokens": None, "audio_tokens": 2},
+            },
+            {
+                **USAGE,
+                "input_tokens_details": {"cached_tokens": 3, "audio_tokens": 1},
+                "output_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 2},
+            },
+        ),
+        ({**USAGE, "prompt_tokens": 8, "prompt_tokens_details": None}, USAGE),
+        ({"acme_tokens": 3}, {"acme_tokens": 3}),
+        ({"input_tokens": 7}, {"input_tokens": 7}),
+        (None, None),
+        ("many", "many"),
+    ],
+)
+def test_usage_in_the_names_of_chat_completions_is_that_of_responses(
+    given: Any, shown: Any
+) -> None:
+    assert adopted({}, {"usage": given}, {})["usage"] == shown
+
+
+@pytest.mark.parametrize("tokens", ["7", [1], {"a": 1}, True, 1.5, None])
+def test_any_nonsense_as_usage_is_taken(tokens: Any) -> None:
+    usage = adopted({}, {"usage": {"prompt_tokens": tokens}}, {})["usage"]
+    assert usage["input_tokens"] == (tokens or 0)
+
+
+def test_functions_that_an_upstream_repeats_have_all_keys() -> None:
+    whole = {**FUNCTION, "description": "d", "parameters": {}, "strict": None}
+    tools = [FUNCTION, whole, {"type": "web_search"}, "no tool"]
+    shown = adopted({}, {"tools": tools}, {})["tools"]
+    assert shown[0] == {**FUNCTION, "description": None, "parameters": None, "strict": False}
+    assert shown[1:] == tools[1:], "what the upstream says stays"
+    assert list(shown[1]) == list(whole)
 
 
 # --- By status ---------------------------------------------------------------------------------

@@ -50,9 +50,11 @@ OPENING = [
 class Recording:
     """A recorder and the log that it made."""
 
-    def __init__(self, *, max_events: int = 1000) -> None:
-        queued = json.loads(json.dumps(QUEUED))
-        self.recorder = Recorder.begin(queued, now=lambda: NOW, max_events=max_events)
+    def __init__(self, *, max_events: int = 1000, **unsaid: Any) -> None:
+        queued = json.loads(json.dumps({**QUEUED, **dict.fromkeys(unsaid, "default")}))
+        self.recorder = Recorder.begin(
+            queued, now=lambda: NOW, max_events=max_events, unsaid=unsaid
+        )
         self.intake = Intake(self.recorder)
 
     @property
@@ -109,7 +111,7 @@ def test_what_the_upstream_says_is_adopted_but_not_over_what_is_ours() -> None:
             created_at=1,
             background=False,
             store=False,
-            metadata={"of": "the upstream"},
+            metadata={"of": "the upstream", "thread": "t"},
             previous_response_id="resp_up0",
             service_tier="flex",
             status="completed",
@@ -118,8 +120,9 @@ def test_what_the_upstream_says_is_adopted_but_not_over_what_is_ours() -> None:
     response = recording.response
     assert response["status"] == "in_progress"
     assert (response["model"], response["service_tier"]) == ("really", "flex")
-    for name in ("id", "created_at", "background", "store", "metadata", "previous_response_id"):
+    for name in ("id", "created_at", "background", "store", "previous_response_id"):
         assert response[name] == QUEUED[name]
+    assert response["metadata"] == {"of": "the caller", "thread": "t"}
 
 
 def test_the_upstreams_own_id_goes_to_the_notes_once() -> None:
@@ -155,6 +158,61 @@ def test_unknown_events_and_unknown_fields_survive() -> None:
 def test_response_ids_in_events_become_ours() -> None:
     recording = Recording().feed({**OPENING[2], "response_id": "resp_up"})
     assert recording.log[-1]["response_id"] == QUEUED["id"]
+
+
+def test_the_upstreams_id_is_nowhere_in_what_is_recorded() -> None:
+    item = {**ITEM, "response_id": "resp_up", "created_by": {"response_id": "resp_up"}}
+    done = {"type": "response.output_item.done", "output_index": 0, "item": item}
+    recording = Recording().feed(
+        {**lifecycle("created", response_id="resp_up"), "response_id": "resp_up"},
+        {**OPENING[0], "item": item},
+        {"type": "acme:progress", "of": {"run": "resp_up"}},
+        done,
+        lifecycle("completed", output=[item], metadata={"run": "resp_up"}),
+    )
+    assert "resp_up" not in json.dumps(recording.log)
+    assert recording.response["output"][0]["created_by"] == {"response_id": QUEUED["id"]}
+    assert recording.response["metadata"] == {"run": QUEUED["id"], **QUEUED["metadata"]}
+    assert load(recording.recorder.take_notes() or b"") == {"upstream_id": "resp_up"}
+
+
+def test_the_upstreams_id_is_nowhere_in_a_whole_answer_either() -> None:
+    recording = Recording()
+    item = {**ITEM, "response_id": "resp_up"}
+    recording.recorder.answer({"id": "resp_up", "response_id": "resp_up", "output": [item]})
+    assert "resp_up" not in json.dumps(recording.log)
+    assert load(recording.recorder.take_notes() or b"") == {"upstream_id": "resp_up"}
+
+
+def test_text_that_is_the_upstreams_id_stays() -> None:
+    delta = {**OPENING[2], "delta": "resp_up"}
+    recording = Recording().feed(lifecycle("created"), *OPENING[:2], delta, delta, delta)
+    assert recording.response["output"][0]["content"][0]["text"] == "resp_up" * 3
+
+
+@pytest.mark.parametrize("id", ["", None, 7, "up/1", "\u00e9", 'a"b'])
+def test_any_id_of_an_upstream_is_replaced_or_none(id: Any) -> None:
+    recording = Recording().feed(
+        lifecycle("created", id=id), {**OPENING[0], "run": id}, lifecycle("completed", id=id)
+    )
+    is_one = isinstance(id, str) and id
+    assert recording.log[3]["run"] == (QUEUED["id"] if is_one else id)
+    assert recording.response["id"] == QUEUED["id"]
+
+
+def test_defaults_are_told_until_the_upstream_has_the_word() -> None:
+    recording = Recording(top_p=None, tier=None).feed(lifecycle("created", tier="flex"))
+    queued, _, begun = (event["response"] for event in recording.log)
+    assert (queued["top_p"], queued["tier"]) == ("default", "default")
+    assert (begun["top_p"], begun["tier"]) == (None, "flex")
+    recording.feed(lifecycle("completed", top_p=0.5))
+    assert (recording.response["top_p"], recording.response["tier"]) == (0.5, "flex")
+
+
+def test_defaults_are_not_told_at_an_end_without_an_upstream() -> None:
+    recording = Recording(top_p=None)
+    recording.recorder.end(Trigger.FAIL, Failure("It broke."))
+    assert recording.response["top_p"] is None
 
 
 def test_bytes_that_need_no_change_but_the_number_stay_as_they_came() -> None:

@@ -236,7 +236,17 @@ def _added(index: int, item: Event) -> Event:
 
 def _echo(request: Mapping[str, Any], name: str) -> Any:
     value = request.get(name)
+    if name == "tools" and isinstance(value, list):
+        return [_tool(tool) for tool in value]
     return copy.deepcopy(ECHOED[name]) if value is None else value
+
+
+def _tool(given: Any) -> Any:
+    """A function as OpenAI repeats it: with all keys, and ``strict`` as a boolean."""
+    if not isinstance(given, dict) or given.get("type") != "function":
+        return given
+    keys = {"description": None, "parameters": None}
+    return {**keys, **given, "strict": given.get("strict") is True}
 
 
 def _function_name(request: Mapping[str, Any]) -> str:

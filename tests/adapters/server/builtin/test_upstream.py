@@ -167,6 +167,21 @@ async def test_arguments_of_a_function_call_are_json_for_the_function_that_was_o
     assert len(json.loads(item["arguments"])["query"].split()) == 12
 
 
+@pytest.mark.parametrize("given", [{}, {"strict": None}, {"strict": True, "description": "d"}])
+async def test_a_function_is_repeated_with_all_keys(given: dict[str, Any]) -> None:
+    tools = [{"type": "web_search"}, {"type": "function", "name": "f", **given}]
+    answer = await ask("POST", "/responses", json.dumps({"input": "x", "tools": tools}).encode())
+    search, function = answer.json()["tools"]
+    assert search == tools[0]
+    assert function == {
+        "description": given.get("description"),
+        "parameters": None,
+        "type": "function",
+        "name": "f",
+        "strict": given.get("strict") is True,
+    }
+
+
 async def test_the_same_request_gets_the_same_words_and_another_one_others() -> None:
     def words(request: dict[str, Any]) -> bytes:
         return json.dumps(request).encode()
