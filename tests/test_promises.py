@@ -31,6 +31,7 @@ from response_cache._recording.orphans import watch_time
 from response_cache.cache import ResponseCache, body_of
 from response_cache.errors import APIError, NotCancellable, NotFound, Unavailable
 from response_cache.options import Options
+from response_cache.store import RecordView
 from response_cache.stores.memory import MemoryStore
 from response_cache.testing._simulator import (
     Fault,
@@ -59,6 +60,8 @@ BODY = {"model": "m", "input": "hi", "background": True}
 ITEM = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress"}
 PART = {"type": "output_text", "text": "", "annotations": []}
 AT = {"output_index": 0, "content_index": 0, "item_id": "msg_1"}
+CALL = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": "f", "arguments": ""}
+TO_CALL = {"output_index": 1, "item_id": "fc_1"}
 
 
 class Judge:
@@ -80,7 +83,7 @@ class Judge:
         assert [event["sequence_number"] for event in events] == list(range(log.tail))
         self._check_end([event["type"] for event in events], log.closed)
         folded = fold({}, events)
-        assert load(body_of(whole)) == folded
+        self._check_views(whole, folded)
         assert folded["status"] == whole.status
         if whole.closed:
             self.final = self.final or body_of(whole)
@@ -88,6 +91,15 @@ class Judge:
         elif self.is_strict:
             assert self.final is None
         return folded
+
+    def _check_views(self, whole: RecordView, folded: JsonObject) -> None:
+        """A poll shows a view of the fold, and of what is over the fold itself."""
+        output = folded["output"]
+        text = [item for item in output if item["type"] == "message"]
+        views = {"all": output, "text": text, "none": []}
+        for name, shown in views.items():
+            body = load(body_of(whole, partial_output=name))  # type: ignore[arg-type]
+            assert body == ({**folded, "output": shown} if not whole.closed else folded)
 
     def _check_end(self, types: list[str], closed: bool) -> None:
         assert types[:2] == ["response.created", "response.queued"]
@@ -137,12 +149,16 @@ class History:
         item = {**ITEM, "content": []}
         self.upstream.send({"type": "response.output_item.added", "output_index": 0, "item": item})
         self.upstream.send({"type": "response.content_part.added", **AT, "part": PART})
+        self.upstream.send({"type": "response.output_item.added", "output_index": 1, "item": CALL})
 
     def word(self) -> None:
         """The upstream says one more word."""
         delta = f"w{len(self.said)} "
         self.said += delta
         self.upstream.send({"type": "response.output_text.delta", **AT, "delta": delta})
+        if len(self.said) % 4 == 0:  # in between, some more of the arguments of a call
+            arguments = {"type": "response.function_call_arguments.delta", "delta": delta}
+            self.upstream.send({**arguments, **TO_CALL})
 
     def complete(self) -> None:
         """The upstream says its last word, once."""
@@ -158,7 +174,9 @@ class History:
                 view = await process.cache.retrieve(self.id, ANYBODY)
             except (Unavailable, NotFound):
                 continue
-            response = load(body_of(view))
+            response = load(await process.cache.body(view))
+            is_pending = response["status"] not in TERMINAL_STATUSES
+            assert not (is_pending and any(item["id"] == "fc_1" for item in response["output"]))
             if self._polled is None or self._polled["status"] not in TERMINAL_STATUSES:
                 self._polled = response
             elif self.judge.is_strict:
