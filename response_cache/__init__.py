@@ -50,7 +50,7 @@ from response_cache.errors import (
     error_body,
 )
 from response_cache.http import Body, Headers, OwnerOf, PassThrough, Request, error_reply
-from response_cache.options import DialectName, Options
+from response_cache.options import DialectName, Options, PartialOutput
 from response_cache.store import RecordView, Store
 from response_cache.stores import store_from_url
 from response_cache.stores.memory import MemoryStore
@@ -87,6 +87,7 @@ __all__ = (
     "Owner",
     "OwnerOf",
     "Paging",
+    "PartialOutput",
     "PassThrough",
     "PreviousResponseNotFound",
     "RecordView",

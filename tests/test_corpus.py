@@ -9,6 +9,7 @@ were edited by hand, of which the reference says nothing.
 from __future__ import annotations
 
 import json
+from collections import ChainMap
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -307,8 +308,13 @@ def as_received(event: JsonObject) -> JsonObject:
     return {k: v for k, v in event.items() if k not in ("sequence_number", "obfuscation")}
 
 
-OURS: Final = ("id", "created_at", "background", "store", "metadata", "previous_response_id")
-BY_STATUS: Final = ("status", "completed_at", "error", "incomplete_details", "output")
+OURS: Final = ("id", "created_at", "background", "store", "previous_response_id")
+BY_STATUS: Final = (
+    *("status", "completed_at", "error", "incomplete_details", "output"),
+    "metadata",  # both the request's and the upstream's
+)
+UNSAID: Final = {"text": {"format": {"type": "text"}, "verbosity": None}}
+"""What is told of a field that nobody named, where that is not null."""
 
 
 def items_done(events: Sequence[JsonObject]) -> list[JsonObject]:
@@ -326,13 +332,15 @@ def assert_agreement(told: JsonObject, created: JsonObject, recorded: Recording)
     earlier = [e["response"] for e in recorded.events if e["type"] in LIFECYCLE[:3]]
     assert told["status"] == terminal["type"].removeprefix("response.")
     assert {key: told[key] for key in OURS} == {key: created[key] for key in OURS}
+    theirs = [response.get("metadata") or {} for response in (*earlier, last)]
+    assert told["metadata"] == dict(ChainMap(created["metadata"], *reversed(theirs)))
     assert told["output"] == (last.get("output") or items_done(recorded.events))
     assert_invariants(told, last)
     for key in last.keys() - {*OURS, *BY_STATUS}:
         assert told[key] == last[key], key
     for key in told.keys() - last.keys() - {*OURS, *BY_STATUS}:  # nothing is made up
         said = [response[key] for response in [created, *earlier] if key in response]
-        assert told[key] is None or told[key] in said, key
+        assert told[key] in (None, *said, UNSAID.get(key)), key
 
 
 def assert_invariants(told: JsonObject, last: JsonObject) -> None:

@@ -299,7 +299,7 @@ def test_any_nonsense_as_usage_is_taken(tokens: Any) -> None:
 
 
 def test_functions_that_an_upstream_repeats_have_all_keys() -> None:
-    whole = {**FUNCTION, "description": "d", "parameters": {}, "strict": None}
+    whole: dict[str, Any] = {**FUNCTION, "description": "d", "parameters": {}, "strict": None}
     tools = [FUNCTION, whole, {"type": "web_search"}, "no tool"]
     shown = adopted({}, {"tools": tools}, {})["tools"]
     assert shown[0] == {**FUNCTION, "description": None, "parameters": None, "strict": False}

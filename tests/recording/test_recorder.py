@@ -172,7 +172,7 @@ def test_the_upstreams_id_is_nowhere_in_what_is_recorded() -> None:
     )
     assert "resp_up" not in json.dumps(recording.log)
     assert recording.response["output"][0]["created_by"] == {"response_id": QUEUED["id"]}
-    assert recording.response["metadata"] == {"run": QUEUED["id"], **QUEUED["metadata"]}
+    assert recording.response["metadata"] == {"run": QUEUED["id"], "of": "the caller"}
     assert load(recording.recorder.take_notes() or b"") == {"upstream_id": "resp_up"}
 
 

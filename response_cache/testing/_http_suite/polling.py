@@ -47,11 +47,10 @@ class Polling(HttpSuite):
         await call.say("Hello")
         await call.emit("response.output_item.added", output_index=1, item=_call('{"a":'))
         await call.emit("response.output_item.added", output_index=2, item=SEARCH)
-        types = lambda response: [item["type"] for item in response["output"]]  # noqa: E731
         shown = await site.until(id, lambda response: len(response["output"]) == 2)
-        assert types(shown) == ["message", "web_search_call"]
+        assert _types(shown) == ["message", "web_search_call"]
         waited = ok(await site.get(id, headers={"prefer": "wait=0"}))
-        assert types(waited) == ["message", "web_search_call"]
+        assert _types(waited) == ["message", "web_search_call"]
         done = _call('{"a":1}')
         await call.emit("response.output_item.done", output_index=1, item=done)
         await call.end("completed", output=[call.message(), done, SEARCH])
@@ -244,6 +243,10 @@ class _Poll:
 
     async def run(self) -> None:
         self.reply = await self._site.get(self._id, headers=self._headers)
+
+
+def _types(response: JsonObject) -> list[str]:
+    return [item["type"] for item in response["output"]]
 
 
 def _without_request_id(reply: httpx.Response) -> dict[str, str]:

@@ -62,6 +62,8 @@ def _other_values() -> Iterator[tuple[str, str]]:
                 yield name, "/a/responses, /b/responses"
             case "openai":
                 yield name, "litellm"
+            case "text":
+                yield name, "none"
             case _:
                 yield name, "7"
 
