@@ -55,8 +55,8 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         "ids",
         "requests",
         "responses",
+        "error_forms",
         "input_items",
-        "missing_indexes",
         "whole_answers",
         "litellm_format",
         "dialects",
@@ -65,7 +65,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "protocol/wellformed": (
         "families",
         "names",
-        "error_forms",
+        "missing_indexes",
         "log_state",
         "log_check",
         "roster",

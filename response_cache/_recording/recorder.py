@@ -36,9 +36,9 @@ from response_cache._protocol.ids import put_our_id, searchable
 from response_cache._protocol.jsontext import JsonObject, dump, load, renumber
 from response_cache._protocol.lifecycle import TERMINAL as TERMINAL_STATUSES
 from response_cache._protocol.lifecycle import Status, Trigger, next_status
-from response_cache._protocol.missing_indexes import complete_address
 from response_cache._protocol.responses import OUR_FIELDS, Failure, adopted, in_status
 from response_cache._protocol.sse import frame, payload
+from response_cache._protocol.wellformed.missing_indexes import complete_address
 from response_cache._protocol.whole_answers import events_of
 from response_cache.store import RecordView
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from response_cache._protocol.error_forms import failure_in
 from response_cache._protocol.events import (
     CREATED,
     DONE,
@@ -15,7 +16,6 @@ from response_cache._protocol.events import (
 from response_cache._protocol.jsontext import JsonObject
 from response_cache._protocol.lifecycle import Status, Trigger
 from response_cache._protocol.responses import Failure
-from response_cache._protocol.wellformed.error_forms import failure_in
 
 __all__ = ("NOT_FINISHED", "completes", "is_waiting", "nested", "with_end")
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from response_cache._protocol.error_forms import failure_in
 from response_cache._protocol.events import (
     CREATED,
     DROPPED,
@@ -33,7 +34,6 @@ from response_cache._protocol.responses import Failure
 from response_cache._protocol.wellformed.announcements import about_item, added, done
 from response_cache._protocol.wellformed.context import Context
 from response_cache._protocol.wellformed.endings import ended
-from response_cache._protocol.wellformed.error_forms import failure_in
 from response_cache._protocol.wellformed.families import ADDED, DONE, FAMILIES, Family, Step
 from response_cache._protocol.wellformed.held_calls import let_go
 from response_cache._protocol.wellformed.lifecycles import is_waiting, nested, with_end

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
+from response_cache._protocol.error_forms import MAX_TEXT, failure_in
 from response_cache._protocol.responses import Failure
-from response_cache._protocol.wellformed.error_forms import MAX_TEXT, failure_in
 
 WHY: Final = "prompt is too long"
 LONG: Final = "context_length_exceeded"

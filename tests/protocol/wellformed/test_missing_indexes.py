@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from response_cache._protocol.missing_indexes import complete_address
+from response_cache._protocol.wellformed.missing_indexes import complete_address
 
 TEXT = {"type": "output_text", "text": ""}
 TWO_MESSAGES = [
