@@ -290,12 +290,13 @@ async def in_lifespan(app: ASGIApp) -> AsyncIterator[None]:
 def tails(events: Sequence[JsonObject]) -> Iterator[tuple[JsonObject, int]]:
     """Each event with the length that our log has after it.
 
-    Created and queued are there from the start; in_progress comes with the first sign of the
-    upstream; its own lifecycle events add nothing but the terminal one.
+    Created and queued are there from the start; in_progress comes with the first sign that the
+    upstream works on it; its own lifecycle events add nothing but the terminal one.
     """
     tail = 2
     for event in events:
-        is_sign_of_life = event["type"] != "keepalive"
+        is_waiting = event.get("response", {}).get("status") == "queued"
+        is_sign_of_life = event["type"] != "keepalive" and not is_waiting
         if is_sign_of_life and tail == 2:
             tail = 3
         if is_sign_of_life and event["type"] not in LIFECYCLE[:3]:

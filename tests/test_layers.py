@@ -65,7 +65,6 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "protocol/wellformed": (
         "families",
         "names",
-        "missing_indexes",
         "log_state",
         "log_check",
         "roster",

@@ -12,8 +12,8 @@ their types keep apart:
   log, to the response, or to anything that changes them.
 * ``so_far`` is the recorder as it is, with the few questions that a recorder that lags may answer.
 
-``record`` is the one place where a parsed event goes from here to the recorder. A stage that
-corrects events before they are folded belongs between the two.
+``record`` is the one place where a parsed event goes from here to the recorder, by way of the
+recorder's ``normalizer``, which makes the events of any upstream well-formed.
 """
 
 from __future__ import annotations
@@ -132,24 +132,23 @@ class Intake:
 
     def record(self, data: bytes, name: str = "") -> None:
         """One event of the upstream: its ``data`` and its ``event`` line, if it had one."""
-        if self._recorder.is_over or data == DONE:
+        recorder = self._recorder
+        if recorder.is_over or data == DONE:
             return
         try:
             event = load(data, max_depth=UPSTREAM_DEPTH)
         except ValueError:
-            self._leave_out("it is not JSON")
-            return
-        if not isinstance(event, dict):
-            self._leave_out("it is not an object")
-            return
-        type = event.get("type")
-        if type is None and name:
+            event = data.decode(errors="replace")
+        type = event.get("type") if isinstance(event, dict) else None
+        if type is None and name and isinstance(event, dict):
             type, data = name, b""
             event["type"] = name
-        if isinstance(type, str):
-            self._recorder.record(type, event, data)
-        else:
-            self._leave_out("it has no type")
+        if not isinstance(type, str):
+            self._leave_out(event)
+        for one in recorder.normalizer.feed(event):
+            recorder.record(one["type"], one, data if one is event else b"")
+            if recorder.is_over:
+                return
 
     def _parse(self, stream: bytes, start: int) -> int:
         """Parse *stream* from *start* to the end of an event, or all of it; where that is."""
@@ -195,7 +194,9 @@ class Intake:
         recorder.extend(text, run)
         return end
 
-    def _leave_out(self, why: str) -> None:
+    def _leave_out(self, event: Any) -> None:
+        """*event* is none of the API, so it is not recorded: the normalizer may learn from it."""
         self.malformed_events += 1
         if self.malformed_events == 1:
+            why = "it has no type" if isinstance(event, dict) else "it is no JSON object"
             logger.warning("%s: an upstream event is left out: %s", self._recorder.id, why)

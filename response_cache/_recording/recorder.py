@@ -7,13 +7,15 @@ also ends a cancelled response: ``docs/protocol.md``). What the upstream says ab
 its own lifecycle events is *adopted* into ours; every other event passes through under our dense
 numbers. Its ``keepalive`` events and ``obfuscation`` padding are dropped.
 
-Whatever an upstream sends, recording goes on. An event that cannot be folded is still passed on,
-and the terminal event, which brings the whole response, puts the response right.
+Whatever an upstream sends, recording goes on. What ``record`` gets has been made well-formed by
+the ``normalizer`` of the recorder, which counts what it mended. The counts are in the notes when
+the response ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from response_cache._fold.reducer import Fold
@@ -21,7 +23,6 @@ from response_cache._log.batches import Batch
 from response_cache._log.delta_runs import DeltaRun
 from response_cache._protocol.dialects import OFFICIAL, Dialect
 from response_cache._protocol.events import (
-    ALIASES,
     CREATED,
     DROPPED,
     IN_PROGRESS,
@@ -38,11 +39,12 @@ from response_cache._protocol.lifecycle import TERMINAL as TERMINAL_STATUSES
 from response_cache._protocol.lifecycle import Status, Trigger, next_status
 from response_cache._protocol.responses import OUR_FIELDS, Failure, adopted, in_status
 from response_cache._protocol.sse import frame, payload
-from response_cache._protocol.wellformed.missing_indexes import complete_address
-from response_cache._protocol.whole_answers import events_of
+from response_cache._protocol.wellformed.normalizer import Normalizer
 from response_cache.store import RecordView
 
 __all__ = ("Recorder",)
+
+logger = logging.getLogger("response_cache.recorder")
 
 
 class Recorder:
@@ -59,10 +61,11 @@ class Recorder:
         now: Callable[[], float],
         max_events: int,
         dialect: Dialect = OFFICIAL,
+        keep_done_items: bool = True,
     ) -> None:
         """Begin with the queued *response*; *now* gives Unix seconds for ``completed_at``.
 
-        Snapshots are written in *dialect*.
+        Snapshots are written in *dialect*. *keep_done_items*: see ``normalizer``.
         """
         self._dialect = dialect
         self._now = now
@@ -72,7 +75,10 @@ class Recorder:
         self._unsaid: JsonObject = {}  # replaces defaults of the queued response
         self._upstream_id = ""  # the upstream's id of the response; empty: it has said none yet
         self._mark = b""  # a part of that id, to be searched for
-        self._error: Failure | None = None  # of an ``error`` event
+        # For the intake to feed: what it returns is what ``record`` gets.
+        self.normalizer: Normalizer = Normalizer(
+            str(response["id"]), self._folded, keep_done_items=keep_done_items
+        )
         self._move(Status(response["status"]))
         self.tail: int = 0  # the number of the next event
         self.pending: Batch = Batch()  # the events that were not taken yet
@@ -89,12 +95,19 @@ class Recorder:
         max_events: int,
         dialect: Dialect = OFFICIAL,
         unsaid: JsonObject | None = None,
+        keep_done_items: bool = True,
     ) -> Recorder:
         """A new response: its first two events are pending.
 
         The fields in *unsaid* replace those of *response* once it is no longer queued.
         """
-        recorder = cls(response, now=now, max_events=max_events, dialect=dialect)
+        recorder = cls(
+            response,
+            now=now,
+            max_events=max_events,
+            dialect=dialect,
+            keep_done_items=keep_done_items,
+        )
         recorder._unsaid = unsaid or {}
         told = dump(response)  # once for both, and the fold begins with it anyway
         for number, type in enumerate((CREATED, QUEUED)):
@@ -148,7 +161,7 @@ class Recorder:
         return dump(self._notes)
 
     def record(self, type: str, event: JsonObject, data: bytes) -> None:
-        """One event of the upstream, parsed from *data* (b"" if the event was changed since).
+        """One well-formed event, parsed from *data* (b"" if the event was changed since).
 
         The event belongs to the recorder from now on. Not to be called after the end.
         """
@@ -171,11 +184,10 @@ class Recorder:
         if self.is_over:
             return
         self._rename(response, response, b"")
-        self.start(response)
-        for event in events_of(response):
-            self._pass_on(event["type"], event, b"")
-        if not self.is_over:  # by too many events
-            self._adopt_end(DONE_DIALECT, response)
+        for event in self.normalizer.answer(response):
+            self.record(event["type"], event, b"")
+            if self.is_over:  # perhaps by too many events
+                return
 
     def start(self, upstream: JsonObject | None = None, extras: JsonObject | None = None) -> None:
         """The upstream begins to answer. *upstream* is the response as it describes it so far.
@@ -186,8 +198,7 @@ class Recorder:
             return
         self._move(next_status(self.status, Trigger.START))
         response = self._adopted(upstream or {})
-        output = (upstream or {}).get("output")
-        response["output"] = output if isinstance(output, list) else []
+        response["output"] = []
         settled = in_status(response, self.status, now=self._now())
         self._emit({**(extras or {}), "type": IN_PROGRESS, "response": settled})
 
@@ -195,8 +206,12 @@ class Recorder:
         """End the response by our own decision, once. The output that it has so far stays."""
         if self.is_over:
             return
+        for event in self.normalizer.finish():
+            self._pass_on(event["type"], event, b"")
+            if self.is_over:  # by too many events
+                return
         response = {**self.fold.response(), **(self._unsaid if self.is_queued else {})}
-        self._finish(trigger, response, {}, self._error or failure)
+        self._finish(trigger, response, {}, self.normalizer.failure or failure)
 
     def end_at(self, number: int, failure: Failure) -> tuple[bytes, bytes]:
         """The terminal event, numbered *number*, and the snapshot through it.
@@ -209,6 +224,8 @@ class Recorder:
         if self.is_over:
             self._emit({"type": terminal_type(self.status), "response": self.fold.response()})
         else:
+            for late in self.normalizer.finish():
+                self.fold.apply(late)
             self.end(Trigger.FAIL, failure)
         (event,) = self.take()
         return event, self.snapshot()
@@ -236,7 +253,7 @@ class Recorder:
         if isinstance(output, list) and output:
             response["output"] = output
         self.ended_by_upstream = True
-        self._finish(trigger_of(type, upstream), response, extras or {}, self._error)
+        self._finish(trigger_of(type, upstream), response, extras or {}, self.normalizer.failure)
 
     def _adopted(self, upstream: JsonObject) -> JsonObject:
         """The folded response with the upstream's value of each field that is not ours."""
@@ -258,6 +275,7 @@ class Recorder:
     ) -> None:
         self._move(next_status(self.status, trigger))
         settled = in_status(response, self.status, now=self._now(), failure=failure)
+        self._tell_mended()
         self._emit({**extras, "type": terminal_type(self.status), "response": settled})
 
     def _pass_on(self, type: str, event: JsonObject, data: bytes) -> None:
@@ -267,9 +285,6 @@ class Recorder:
             return
         if self.is_queued:
             self.start()
-        if type in ALIASES:
-            type = event["type"] = ALIASES[type]
-            data = b""
         if (
             self._upstream_id
             and (not data or self._mark in data)
@@ -279,12 +294,19 @@ class Recorder:
         if "response_id" in event and event["response_id"] != self._ours["id"]:
             event["response_id"] = self._ours["id"]
             data = b""
-        if type == "error":
-            self._error = _failure_of(event)
-        if not self.fold.apply(event) and complete_address(event, self.fold.output):
-            self.fold.apply(event)
-            data = b""
+        self.fold.apply(event)
         self._keep(type, renumber(data or dump(event), event, self.tail))
+
+    def _folded(self) -> Sequence[Any]:
+        """The items by output index, with whole texts."""
+        self.fold.response()
+        return self.fold.output
+
+    def _tell_mended(self) -> None:
+        mended = dict(self.normalizer.mended)
+        if mended:
+            self.note("mended", mended)
+            logger.debug("%s: events of the upstream were mended: %s", self.id, ", ".join(mended))
 
     def _emit(self, event: JsonObject) -> None:
         """Keep and fold an event of our own, which brings the whole response."""
@@ -297,19 +319,4 @@ class Recorder:
         self.tail += 1
 
 
-DONE_DIALECT: Final = "response.done"  # an end that leaves the kind of end to response.status
 _LIFECYCLE_KEYS: Final = frozenset({"type", "sequence_number", "response", "obfuscation"})
-
-
-def _failure_of(event: JsonObject) -> Failure:
-    """What an ``error`` event says: nested as real servers send it, or flat as OpenAI documents it.
-
-    See OpenAI API reference, Streaming events.
-    """
-    error: Any = event.get("error")
-    error = error if isinstance(error, dict) else event
-    message, code = error.get("message"), error.get("code") or error.get("type")
-    return Failure(
-        message if isinstance(message, str) else "The upstream reported an error.",
-        code if isinstance(code, str) and code != "error" else "server_error",
-    )

@@ -13,12 +13,14 @@ from typing import Any, Final, TypeAlias
 
 from hypothesis import strategies as st
 
+from response_cache._protocol.events import ALIASES
 from response_cache._protocol.jsontext import JsonObject
+from response_cache._protocol.wellformed.families import FAMILIES, kind_of
 
 __all__ = ("valid_streams",)
 
 Script: TypeAlias = list[JsonObject]
-"""The events of one item, from added to done, without ``output_index`` and numbers."""
+"""The events of one item, from added to done, without indexes of the output, ids and numbers."""
 
 _TEXTS: Final = st.text(max_size=4)
 _PIECES: Final = st.lists(_TEXTS, max_size=3)
@@ -30,7 +32,7 @@ def valid_streams(draw: st.DrawFn, *, max_items: int = 4) -> list[JsonObject]:
     scripts = draw(st.lists(_scripts(), max_size=max_items))
     turns = draw(st.permutations([n for n, script in enumerate(scripts) for _ in script]))
     opened = list(dict.fromkeys(turns))
-    items = [scripts[n] for n in opened]
+    items = [[_named(event, at) for event in scripts[n]] for at, n in enumerate(opened)]
     response: JsonObject = {"id": "resp_1", "object": "response", "metadata": {"of": "a test"}}
     events = [
         *draw(_beginnings(response)),
@@ -45,7 +47,18 @@ def valid_streams(draw: st.DrawFn, *, max_items: int = 4) -> list[JsonObject]:
 def _interleaved(scripts: list[Script], turns: Iterable[int]) -> list[JsonObject]:
     """The scripts' events in the order of *turns*; items are added in order of their index."""
     remaining = [iter(script) for script in scripts]
-    return [{**next(remaining[index]), "output_index": index} for index in turns]
+    return [next(remaining[index]) for index in turns]
+
+
+def _named(event: JsonObject, index: int) -> JsonObject:
+    """*event* of the item at this output *index*, under the ids of that item."""
+    id, at = f"item_{index}", {"output_index": index}
+    item = event.get("item")
+    if item is None:
+        family = FAMILIES.get(ALIASES.get(event["type"], event["type"]))
+        return {**event, **at, **({"item_id": id} if family is None or family.names_item else {})}
+    call = {"call_id": f"call_{index}"} if kind_of(item["type"]).has_call_id else {}
+    return {**event, **at, "item": {**item, "id": id, **call}}
 
 
 # Around the items.
@@ -277,12 +290,12 @@ def _item(events: Script, kind: JsonObject, begun: JsonObject, **done: Any) -> S
     return [
         {
             "type": "response.output_item.added",
-            "item": {**kind, "id": "item_1", "status": "in_progress", **begun},
+            "item": {**kind, "status": "in_progress", **begun},
         },
         *events,
         {
             "type": "response.output_item.done",
-            "item": {**kind, "id": "item_1", "status": "completed", **done},
+            "item": {**kind, "status": "completed", **done},
         },
     ]
 

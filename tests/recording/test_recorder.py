@@ -484,3 +484,95 @@ def test_what_is_taken_is_no_longer_pending() -> None:
     assert intake.pending_bytes == sum(map(len, recorder.pending))
     assert len(recorder.take()) == 7
     assert ([*recorder.pending], intake.pending_bytes) == ([], 0)
+
+
+# What the upstream sends is made well-formed before it is folded.
+
+
+DELTA = OPENING[2]
+BARE = {"type": "response.function_call_arguments.delta", "output_index": 0, "delta": "{}"}
+HELD = {
+    "type": "response.output_item.added",
+    "output_index": 0,
+    "item": {"type": "function_call", "name": "f", "arguments": ""},  # without a call id
+}
+
+
+def test_text_that_was_never_announced_is_in_the_response() -> None:
+    recording = Recording().feed(DELTA, DELTA)
+    assert recording.types[2:] == [
+        *("in_progress", "output_item.added", "content_part.added"),
+        *("output_text.delta", "output_text.delta"),
+    ]
+    (item,) = recording.response["output"]
+    assert item["content"][0]["text"] == "HelHel"
+
+
+def test_what_was_mended_is_counted_in_the_notes_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG", "response_cache.recorder")
+    recorder = Recording().feed(DELTA, DELTA, lifecycle("completed")).recorder
+    notes = load(recorder.take_notes() or b"")
+    assert notes["mended"] == {"unannounced_item": 1, "unannounced_part": 1, "unfinished_item": 1}
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "unannounced_item, unannounced_part" in line
+
+
+def test_of_a_well_formed_stream_nothing_is_noted(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "response_cache.recorder")
+    done = {"type": "response.output_item.done", "output_index": 0, "item": ITEM}
+    recorder = Recording().feed(*OPENING, done, lifecycle("completed", output=[ITEM])).recorder
+    assert load(recorder.take_notes() or b"") == {"upstream_id": "resp_up"}
+    assert caplog.records == []
+
+
+def test_a_call_that_is_held_until_a_cut_is_in_the_response() -> None:
+    recording = Recording().feed(HELD)
+    assert recording.types[2:] == []
+    recording.feed(BARE).recorder.end(Trigger.CANCEL)
+    assert recording.types[-3:] == ["output_item.added", "function_call_arguments.delta", "failed"]
+    assert recording.response["output"][0]["arguments"] == "{}"
+    assert recording.response["output"] == recording.log[-1]["response"]["output"]
+
+
+def test_calls_that_are_held_do_not_pass_the_limit_of_events() -> None:
+    recording = Recording(max_events=5).feed(HELD)
+    recording.feed(BARE).recorder.end(Trigger.CANCEL)
+    assert len(recording.log) == 5
+    assert recording.types[-1] == "failed"
+    assert recording.recorder.status is Status.FAILED
+
+
+def test_a_log_that_is_cut_back_ends_in_one_event_also_while_calls_are_held() -> None:
+    recording = Recording().feed(
+        HELD,
+        BARE,
+    )
+    event, snapshot = recording.recorder.end_at(2, Failure("lost"))
+    assert load(payload(event))["sequence_number"] == 2
+    assert load(snapshot)["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "data", [b'{"error": {"message": "out of memory", "code": "oom"}}', b'["out of memory"]']
+)
+def test_an_error_without_a_type_is_no_event_but_the_failure(data: bytes) -> None:
+    recording = Recording()
+    recording.intake.record(data)
+    assert recording.types == ["created", "queued"]
+    recording.recorder.end(Trigger.FAIL, Failure("broken off"))
+    assert recording.response["error"]["message"] in ("out of memory", "broken off")
+
+
+def test_text_that_is_no_json_is_the_failure() -> None:
+    recording = Recording()
+    recording.intake.record(b"out of memory")
+    recording.recorder.end(Trigger.FAIL, Failure("broken off"))
+    assert recording.response["error"] == {"code": "server_error", "message": "out of memory"}
+
+
+def test_items_in_the_beginning_of_a_stream_are_announced() -> None:
+    recording = Recording().feed(lifecycle("in_progress", output=[ITEM]))
+    assert recording.types[2:] == ["in_progress", "output_item.added"]
+    assert recording.log[2]["response"]["output"] == []

@@ -68,7 +68,7 @@ def addressed(context: Context, family: Family, item: Item, event: JsonObject) -
 
 def _is_at(event: JsonObject, name: str, index: int) -> bool:
     # true equals 1, and is no index.
-    return event.get(name) == index and type(event[name]) is int
+    return name in event and event[name] == index and type(event[name]) is int
 
 
 def _remember(holder: Part | Item, family: Family, event: JsonObject) -> None:

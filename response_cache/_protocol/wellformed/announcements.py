@@ -107,7 +107,8 @@ def _types(family: Family, event: JsonObject) -> tuple[str, ...]:
 
 
 def _is_at(event: JsonObject, index: int) -> bool:
-    return event.get("output_index") == index and type(event["output_index"]) is int
+    given = event.get("output_index")
+    return given == index and type(given) is int
 
 
 # --- Items that are new ------------------------------------------------------------------------

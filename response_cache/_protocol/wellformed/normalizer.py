@@ -16,7 +16,6 @@ Which item or part an event means changes only by events that must be fed: annou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from response_cache._protocol.error_forms import failure_in
@@ -71,7 +70,7 @@ class Normalizer:
         self._keep_done_items = keep_done_items
         self._waiting: JsonObject | None = None  # what the upstream said while it was queued
         self._has_begun = False
-        self._steady: _Address | None = None  # of the last event, if that only grew a text
+        self._steady: JsonObject | None = None  # the last event, if it only added to a text
         self.failure: Failure | None = None
         self.is_over = False
 
@@ -87,28 +86,27 @@ class Normalizer:
         event comes back as the same object; all others are new, and the event is not changed.
         After a terminal event nothing is recorded any more.
         """
-        if self._steady is not None and self._steady.is_again(event):
+        if self._steady is not None and _is_again(event, self._steady):
             return [event]
         self._steady = None
         if self.is_over:
             return []
-        type = event.get("type") if isinstance(event, dict) else None
-        if not isinstance(type, str):
+        name = event["type"] if type(event) is dict and "type" in event else None
+        if type(name) is not str:
             return self._untyped(event)
-        if type in NAMES:
+        if name in NAMES:
             self._context.count("old_name")
-            event = renamed(type, event)
-            type = event["type"]
-        family = FAMILIES.get(type)
-        if family is not None:
-            return self._about_item(family, event)
-        if type in LIFECYCLE:
-            return self._lifecycle(type, event)
-        if type in _HANDLERS:
-            return self._begun() + _HANDLERS[type](self._context, event)
-        if type == ERROR:
+            event = renamed(name, event)
+            name = event["type"]
+        if name in FAMILIES:
+            return self._about_item(FAMILIES[name], event)
+        if name in LIFECYCLE:
+            return self._lifecycle(name, event)
+        if name in _HANDLERS:
+            return self._begun() + _HANDLERS[name](self._context, event)
+        if name == ERROR:
             self.failure = failure_in(event, _kind_of_error(event)) or self.failure
-        return [event] if type in DROPPED else [*self._begun(), event]
+        return [event] if name in DROPPED else [*self._begun(), event]
 
     def answer(self, response: JsonObject) -> Iterator[JsonObject]:
         """What is to be recorded for a whole Response, given instead of a stream.
@@ -140,7 +138,7 @@ class Normalizer:
         if self._waiting is not None or not self._has_begun:
             events = self._begun() + events
         if family.step is Step.GROW and len(events) == 1 and events[0] is event:
-            self._steady = _Address.of(event)
+            self._steady = event
         return events
 
     def _untyped(self, event: Any) -> list[JsonObject]:
@@ -202,42 +200,31 @@ def _kind_of_error(event: JsonObject) -> str:
     return kind if isinstance(kind, str) and kind else "server_error"
 
 
-@dataclass(slots=True)  # not frozen: those are slow to make
-class _Address:
-    """What the deltas of one text have in common. Most often the next event is one more of them."""
+_ADDRESS: Final = (
+    *("type", "item_id"),
+    *("output_index", "content_index", "summary_index", "command_index"),
+)
+"""What the deltas of one text have in common. Most often the next event is one more of them."""
 
-    type: Any
-    item_id: Any
-    output_index: Any
-    content_index: Any
-    summary_index: Any
-    command_index: Any
 
-    @classmethod
-    def of(cls, event: JsonObject) -> _Address:
-        return cls(
-            type=event["type"],
-            item_id=event.get("item_id"),
-            output_index=event.get("output_index"),
-            content_index=event.get("content_index"),
-            summary_index=event.get("summary_index"),
-            command_index=event.get("command_index"),
-        )
+def _is_again(event: Any, last: JsonObject) -> bool:
+    """Whether *event* differs from the *last* one in its text alone.
 
-    def is_again(self, event: Any) -> bool:
-        """Whether *event* differs from the last one in its text alone."""
+    This is asked of each delta that is fed, so it calls nothing.
+    """
+    if type(event) is not dict or "delta" not in event or type(event["delta"]) is not str:
+        return False
+    for name in _ADDRESS:
+        if (name in event) is not (name in last):
+            return False
+        if name not in event:
+            continue
+        one, other = event[name], last[name]
         # Indexes are compared by identity, because 0, false and 0.0 are equal. What is equal but
         # not identical is found the long way.
-        return (
-            isinstance(event, dict)
-            and event.get("type") == self.type
-            and event.get("item_id") == self.item_id
-            and event.get("output_index") is self.output_index
-            and event.get("content_index") is self.content_index
-            and event.get("summary_index") is self.summary_index
-            and event.get("command_index") is self.command_index
-            and isinstance(event.get("delta"), str)
-        )
+        if one is not other and (type(one) is not str or one != other):
+            return False
+    return True
 
 
 _HANDLERS: Final[Mapping[str, Callable[[Context, JsonObject], list[JsonObject]]]] = {

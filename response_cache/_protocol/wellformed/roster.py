@@ -159,7 +159,7 @@ class Roster:
 
     def named(self, name: Any) -> Item | None:
         """The newest item of this id."""
-        return self._by_id.get(name) if isinstance(name, str) else None
+        return self._by_id.get(name) if type(name) is str else None
 
     def under(self, index: Any) -> Item | None:
         """The newest item that the upstream has under *index*."""

@@ -65,11 +65,10 @@ _PART_TYPES: Final[Mapping[Any, Any]] = {"text": "output_text"}
 
 def shaped_item(item: JsonObject) -> JsonObject:
     """*item* with a type, and with its lists and texts where its type has them."""
-    type = item.get("type")
-    if not isinstance(type, str) or not type:
+    if "type" not in item or type(item["type"]) is not str or item["type"] == "":
         item = {**item, "type": _type_of(item)}
-    shape = _SHAPES.get(item["type"])
-    changes = shape(item) if shape else {}
+    name = item["type"]
+    changes = _SHAPES[name](item) if name in _SHAPES else {}
     return {**item, **changes} if changes else item
 
 

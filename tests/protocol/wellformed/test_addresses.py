@@ -10,7 +10,7 @@ from response_cache._protocol.wellformed.addresses import is_retold
 from tests.protocol.wellformed.runs import Run
 
 COMPLETED: Final = {"type": "response.completed", "response": {}}
-ADDED: Final = {
+ADDED: Final[dict[str, Any]] = {
     "type": "response.output_item.added",
     "output_index": 0,
     "item": {"type": "message", "id": "msg_1", "role": "assistant", "content": []},
@@ -160,3 +160,61 @@ def test_a_text_is_told_again_with_letters_lost_or_doubled(
     told: str, whole: str, *, is_so: bool
 ) -> None:
     assert is_retold(told, whole) is is_so
+
+
+# Events that lack indexes or ids: the id tells, else the newest item and part are meant.
+
+
+def message(id: str) -> dict[str, Any]:
+    return {"type": "response.output_item.added", "item": {**ADDED["item"], "id": id}}
+
+
+def without(event: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in event.items() if key not in names}
+
+
+def test_an_item_that_is_added_without_an_index_comes_last() -> None:
+    run = Run().feed(message("msg_1"), message("msg_2"))
+    assert [event["output_index"] for event in run.log[3:]] == [0, 1]
+
+
+def test_an_item_without_an_index_is_found_by_its_id() -> None:
+    parts = [without(part("added", 0, item_id=id), "output_index") for id in ("msg_1", "msg_2")]
+    run = Run().feed(message("msg_1"), message("msg_2"), *parts)
+    run.feed(without(delta("x"), "output_index"))
+    done = {"type": "response.output_item.done", "item": {**ADDED["item"], "id": "msg_1"}}
+    assert [event["output_index"] for event in run.feed(done).log[3:]] == [0, 1, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("address", [{}, {"item_id": "msg_unknown"}])
+def test_without_a_known_id_the_newest_item_is_meant(address: dict[str, Any]) -> None:
+    bare = {"type": "response.output_text.delta", "delta": "x", **address}
+    run = Run().feed(message("msg_1"), message("msg_2"), part("added", 0, item_id="msg_2"), bare)
+    told = run.log[-1]
+    assert (told["output_index"], told["content_index"]) == (1, 0)
+
+
+def test_a_part_that_is_added_without_an_index_comes_last_and_others_mean_the_newest() -> None:
+    added = without(part("added", 0), "content_index")
+    run = Run().feed(ADDED, part("added", 0), delta("a"), part("done", 0, "a"), added)
+    run.feed(without(delta("x"), "content_index"))
+    assert [event["content_index"] for event in run.log[-2:]] == [1, 1]
+    assert texts(run) == ["a", "x"]
+
+
+def test_summaries_are_counted_in_their_own_list() -> None:
+    thought = {"id": "rs_1", "type": "reasoning", "summary": [], "content": []}
+    added = {"type": "response.output_item.added", "output_index": 0, "item": thought}
+    parts = [
+        {"type": "response.reasoning_summary_part.added", "item_id": "rs_1", "part": {"text": ""}}
+    ] * 2
+    bare = {"type": "response.reasoning_summary_text.delta", "item_id": "rs_1", "delta": "x"}
+    content = {"type": "response.reasoning_text.delta", "item_id": "rs_1", "delta": "y"}
+    told = Run().feed(added, *parts, content, bare).log[-1]
+    assert (told["output_index"], told["summary_index"]) == (0, 1)
+
+
+@pytest.mark.parametrize("index", ["1", -1, 99, None, 1.5])
+def test_an_index_that_names_no_item_means_the_newest(index: Any) -> None:
+    run = checked(part("added", 0), delta("x", output_index=index, item_id=None))
+    assert texts(run) == ["x"]
