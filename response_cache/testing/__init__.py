@@ -3,8 +3,9 @@
 ``StoreConformance`` is a class of pytest tests, one for each promise of ``response_cache.store``;
 ``machine_for`` makes a state machine that drives a store and a plain model of the contract side by
 side. ``HttpConformance`` has the tests for an adapter: they speak HTTP to it and play its upstream,
-a ``ScriptedUpstream``. Needs ``pip install 'response-cache[testing]'``. A name of this package is
-imported at its first use.
+a ``ScriptedUpstream``. ``check_log`` says what is wrong with the events of one log; its rule
+``read_by_client`` needs the package ``openai``. All else needs
+``pip install 'response-cache[testing]'``. A name of this package is imported at its first use.
 
     from response_cache.testing import StoreConformance, machine_for
 
@@ -29,8 +30,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from response_cache._protocol.wellformed.log_check import (
+        Fault,
+        Finding,
+        Origin,
+        Rule,
+        check_log,
+    )
+    from response_cache._protocol.wellformed.log_state import Announced, LogState
     from response_cache.testing._http_suite import HttpConformance, HttpTimeConformance, Serve
     from response_cache.testing._in_process import ASGIApp, InProcess, Message, Receive, Send
+    from response_cache.testing._official_client import read_by_client
     from response_cache.testing._store_machine import machine_for
     from response_cache.testing._store_model import ModelRecord, StoreModel
     from response_cache.testing._store_suite import Clock, StoreConformance
@@ -39,41 +49,57 @@ if TYPE_CHECKING:
 
 __all__ = (
     "ASGIApp",
+    "Announced",
     "Call",
     "Clock",
+    "Fault",
+    "Finding",
     "HttpConformance",
     "HttpTimeConformance",
     "InProcess",
+    "LogState",
     "Message",
     "ModelRecord",
+    "Origin",
     "Play",
     "Receive",
+    "Rule",
     "ScriptedUpstream",
     "Send",
     "Serve",
     "StoreConformance",
     "StoreModel",
+    "check_log",
     "machine_for",
+    "read_by_client",
     "virtual_backend",
 )
 
 HOMES: Final[Mapping[str, str]] = {
     "ASGIApp": "response_cache.testing._in_process",
+    "Announced": "response_cache._protocol.wellformed.log_state",
     "Call": "response_cache.testing._upstream",
     "Clock": "response_cache.testing._store_suite",
+    "Fault": "response_cache._protocol.wellformed.log_check",
+    "Finding": "response_cache._protocol.wellformed.log_check",
     "HttpConformance": "response_cache.testing._http_suite",
     "HttpTimeConformance": "response_cache.testing._http_suite",
     "InProcess": "response_cache.testing._in_process",
+    "LogState": "response_cache._protocol.wellformed.log_state",
     "Message": "response_cache.testing._in_process",
     "ModelRecord": "response_cache.testing._store_model",
+    "Origin": "response_cache._protocol.wellformed.log_check",
     "Play": "response_cache.testing._upstream",
     "Receive": "response_cache.testing._in_process",
+    "Rule": "response_cache._protocol.wellformed.log_check",
     "ScriptedUpstream": "response_cache.testing._upstream",
     "Send": "response_cache.testing._in_process",
     "Serve": "response_cache.testing._http_suite",
     "StoreConformance": "response_cache.testing._store_suite",
     "StoreModel": "response_cache.testing._store_model",
+    "check_log": "response_cache._protocol.wellformed.log_check",
     "machine_for": "response_cache.testing._store_machine",
+    "read_by_client": "response_cache.testing._official_client",
     "virtual_backend": "response_cache.testing._virtual_time",
 }
 

@@ -106,7 +106,7 @@ def test_text_in_a_late_announcement_is_not_lost() -> None:
 
 def test_a_part_that_came_with_its_item_is_announced() -> None:
     whole = {"type": "output_text", "text": "", "annotations": []}
-    item = {**ADDED["item"], "content": [whole]}  # type: ignore[dict-item]
+    item = {**ADDED["item"], "content": [whole]}
     run = Run().feed({**ADDED, "item": item}, delta("a"), part("added", 0), delta("b"))
     assert texts(run) == ["ab"]
     assert run.feed(COMPLETED).findings == []

@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 
 from response_cache._protocol.wellformed.families import mint_id
-from response_cache._protocol.wellformed.log_check import Finding, Origin, check_log
-from tests.protocol.wellformed.clients import READ_BY_CLIENT, read_by_client
+from response_cache.testing import Finding, Origin, check_log, read_by_client
+from tests.protocol.wellformed.clients import READ_BY_CLIENT
 
 Log = list[dict[str, Any]]
 

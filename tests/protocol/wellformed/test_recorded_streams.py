@@ -11,9 +11,9 @@ from typing import Any, Final
 import pytest
 
 from response_cache._protocol.sse import DONE, Decoder
-from response_cache._protocol.wellformed.log_check import check_log
+from response_cache.testing import check_log, read_by_client
 from tests.data import DATA, STREAMS
-from tests.protocol.wellformed.clients import READ_BY_CLIENT, accumulated, read_by_client
+from tests.protocol.wellformed.clients import READ_BY_CLIENT, accumulated
 from tests.protocol.wellformed.runs import Run, played
 
 NAMES: Final = sorted(path.stem for path in STREAMS.glob("*.jsonl"))
