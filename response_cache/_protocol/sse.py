@@ -2,9 +2,11 @@
 
 ``Decoder`` follows the event stream interpretation of the HTML standard (section 9.2.6,
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation) with
-one deliberate difference: ``finish`` delivers a last event without its closing blank line, because
-some upstreams leave that line out after their terminal event. ``id`` and ``retry`` are not used
-here and are ignored like unknown fields.
+two deliberate differences. ``finish`` delivers a last event without its closing blank line, because
+some upstreams leave that line out after their terminal event. A line that begins with ``{`` or
+``error:`` is an event by itself, because some servers write an error into a stream without
+``data:``; the standard would ignore it. ``id`` and ``retry`` are not used here and are ignored like
+unknown fields.
 
 ``frame`` writes one event. The log stores these bytes, so that a replay joins stored bytes;
 ``payload`` gives the data of a frame.
@@ -101,6 +103,8 @@ class Decoder:
                 self._event = ""
             elif line[:6] == b"data: ":  # most lines; the same as _take_field does
                 data.append(line[6:])
+            elif line[:1] == b"{" or line[:6] == b"error:":
+                events.append(ServerSentEvent(self._event, line.removeprefix(b"error:").strip()))
             else:
                 self._take_field(line)
         return events

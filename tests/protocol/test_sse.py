@@ -188,3 +188,22 @@ def test_a_type_that_is_no_plain_word_gets_no_event_line(type: str) -> None:
 def test_data_of_several_lines_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="one line"):
         frame("a", data)
+
+
+@pytest.mark.parametrize("cut", [1, 3, 1000])
+def test_a_line_that_is_a_json_object_is_an_event_by_itself(cut: int) -> None:
+    stream = b'data: 1\n\n{"error": "lost"}\ndata: 2\n\nerror: {"error": "again"}'
+    decoder = Decoder()
+    pieces = [stream[start : start + cut] for start in range(0, len(stream), cut)]
+    events = [event for piece in pieces for event in decoder.feed(piece)] + decoder.finish()
+    assert [event.data for event in events] == [
+        *(b"1", b'{"error": "lost"}', b"2", b'{"error": "again"}')
+    ]
+    assert {event.event for event in events} == {""}
+
+
+def test_such_a_line_has_the_name_of_the_line_before_it() -> None:
+    decoder = Decoder()
+    (event,) = decoder.feed(b'event: error\n{"message": "lost"}\n')
+    assert (event.event, event.data) == ("error", b'{"message": "lost"}')
+    assert decoder.finish() == []

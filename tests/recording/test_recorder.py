@@ -576,3 +576,19 @@ def test_items_in_the_beginning_of_a_stream_are_announced() -> None:
     recording = Recording().feed(lifecycle("in_progress", output=[ITEM]))
     assert recording.types[2:] == ["in_progress", "output_item.added"]
     assert recording.log[2]["response"]["output"] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"error": {"message": "out of memory", "code": "oom"}}\n',
+        b'error: {"message": "out of memory", "code": "oom"}\n\n',
+        b'event: error\n{"message": "out of memory", "code": "oom"}',
+    ],
+)
+def test_an_error_on_a_line_of_its_own_is_the_failure(line: bytes) -> None:
+    recording = Recording()
+    recording.intake.feed(line)
+    recording.intake.finish()
+    recording.recorder.end(Trigger.FAIL, Failure("broken off"))
+    assert recording.response["error"] == {"code": "oom", "message": "out of memory"}
