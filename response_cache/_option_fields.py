@@ -46,6 +46,7 @@ class OptionFields(TypedDict, total=False):
     full_timeout: float
     stop_grace: float
     after_end_timeout: float
+    keep_done_items: bool
 
     # Creating
     admission_wait: float

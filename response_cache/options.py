@@ -101,6 +101,9 @@ class Options(BaseModel):
     when it is cancelled."""
     after_end_timeout: float = Field(default=60.0, ge=0)
     """How long the app may run on after the terminal event: background tasks, billing."""
+    keep_done_items: bool = True
+    """Whether an item that the upstream finished stays in the response though the upstream's final
+    output lacks it. False: a guardrail may take items out at the end."""
 
     # Creating
     admission_wait: float = Field(default=0.25, ge=0)

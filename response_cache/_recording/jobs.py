@@ -168,6 +168,7 @@ class Jobs:
             max_events=self._options.max_events,
             dialect=dialect,
             unsaid=unsaid_fields(request, queued),
+            keep_done_items=self._options.keep_done_items,
         )
         ttl, stream_ttl = lifetimes(header, self._options)
         model = request.body.get("model")

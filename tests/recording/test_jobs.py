@@ -257,3 +257,25 @@ async def test_all_that_runs_can_be_failed_and_the_store_has_it_then() -> None:
             assert "shut down" in load(view.snapshot or b"")["error"]["message"]
         await host.jobs.finished()
         assert len(host.jobs) == 0
+
+
+# What the upstream finished.
+
+
+@pytest.mark.parametrize("keep_done_items", [True, False])
+async def test_an_item_that_the_end_lacks_stays_as_the_options_say(
+    *, keep_done_items: bool
+) -> None:
+    upstream = ScriptedAnswer()
+    items = [{"type": "reasoning", "id": f"rs_{n}", "summary": []} for n in range(2)]
+    for index, item in enumerate(items):
+        for step in ("added", "done"):
+            event = {"type": f"response.output_item.{step}", "output_index": index, "item": item}
+            upstream.send(event)
+    upstream.send({"type": "response.completed", "response": {"id": "up", "output": items[1:]}})
+    upstream.finish()
+    async with Host(keep_done_items=keep_done_items).running() as host:
+        await host.start("resp_rc1", upstream=upstream)
+        await host.jobs.finished("resp_rc1")
+        told = load((await host.view("resp_rc1")).snapshot or b"")
+    assert told["output"] == (items if keep_done_items else items[1:])
