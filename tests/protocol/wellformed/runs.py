@@ -1,4 +1,4 @@
-"""Streams through the normalizer and the recorder, as the seam between them will have it."""
+"""Streams through the normalizer and the recorder, as the intake feeds them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from response_cache._protocol.lifecycle import Trigger
 from response_cache._protocol.responses import BROKEN_OFF
 from response_cache._protocol.sse import payload
 from response_cache._protocol.wellformed.log_check import Finding, Origin, check_log
-from response_cache._protocol.wellformed.normalizer import Normalizer
 from response_cache._recording.recorder import Recorder
 
 NOW: Final = 1_700_000_000
@@ -33,12 +32,10 @@ class Run:
 
     def __init__(self, *, keep_done_items: bool = True) -> None:
         queued = json.loads(json.dumps(QUEUED))
-        self.recorder = Recorder.begin(queued, now=lambda: NOW, max_events=10**6)
-        self.normalizer = Normalizer(ID, self._folded, keep_done_items=keep_done_items)
-
-    def _folded(self) -> Any:
-        self.recorder.fold.response()  # joins the texts
-        return self.recorder.fold.output
+        self.recorder = Recorder.begin(
+            queued, now=lambda: NOW, max_events=10**6, keep_done_items=keep_done_items
+        )
+        self.normalizer = self.recorder.normalizer
 
     def feed(self, *events: Any) -> Run:
         for event in events:
@@ -47,8 +44,7 @@ class Run:
 
     def end(self) -> Run:
         """The stream has ended."""
-        self._record(self.normalizer.finish())
-        self.recorder.end(Trigger.FAIL, self.normalizer.failure or BROKEN_OFF)
+        self.recorder.end(Trigger.FAIL, BROKEN_OFF)
         return self
 
     def _record(self, events: Iterable[dict[str, Any]]) -> None:
