@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
@@ -232,12 +233,12 @@ class Counting(Intake):
     events_parsed = 0
 
     @classmethod
-    def opened(cls) -> Counting:
+    def opened(cls, opening: Sequence[Any] = OPENING) -> Counting:
         """One that has read the beginning of a text."""
         queued: dict[str, Any] = {"id": "resp_rc1", "status": "queued", "metadata": {}}
         begun = Recorder.begin({**queued, "output": []}, now=lambda: 0.0, max_events=10_000)
         intake = cls(begun)
-        for event in OPENING:
+        for event in opening:
             intake.record(json.dumps(event).encode())
         return intake
 
@@ -251,6 +252,23 @@ def test_a_recorder_reads_only_the_first_deltas_of_a_text() -> None:
     for number in range(500):
         intake.feed(padded(number, b"\\n" if number % 7 else b" word"))
     assert intake.parse_backlog().tail == 3 + len(OPENING) + 500
+    assert intake.events_parsed < len(OPENING) + 10
+
+
+@pytest.mark.parametrize("lacking", ["nothing", "announcements", "an id", "indexes"])
+def test_deltas_that_are_mended_are_recognised_like_any_others(lacking: str) -> None:
+    whole = {"type": TYPE, "sequence_number": 0, **AT, "delta": "word"}
+    missing = {"an id": ["item_id"], "indexes": ["output_index", "content_index"]}.get(lacking, [])
+    event = {name: value for name, value in whole.items() if name not in missing}
+    intake = Counting.opened([] if lacking == "announcements" else OPENING)
+    for number in range(1000):
+        data = json.dumps({**event, "sequence_number": number}, separators=(",", ":"))
+        intake.feed(f"event: {TYPE}\ndata: {data}\n\n".encode())
+    (item,) = load(intake.parse_backlog().snapshot())["output"]
+    assert item["content"][0]["text"] == "word" * 1000
+    assert {load(payload(event))["item_id"] for event in [*intake.parse_backlog().pending][5:]} == {
+        "msg_1"
+    }
     assert intake.events_parsed < len(OPENING) + 10
 
 
