@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from httpx_sse import EventSource
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from response_cache._protocol.jsontext import load
@@ -59,6 +59,9 @@ def recorded_bodies() -> list[Path]:
 @given(BODIES)
 def test_the_decoder_agrees_with_httpx_sse(body: str) -> None:
     data = body.removeprefix("\ufeff").encode()
+    # Such lines are events for us alone, deliberately.
+    lines = (line.removeprefix(b"\xef\xbb\xbf") for line in data.splitlines())
+    assume(not any(line.startswith((b"{", b"error:")) for line in lines))
     assert with_data(decoded([data])) == by_oracle(data)
 
 
