@@ -105,14 +105,16 @@ def create_request(
 ) -> CreateRequest:
     """The create request with *body*, whose ``input`` has at most *max_input_items* entries.
 
-    Where *is_checked* is false, the wrapped app checks all fields but those that decide the form
-    of the reply.
+    Where *is_checked* is false, the wrapped app checks all fields but those that it never gets to
+    see, and those that decide the form of the reply.
 
     Raises:
         InvalidRequest: a field that is read here has the wrong shape; ``param`` names it.
     """
     for name in _SHAPES if is_checked else _DECIDE:
         _check_shape(name, body.get(name), _SHAPES[name])
+    if "background_options" in body:
+        _check_background_options(body["background_options"])
     if is_checked:
         _check_metadata(body.get("metadata") or {})
     given = body.get("input")
@@ -178,6 +180,38 @@ def _check_metadata(metadata: Mapping[str, object]) -> None:
 
 def _invalid_metadata(rule: str) -> InvalidRequest:
     return InvalidRequest(f"Invalid 'metadata': {rule}.", param="metadata")
+
+
+_WINDOWS: Final = (None, "soonest")
+_LONGEST_NAME: Final = 64  # characters of an unknown option that the message repeats
+
+
+def _check_background_options(options: object) -> None:
+    """Refuse what background work here cannot keep (OpenAI API reference, ``background_options``).
+
+    The upstream never sees these options, because its call is in the foreground. A later window
+    has a lower price: to leave it out without a word would cost the client money.
+    """
+    if options is None:
+        return
+    if not isinstance(options, dict):
+        raise _invalid_background_options("it must be an object")
+    for name, value in options.items():
+        if name == "completion_window":
+            _check_window(value)
+        elif value is not None:
+            raise _invalid_background_options(f"'{name[:_LONGEST_NAME]}' is not supported here")
+
+
+def _check_window(window: object) -> None:
+    if window is not None and not isinstance(window, str):
+        raise _invalid_background_options("'completion_window' must be a string")
+    if window not in _WINDOWS:
+        raise _invalid_background_options("only the 'completion_window' 'soonest' is supported")
+
+
+def _invalid_background_options(rule: str) -> InvalidRequest:
+    return InvalidRequest(f"Invalid 'background_options': {rule}.", param="background_options")
 
 
 # --- What the upstream is sent -----------------------------------------------------------------

@@ -176,6 +176,52 @@ def test_what_a_reply_depends_on_is_judged_everywhere(name: str) -> None:
     assert caught.value.param == name
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        None,
+        {},
+        {"completion_window": None},
+        {"completion_window": "soonest"},
+        {"continuation_id": None, "completion_window": "soonest"},
+    ],
+)
+def test_background_work_without_delay_is_taken_and_is_not_the_upstreams(options: object) -> None:
+    request = create(background=True, background_options=options)
+    sent = json.loads(upstream_body(request, previous_response_id=None))
+    assert sent == {"stream": True}
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"completion_window": "2h"},
+        {"completion_window": "8h"},
+        {"completion_window": "tomorrow"},
+        {"completion_window": ""},
+        {"completion_window": 2},
+        {"completion_window": ["soonest"]},
+        {"continuation_id": "chat-1"},
+        {"continuation_id": ""},
+        {"continuation_id": 7},
+        {"completion_window": "soonest", "continuation_id": "chat-1"},
+        {"of_a_later_release": True},
+        "soonest",
+        [],
+        5,
+        False,
+    ],
+)
+def test_background_options_that_cannot_be_kept_are_refused(
+    options: object, is_checked: bool
+) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        create_request({"background": True, "background_options": options}, is_checked=is_checked)
+    assert caught.value.param == "background_options"
+    assert "chat-1" not in caught.value.message
+
+
 def test_metadata_at_its_bounds_is_taken() -> None:
     metadata = {f"{n:064}": "é" * 512 for n in range(16)}
     assert create(metadata=metadata).metadata == metadata
@@ -266,7 +312,7 @@ def test_the_upstream_is_asked_in_the_foreground_and_streamed() -> None:
     request = create(
         model="m",
         background=True,
-        background_options={"completion_window": "8h"},
+        background_options={"completion_window": "soonest"},
         stream=False,
         unknown={"kept": [1, None]},
         previous_response_id="resp_0",

@@ -126,6 +126,24 @@ class Creating(HttpSuite):
         assert call.headers["content-length"] == str(len(call.body))
         assert "accept-encoding" not in call.headers
 
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            {"completion_window": "2h"},
+            {"completion_window": "8h"},
+            {"completion_window": 8},
+            {"continuation_id": "chat-1"},
+            "soonest",
+        ],
+    )
+    @given(check_requests=False)
+    async def test_background_options_that_cannot_be_kept_are_refused_everywhere(
+        self, site: Site, asked: object
+    ) -> None:
+        error = error_of(await site.post(background_options=asked), 400)
+        assert error["param"] == "background_options"
+        assert site.upstream.calls == []
+
     async def test_a_compressed_request_is_understood(self, site: Site) -> None:
         asked = json.dumps({"model": "m", "input": "hi", "background": True}).encode()
         reply = await site.client.post(
