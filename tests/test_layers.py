@@ -136,6 +136,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         "queries",
         "credentials",
         "bodies",
+        "obfuscation",
         "replies",
         "creates",
         "api",

@@ -45,6 +45,12 @@ class CreateRequest:
     previous_response_id: str | None
 
     @property
+    def include_obfuscation(self) -> bool:
+        """Whether the deltas of the stream shall be padded: only where that is asked for."""
+        options = self.body.get("stream_options")
+        return isinstance(options, dict) and options.get("include_obfuscation") is True
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the body in hex digits, the same for each order of keys and white space.
 
@@ -117,6 +123,8 @@ def create_request(
         _check_background_options(body["background_options"])
     if is_checked:
         _check_metadata(body.get("metadata") or {})
+        if "stream_options" in body:
+            _check_stream_options(body["stream_options"])
     given = body.get("input")
     if isinstance(given, list) and len(given) > max_input_items:
         raise InvalidRequest(
@@ -180,6 +188,19 @@ def _check_metadata(metadata: Mapping[str, object]) -> None:
 
 def _invalid_metadata(rule: str) -> InvalidRequest:
     return InvalidRequest(f"Invalid 'metadata': {rule}.", param="metadata")
+
+
+def _check_stream_options(options: object) -> None:
+    if options is None:
+        return
+    if not isinstance(options, dict) or not isinstance(
+        options.get("include_obfuscation"), bool | None
+    ):
+        raise InvalidRequest(
+            "Invalid type for 'stream_options': it must be an object, and its"
+            " 'include_obfuscation' a boolean.",
+            param="stream_options",
+        )
 
 
 _WINDOWS: Final = (None, "soonest")

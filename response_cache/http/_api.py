@@ -49,6 +49,7 @@ from response_cache.store import NO_EVENTS, RecordView
 
 __all__ = ("ResponsesAPI",)
 
+_PADDING: Final = "include_obfuscation"
 _CONDITIONS: Final = frozenset((b"if-none-match", b"prefer"))
 
 
@@ -159,19 +160,20 @@ class ResponsesAPI:
         if isinstance(outcome, Refusal):
             return refusal_reply(outcome)
         if create.request.stream:
-            return await self._created_stream(outcome.id, create.owner)
+            return await self._created_stream(outcome.id, create)
         if create.wait is None:
             return json_reply(200, outcome.body)
         return await self._created_in_time(outcome, create.owner, create.wait, until)
 
-    async def _created_stream(self, id: str, owner: Owner) -> Reply:
+    async def _created_stream(self, id: str, create: BackgroundCreate) -> Reply:
         try:
-            chunks = await self.cache.stream(id, owner)
+            chunks = await self.cache.stream(id, create.owner)
         except Unavailable as error:  # the job exists: a retry would make a second one
             return without_retry(error_reply(error))
         except APIError as error:
             return error_reply(error)
-        return stream_reply(chunks, done_marker=self._options.done_marker)
+        is_padded = create.request.include_obfuscation
+        return stream_reply(chunks, done_marker=self._options.done_marker, is_padded=is_padded)
 
     async def _created_in_time(
         self, created: Created, owner: Owner, wait: int, until: float
@@ -193,8 +195,10 @@ class ResponsesAPI:
             query = queries.parse(request.query)
             after = queries.cursor(query)
             if queries.flag(query, "stream"):
+                is_padded = _PADDING in query and queries.flag(query, _PADDING)
                 chunks = await self.cache.stream(id, owner, after=after)
-                return stream_reply(chunks, done_marker=self._options.done_marker)
+                marker = self._options.done_marker
+                return stream_reply(chunks, done_marker=marker, is_padded=is_padded)
         if request.has_any(_CONDITIONS):
             return await self._retrieve_if(id, owner, request)
         view = await self.cache.retrieve(id, owner)

@@ -22,6 +22,7 @@ from response_cache.cache import body_of
 from response_cache.errors import APIError, BadUpstream, MethodNotAllowed
 from response_cache.http._credentials import CREDENTIAL_HEADERS
 from response_cache.http._messages import Body, Stream
+from response_cache.http._obfuscation import padded
 from response_cache.options import DialectName, PartialOutput
 from response_cache.store import RecordView
 
@@ -127,11 +128,16 @@ def without_retry(reply: Body) -> Body:
 # --- Streams -----------------------------------------------------------------------------------
 
 
-def stream_reply(chunks: AsyncGenerator[bytes], *, done_marker: bool) -> Stream:
+def stream_reply(
+    chunks: AsyncGenerator[bytes], *, done_marker: bool, is_padded: bool = False
+) -> Stream:
     """A reply that sends *chunks* of server-sent events as they come; ``b""`` is a silence.
 
-    With *done_marker* a complete stream ends with ``data: [DONE]``.
+    With *done_marker* a complete stream ends with ``data: [DONE]``. With *is_padded* the lengths of
+    the frames do not tell the lengths of the deltas.
     """
+    if is_padded:
+        chunks = padded(chunks)
     done = b"data: " + DONE + b"\n\n" if done_marker else b""
     headers = (*_EVENT_STREAM, (b"x-request-id", _request_id()))
     return Stream(200, headers, _event_stream(chunks, done))

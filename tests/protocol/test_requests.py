@@ -222,6 +222,31 @@ def test_background_options_that_cannot_be_kept_are_refused(
     assert "chat-1" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (None, False),
+        ({}, False),
+        ({"include_obfuscation": None}, False),
+        ({"include_obfuscation": False, "include_usage": True}, False),
+        ({"include_obfuscation": True}, True),
+    ],
+)
+def test_padding_is_for_clients_that_ask_for_it(options: object, expected: bool) -> None:
+    request = create(background=True, stream_options=options)
+    assert request.include_obfuscation is expected
+    assert (
+        json.loads(upstream_body(request, previous_response_id=None))["stream_options"] == options
+    )
+
+
+@pytest.mark.parametrize("options", ["on", 1, [], True, {"include_obfuscation": "true"}])
+def test_padding_is_asked_for_by_a_boolean(options: object) -> None:
+    body = {"background": True, "stream_options": options}
+    assert refused(json.dumps(body).encode()).param == "stream_options"
+    assert not create_request(body, is_checked=False).include_obfuscation
+
+
 def test_metadata_at_its_bounds_is_taken() -> None:
     metadata = {f"{n:064}": "é" * 512 for n in range(16)}
     assert create(metadata=metadata).metadata == metadata

@@ -82,6 +82,35 @@ class Streaming(HttpSuite):
         reply = await site.get(await site.completed(), stream=flag)
         assert reply.headers["content-type"].startswith("text/event-stream")
 
+    async def test_deltas_are_padded_where_the_client_asks_for_it(self, site: Site) -> None:
+        async with site.posting(stream_options={"include_obfuscation": True}) as created:
+            call = await site.upstream.next_call()
+            await call.say("Hel", "lo")
+            id = (await created.next())["response"]["id"]
+            live = await created.until("response.output_text.delta")
+            async with site.reading(id, starting_after=2, include_obfuscation="true") as resumed:
+                await call.complete()
+                padded = [*_deltas([live, *await created.rest()]), *_deltas(await resumed.rest())]
+        assert [len(event["delta"] + event["obfuscation"]) for event in padded] == [16] * 4
+        plain = [*await site.events(id), *await site.events(id, include_obfuscation="false")]
+        assert [event["delta"] for event in _deltas(plain)] == ["Hel", "lo"] * 2
+        assert not any("obfuscation" in event for event in plain)
+
+    async def test_padding_is_asked_for_by_true_or_false(self, site: Site) -> None:
+        reply = await site.get(await site.completed(), stream="true", include_obfuscation="maybe")
+        assert error_of(reply, 400)["param"] == "include_obfuscation"
+
+    async def test_what_else_may_be_included_is_passed_over(self, site: Site) -> None:
+        id = await site.completed()
+        asked = {"include[]": ["reasoning.encrypted_content", "of.a.later.release"], "include": ""}
+        polled = await site.client.get(f"/responses/{id}", params=asked)
+        assert polled.json() == await site.object(id)
+        streamed = await site.client.get(f"/responses/{id}", params={**asked, "stream": "true"})
+        assert streamed.content == (await site.get(id, stream="true")).content
+        listed = await site.client.get(f"/responses/{id}/input_items", params=asked)
+        assert listed.json() == (await site.input_items(id)).json()
+        assert {reply.status_code for reply in (polled, streamed, listed)} == {200}
+
     @pytest.mark.parametrize("flag", ["false", "False", "0"])
     async def test_the_flag_against_a_stream(self, site: Site, flag: str) -> None:
         reply = await site.get(await site.completed(), stream=flag)
@@ -241,3 +270,7 @@ async def _ended(site: Site, status: str, **fields: object) -> str:
     await call.end(status, **fields)
     await site.until_over(id)
     return id
+
+
+def _deltas(events: list[JsonObject]) -> list[JsonObject]:
+    return [event for event in events if event["type"].endswith(".delta")]
