@@ -21,11 +21,17 @@ from anyio.abc import TaskGroup
 from response_cache._fold.reducer import fold
 from response_cache._offload import Offload
 from response_cache._protocol.dialects import DIALECTS
-from response_cache._protocol.ids import Owner
+from response_cache._protocol.ids import NO_TRANSLATION, Owner, Translation
 from response_cache._protocol.input_items import Paging, page_of
-from response_cache._protocol.jsontext import dump, load
+from response_cache._protocol.jsontext import JsonObject, dump, load
 from response_cache._protocol.lifecycle import TERMINAL, Status, Trigger
-from response_cache._protocol.requests import CreateRequest, upstream_body
+from response_cache._protocol.requests import (
+    CACHE_OPTIONS,
+    PREVIOUS,
+    CreateRequest,
+    references,
+    upstream_body,
+)
 from response_cache._protocol.sse import payload
 from response_cache._reading.partial_output import shows_all, visible
 from response_cache._reading.reader import Reader
@@ -220,7 +226,8 @@ class ResponseCache:
             IdempotencyConflict: the key was used for another body, or its response was deleted.
             Unavailable: also where the request to be joined is not admitted for so long that it
                 may be repeated.
-            PreviousResponseNotFound, InvalidRequest: ``previous_response_id`` cannot be continued.
+            PreviousResponseNotFound, InvalidRequest: a response that the request names cannot be
+                continued, or not be compared with.
             TooManyRequests: as many responses run and wait in this process as may.
         """
         is_keyed = key is not None and owner.id is not None
@@ -377,8 +384,25 @@ class ResponseCache:
             raise NotFound.of(id)
         return await self._offload.run(len(raw), lambda: _listed(raw, id, paging))
 
-    async def upstream_id(self, id: str | None, owner: Owner) -> str | None:
+    async def translation(self, body: JsonObject, owner: Owner) -> Translation:
+        """The upstream's own ids of our responses that the request *body* names.
+
+        Raises:
+            PreviousResponseNotFound, InvalidRequest: see ``upstream_id``.
+        """
+        theirs = {}
+        for field, id in references(body).items():
+            known = await self.upstream_id(id, owner, param=field)
+            if known is not None:
+                theirs[id] = known
+        return Translation(theirs)
+
+    async def upstream_id(
+        self, id: str | None, owner: Owner, *, param: str = PREVIOUS
+    ) -> str | None:
         """The upstream's own id of one of our responses; None for an id that is not ours.
+
+        *param* is the field of the request that names it.
 
         Raises:
             PreviousResponseNotFound: not there, not the owner's, or the upstream gave no id.
@@ -386,14 +410,14 @@ class ResponseCache:
         """
         if id is None or not self._ids.are_ours(id):
             return None
-        param = "previous_response_id"
         try:
             view = await self.retrieve(id, owner, after=NO_EVENTS)
         except NotFound:
             view = None
         if view is not None and not view.closed:
+            use = "continued" if param == PREVIOUS else "compared with"
             raise InvalidRequest(
-                f"Previous response '{id}' cannot be continued: it is {view.status}.", param=param
+                f"Previous response '{id}' cannot be {use}: it is {view.status}.", param=param
             )
         upstream_id = load(view.notes).get("upstream_id") if view and view.notes else None
         if upstream_id is None:
@@ -439,10 +463,10 @@ class ResponseCache:
         is_keyed: bool,
         patience: float,
     ) -> Job:
-        previous = await self.upstream_id(request.previous_response_id, owner)
-        body = await self._offload.run(
-            len(raw), lambda: upstream_body(request, previous_response_id=previous)
-        )
+        named = NO_TRANSLATION
+        if PREVIOUS in request.body or CACHE_OPTIONS in request.body:
+            named = await self.translation(request.body, owner)
+        body = await self._offload.run(len(raw), lambda: upstream_body(request, named.theirs))
         try:
             return await self._jobs.start(
                 id,
@@ -451,6 +475,7 @@ class ResponseCache:
                 upstream,
                 body,
                 owner_id=owner.id,
+                translation=named,
                 is_keyed=is_keyed,
                 admission_wait=patience,
             )

@@ -9,7 +9,7 @@ from typing import assert_never
 from response_cache._hosting import Streams
 from response_cache.errors import APIError
 from response_cache.http import (
-    BODY_HEADERS,
+    CLIENT_HEADERS,
     Body,
     Cors,
     PassThrough,
@@ -28,7 +28,7 @@ from response_cache_asgi._body import RequestBody
 from response_cache_asgi._budget import Budget, Share
 from response_cache_asgi._host import Host
 from response_cache_asgi._preflight import PreflightOf
-from response_cache_asgi._replies import send_body, send_stream, until_disconnect
+from response_cache_asgi._replies import AppReply, send_body, send_stream, until_disconnect
 from response_cache_asgi._types import ASGIApp, Message, Receive, Scope, Send
 from response_cache_asgi._upstream import WrappedApp
 
@@ -164,7 +164,8 @@ class Exchange:
             return
         body.replace(way.body)
         headers = _headers_for(scope["headers"], way.body)
-        await self._app({**scope, "headers": headers}, body.receive, send)
+        reply = AppReply(way, send)
+        await self._app({**scope, "headers": headers}, body.receive, reply.send)
 
 
 async def _answer_long_poll(
@@ -195,6 +196,9 @@ def _request(scope: Scope, body: bytes = b"") -> Request:
 
 
 def _headers_for(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
-    """*headers* of a request, adapted to another *body*."""
-    kept = [pair for pair in headers if pair[0].lower() not in BODY_HEADERS]
+    """*headers* of a request, adapted to another *body*.
+
+    Without ``Accept-Encoding``: an error in the reply has to be read here.
+    """
+    kept = [pair for pair in headers if pair[0].lower() not in CLIENT_HEADERS]
     return [*kept, (b"content-length", b"%d" % len(body))]

@@ -12,10 +12,10 @@ import anyio
 from response_cache import Body, Headers
 from response_cache._hosting import Streams
 from response_cache.errors import StreamBroken
-from response_cache.http import Stream
+from response_cache.http import PassThrough, Stream
 from response_cache_asgi._types import Message, Receive, Send
 
-__all__ = ("send_body", "send_stream", "until_disconnect")
+__all__ = ("AppReply", "send_body", "send_stream", "until_disconnect")
 
 logger = logging.getLogger("response_cache.asgi")
 
@@ -74,6 +74,47 @@ async def send_body(reply: Body, send: Send) -> None:
         await send({"type": "http.response.body", "body": reply.content, "more_body": False})
     except OSError:
         return  # so servers tell that the client has disconnected
+
+
+class AppReply:
+    """The wrapped app's own reply to a request in which ids of ours were replaced.
+
+    An error is held back until it is complete, and sent with our ids in it; other replies go on as
+    they come.
+    """
+
+    def __init__(self, way: PassThrough, send: Send) -> None:
+        self._way = way
+        self._send = send
+        self._start: Message | None = None  # of an error, until its body is there
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    async def send(self, message: Message) -> None:
+        """What the app calls as its ``send``."""
+        kind = message["type"]
+        if kind == "http.response.start" and self._way.renames(message["status"]):
+            self._start = message
+        elif self._start is None:
+            await self._send(message)
+        else:
+            await self._hold(self._start, message)
+
+    async def _hold(self, start: Message, message: Message) -> None:
+        is_body = message["type"] == "http.response.body"
+        self._pieces.append(message.get("body", b"") if is_body else b"")
+        self._size += len(self._pieces[-1])
+        is_read = is_body and self._way.renames(start["status"], self._size)
+        if is_read and message.get("more_body", False):
+            return
+        self._start, content = None, b"".join(self._pieces)
+        if is_read:
+            headers, content = self._way.renamed(start.get("headers", ()), content)
+            start = {**start, "headers": list(headers)}
+        await self._send(start)
+        if content and not is_body:  # the rest comes by an extension of the server
+            await self._send({"type": "http.response.body", "body": content, "more_body": True})
+        await self._send({**message, "body": content} if is_body else message)
 
 
 @asynccontextmanager

@@ -27,6 +27,7 @@ from response_cache.http import (
     reply_without_cache,
 )
 from response_cache.options import DialectName
+from response_cache_wsgi._app_reply import AppReply
 from response_cache_wsgi._body import ReadAhead, put_body
 from response_cache_wsgi._headers import as_bytes, as_native, request_headers
 from response_cache_wsgi._host import Host
@@ -74,11 +75,18 @@ class Exchange:
                 start_response(_status_line(reply.status), as_native(reply.headers))
                 return stream
             case PassThrough():
-                if reply.body is not None:
-                    put_body(environ, reply.body)
-                return self._app(environ, start_response)
+                return self._pass_on(reply, environ, start_response)
             case never:
                 assert_never(never)
+
+    def _pass_on(
+        self, way: PassThrough, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if way.body is None:
+            return self._app(environ, start_response)
+        put_body(environ, way.body)
+        environ.pop("HTTP_ACCEPT_ENCODING", None)  # an error in the reply has to be read here
+        return AppReply(way, start_response).of(self._app, environ)
 
     def answer_preflight(
         self,

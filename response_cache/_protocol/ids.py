@@ -12,19 +12,24 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from response_cache._protocol.jsontext import JsonObject
+from response_cache._protocol.content_coding import Inflate
+from response_cache._protocol.headers import Headers
+from response_cache._protocol.jsontext import JsonObject, dump
 
 __all__ = (
     "ANYBODY",
     "IDS",
+    "MAX_ERROR_BYTES",
+    "NO_TRANSLATION",
     "POLLING_IDS",
     "Ids",
     "Owner",
+    "Translation",
     "digest",
     "may_name_ours",
     "put_our_id",
@@ -158,3 +163,68 @@ POLLING_IDS: Final = Ids(
     f"(?:{_POLLING_PREFIX}{_UUID}|{_PATTERN})", _POLLING_PREFIX, _uuid, shared=_POLLING_PREFIX
 )
 """The ids of LiteLLM's older dialect. Official ids of ours stay known, from before the choice."""
+
+
+# --- Ids in the words of both sides ------------------------------------------------------------
+
+MAX_ERROR_BYTES: Final = 2**20
+"""A longer error body, unpacked, is relayed as it came."""
+
+_ABOUT_BYTES: Final = frozenset(
+    (b"content-encoding", b"content-length", b"content-md5", b"content-digest", b"digest", b"etag")
+)
+_BEFORE: Final = rb"(?:(?<![\w-])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4}))"
+_AFTER: Final = rb"(?![\w-])"
+"""An id is replaced as a whole word. Before it may stand an escape of JSON that ends in letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """Ids of ours in one request, and the upstream's own ids that it was sent in their place.
+
+    The client does not know the upstream's ids. An error that names one of them is put into the
+    client's words.
+    """
+
+    theirs: Mapping[str, str] = field(default_factory=dict)  # by our ids
+
+    def error(self, headers: Headers, content: bytes) -> tuple[Headers, bytes]:
+        """Headers and content of an HTTP error, with our ids in place of the upstream's.
+
+        The content comes back without its content coding where an id was replaced in it. It stays
+        as it came where no id is in it, where it cannot be read, and beyond ``MAX_ERROR_BYTES``.
+        """
+        plain = _unpacked(headers, content)
+        told = self._told(plain) if plain is not None else plain
+        if told is None or told == plain:
+            return headers, content
+        kept = (pair for pair in headers if pair[0].lower() not in _ABOUT_BYTES)
+        return (*kept, (b"content-length", b"%d" % len(told))), told
+
+    def _told(self, text: bytes) -> bytes:
+        ours = {dump(theirs)[1:-1]: id.encode() for id, theirs in self.theirs.items() if theirs}
+        if not ours:
+            return text
+        names = b"|".join(map(re.escape, sorted(ours, key=len, reverse=True)))
+        pattern = b"%b(?:%b)%b" % (_BEFORE, names, _AFTER)
+        return re.sub(pattern, lambda found: ours[found[0]], text)
+
+
+NO_TRANSLATION: Final = Translation()
+"""Of a request that names no response of ours."""
+
+
+def _unpacked(headers: Headers, content: bytes) -> bytes | None:
+    """*content* without its content coding; None where it cannot be read, or is too long."""
+    codings = [
+        value.strip().lower() for name, value in headers if name.lower() == b"content-encoding"
+    ]
+    coding = b",".join(codings).decode("latin-1")
+    if coding in ("", "identity"):
+        return content if len(content) <= MAX_ERROR_BYTES else None
+    inflate = Inflate(coding, MAX_ERROR_BYTES)
+    try:
+        plain = inflate.feed(content)
+    except ValueError:
+        return None
+    return plain if inflate.is_whole and inflate.given <= MAX_ERROR_BYTES else None

@@ -20,13 +20,17 @@ from response_cache._protocol.jsontext import JsonObject
 from response_cache.errors import InvalidRequest
 
 __all__ = (
+    "CACHE_OPTIONS",
+    "COMPARISON",
+    "PREVIOUS",
     "CreateRequest",
     "create_request",
     "json_object",
     "object_or_text",
     "parse_create",
+    "references",
     "upstream_body",
-    "with_previous_response_id",
+    "with_upstream_ids",
 )
 
 
@@ -122,7 +126,8 @@ def create_request(
     if "background_options" in body:
         _check_background_options(body["background_options"])
     if is_checked:
-        _check_metadata(body.get("metadata") or {})
+        if metadata := body.get("metadata"):
+            _check_metadata(metadata)
         if "stream_options" in body:
             _check_stream_options(body["stream_options"])
     given = body.get("input")
@@ -235,23 +240,44 @@ def _invalid_background_options(rule: str) -> InvalidRequest:
     return InvalidRequest(f"Invalid 'background_options': {rule}.", param="background_options")
 
 
+# --- Other responses that a request names ------------------------------------------------------
+
+PREVIOUS: Final = "previous_response_id"
+CACHE_OPTIONS: Final = "prompt_cache_options"
+"""The fields that may name other responses. A body without both of them names none."""
+COMPARISON: Final = "comparison_response_id"  # in CACHE_OPTIONS
+
+
+def references(body: JsonObject) -> dict[str, str]:
+    """The ids of other responses that a request names, by the field that names them."""
+    named, options = {PREVIOUS: body.get(PREVIOUS)}, body.get(CACHE_OPTIONS)
+    if isinstance(options, dict):
+        named[f"{CACHE_OPTIONS}.{COMPARISON}"] = options.get(COMPARISON)
+    return {name: id for name, id in named.items() if isinstance(id, str)}
+
+
+def with_upstream_ids(body: JsonObject, ids: Mapping[str, str]) -> JsonObject:
+    """*body* with the upstream's own *ids* of other responses, by ours; a new dict."""
+    changed = dict(body)
+    previous, options = body.get(PREVIOUS), body.get(CACHE_OPTIONS)
+    if isinstance(previous, str):
+        changed[PREVIOUS] = ids.get(previous, previous)
+    if isinstance(options, dict) and isinstance(compared := options.get(COMPARISON), str):
+        changed[CACHE_OPTIONS] = options | {COMPARISON: ids.get(compared, compared)}
+    return changed
+
+
 # --- What the upstream is sent -----------------------------------------------------------------
 
 _OURS: Final = frozenset({"background", "background_options"})
 
 
-def upstream_body(request: CreateRequest, *, previous_response_id: str | None) -> bytes:
+def upstream_body(request: CreateRequest, ids: Mapping[str, str]) -> bytes:
     """The body for the wrapped app: the same request, in the foreground and streamed.
 
-    *previous_response_id* is the upstream's own id; None leaves what the client sent.
+    *ids* are the upstream's own ids of other responses that the request names, by ours. Other ids
+    stay as the client sent them.
     """
     body = {name: value for name, value in request.body.items() if name not in _OURS}
     body["stream"] = True
-    if previous_response_id is None:
-        return jsontext.dump(body)
-    return with_previous_response_id(body, previous_response_id)
-
-
-def with_previous_response_id(body: JsonObject, id: str) -> bytes:
-    """*body* as JSON, continuing the response to which the upstream gave *id*."""
-    return jsontext.dump(body | {"previous_response_id": id})
+    return jsontext.dump(with_upstream_ids(body, ids) if ids else body)

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from response_cache._protocol.jsontext import JsonObject, dump
 from response_cache._protocol.lifecycle import Status
-from response_cache._protocol.requests import CreateRequest, object_or_text
+from response_cache._protocol.requests import COMPARISON, CreateRequest, object_or_text
 from response_cache.errors import InvalidRequest
 
 __all__ = (
@@ -25,6 +25,7 @@ __all__ = (
     "queued_response",
     "require_short_echo",
     "unsaid_fields",
+    "with_our_comparison",
 )
 
 # --- The queued response -----------------------------------------------------------------------
@@ -235,6 +236,19 @@ def _usage(given: Any) -> Any:
     if usage.get("total_tokens") is None and all(isinstance(one, int) for one in tokens):
         usage["total_tokens"] = sum(tokens)
     return usage
+
+
+def with_our_comparison(upstream: JsonObject, ours: JsonObject) -> JsonObject:
+    """*upstream* with the id in ``prompt_cache_options`` that *ours* has: the client's own.
+
+    The upstream may have been sent another id in its place. Its other options stay.
+    """
+    given, kept = upstream["prompt_cache_options"], ours.get("prompt_cache_options")
+    if not (isinstance(given, dict) and given.get(COMPARISON) is not None):
+        return upstream
+    if not (isinstance(kept, dict) and isinstance(kept.get(COMPARISON), str)):
+        return upstream
+    return upstream | {"prompt_cache_options": given | {COMPARISON: kept[COMPARISON]}}
 
 
 @dataclass(frozen=True, slots=True)

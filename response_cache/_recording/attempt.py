@@ -12,6 +12,7 @@ import anyio
 
 from response_cache._eventloop import clock
 from response_cache._protocol.headers import Headers
+from response_cache._protocol.ids import NO_TRANSLATION, Translation
 from response_cache._protocol.lifecycle import Trigger
 from response_cache._protocol.responses import BROKEN_OFF, Failure
 from response_cache._recording.bodies import Body, ErrorBody, is_success, reader_of
@@ -52,16 +53,19 @@ class Attempt:
         admit: Callable[[], None],
         refuse: Callable[[Refusal], bool],
         max_bytes: int,
+        translation: Translation = NO_TRANSLATION,
     ) -> None:
         """How the attempt speaks to its job.
 
         *changed* is called with the time when there is something to write, *admit* when the
         request is accepted, *refuse* with a whole refusal: it returns whether the client can still
-        be told. An answer of more than *max_bytes* fails.
+        be told. An answer of more than *max_bytes* fails. An error is told in the words of
+        *translation*.
         """
         self._intake = intake
         self._changed = changed
         self._refuse = refuse
+        self._translation = translation
         self._headers: Headers = ()
         self._is_refusing = False
         self.admit = admit
@@ -110,12 +114,22 @@ class Attempt:
         self.has_ended = True
         body = self.body
         if isinstance(body, ErrorBody):
-            refusal = Refusal(self.status or 0, self._headers, body.content)
-            if self._refuse(refusal):
+            content = body.content
+            if self._translation.theirs:
+                body, content = self._in_our_words(content)
+            if self._refuse(Refusal(self.status or 0, self._headers, content)):
                 return
         if body is not None:
             body.finish()
         self.fail(BROKEN_OFF)
+
+    def _in_our_words(self, content: bytes) -> tuple[Body, bytes]:
+        """The *content* of an error with our ids in place of the upstream's, and its reader."""
+        self._headers, content = self._translation.error(self._headers, content)
+        limit = self.traffic.limit
+        body = reader_of(self._intake, self.status or 0, self._headers, limit=limit)
+        body.feed(content)
+        return body, content
 
     def fail(self, failure: Failure) -> None:
         """The answer broke off. Nothing happens when it was complete."""

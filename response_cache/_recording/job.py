@@ -22,6 +22,7 @@ from typing import Final
 import anyio
 import anyio.lowlevel
 
+from response_cache._protocol.ids import Translation
 from response_cache._protocol.jsontext import dump
 from response_cache._protocol.lifecycle import Trigger
 from response_cache._protocol.responses import BROKEN_OFF, Failure
@@ -67,6 +68,7 @@ class Job:
         upstream: Upstream,
         body: bytes,
         *,
+        translation: Translation,
         options: Options,
         places: anyio.CapacityLimiter,
         admission_wait: float,
@@ -74,6 +76,7 @@ class Job:
     ) -> None:
         """*body* is sent to *upstream* once one of the *places* is free.
 
+        *translation* is of the ids in *body*: a refusal that names them is put into our own.
         A refusal is waited for during *admission_wait* seconds, or until ``hurry`` is called. With
         *notes_admission* other processes can see in the store that the response was admitted.
         """
@@ -99,6 +102,7 @@ class Job:
             admit=self.admit,
             refuse=self._refuse,
             max_bytes=options.max_response_bytes,
+            translation=translation,
         )
 
     @property

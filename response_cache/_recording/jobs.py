@@ -15,6 +15,7 @@ import anyio
 
 from response_cache._offload import Offload
 from response_cache._protocol.dialects import DIALECTS
+from response_cache._protocol.ids import Translation
 from response_cache._protocol.requests import CreateRequest
 from response_cache._protocol.responses import (
     queued_response,
@@ -85,10 +86,13 @@ class Jobs:
         body: bytes,
         *,
         owner_id: str | None,
+        translation: Translation,
         is_keyed: bool,
         admission_wait: float,
     ) -> Job:
         """Insert the record of *request*, received as *raw*, and call *upstream* with *body*.
+
+        *translation* is of the ids in *body*.
 
         Raises:
             AlreadyExists, Deleted: the id is not free.
@@ -109,6 +113,7 @@ class Jobs:
             writer,
             upstream,
             body,
+            translation=translation,
             options=self._options,
             places=self._places,
             admission_wait=admission_wait,

@@ -37,7 +37,13 @@ from response_cache._protocol.ids import put_our_id, searchable
 from response_cache._protocol.jsontext import JsonObject, dump, load, renumber
 from response_cache._protocol.lifecycle import TERMINAL as TERMINAL_STATUSES
 from response_cache._protocol.lifecycle import Status, Trigger, next_status
-from response_cache._protocol.responses import OUR_FIELDS, Failure, adopted, in_status
+from response_cache._protocol.responses import (
+    OUR_FIELDS,
+    Failure,
+    adopted,
+    in_status,
+    with_our_comparison,
+)
 from response_cache._protocol.sse import frame, payload
 from response_cache._protocol.wellformed.normalizer import Normalizer
 from response_cache.store import RecordView
@@ -259,6 +265,8 @@ class Recorder:
         """The folded response with the upstream's value of each field that is not ours."""
         folded = {**self.fold.response(), **self._unsaid}
         self._unsaid = {}
+        if "prompt_cache_options" in upstream:
+            upstream = with_our_comparison(upstream, folded)
         return adopted(folded, upstream, self._ours)
 
     def _rename(self, upstream: JsonObject, event: JsonObject, data: bytes) -> None:

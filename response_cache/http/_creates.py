@@ -7,11 +7,12 @@ from typing import Final
 
 from response_cache._protocol.dialects import DIALECTS
 from response_cache._protocol.ids import Owner
-from response_cache._protocol.jsontext import JsonObject
+from response_cache._protocol.jsontext import JsonObject, dump
 from response_cache._protocol.requests import (
     CreateRequest,
     create_request,
-    with_previous_response_id,
+    references,
+    with_upstream_ids,
 )
 from response_cache.cache import ResponseCache
 from response_cache.errors import InvalidRequest, RequestTooLarge
@@ -19,6 +20,7 @@ from response_cache.http import _queries as queries
 from response_cache.http._bodies import may_be_ours, read_body, require_no_background, size_unpacked
 from response_cache.http._messages import Body, OwnerOf, PassThrough, Request
 from response_cache.http._replies import error_reply
+from response_cache.http._routes import makes_response
 
 __all__ = ("BackgroundCreate", "read_create", "reply_without_cache")
 
@@ -74,7 +76,8 @@ async def read_create(
     if read is None:
         return PassThrough()
     body, data = read
-    if body.get("background") is None or body["background"] is False:
+    background = body.get("background")
+    if background is None or background is False or not makes_response(request.path):
         return await _foreground(cache, owner_of, request, body, len(data))
     owner = await owner_of(request)
     if isinstance(owner, Body | PassThrough):
@@ -96,18 +99,17 @@ async def _foreground(
 ) -> Body | PassThrough:
     """The pass of foreground work to the wrapped app; *size* is the length of *body* as JSON.
 
-    Where ``previous_response_id`` is one of ours, the upstream's own id replaces it.
+    Where it names responses of ours, the upstream's own ids replace theirs.
     """
-    previous = body.get("previous_response_id")
-    if not isinstance(previous, str) or not DIALECTS[cache.options.dialect].ids.are_ours(previous):
+    ids = DIALECTS[cache.options.dialect].ids
+    if not any(map(ids.are_ours, references(body).values())):
         return PassThrough()
     owner = await owner_of(request)
     if isinstance(owner, Body | PassThrough):
         return owner
-    known = await cache.upstream_id(previous, owner) or previous
-    return PassThrough(
-        await cache._offload.run(size, lambda: with_previous_response_id(body, known))
-    )
+    named = await cache.translation(body, owner)
+    told = await cache._offload.run(size, lambda: dump(with_upstream_ids(body, named.theirs)))
+    return PassThrough(told, named)
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -7,13 +7,13 @@ answers).
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from response_cache._protocol.headers import Headers
-from response_cache._protocol.ids import Owner
+from response_cache._protocol.ids import MAX_ERROR_BYTES, NO_TRANSLATION, Owner, Translation
 
 __all__ = ("Body", "OwnerOf", "PassThrough", "Reply", "Request", "Stream", "WhileConnected")
 
@@ -78,9 +78,27 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class PassThrough:
-    """The wrapped app answers the request: with *body*, or with the received body where None."""
+    """The wrapped app answers the request: with *body*, or with the received body where None.
+
+    In a *body*, ids of ours were replaced by the upstream's own. An error that the app answers then
+    is put into the client's words: see ``renames`` and ``renamed``.
+    """
 
     body: bytes | None = None
+    translation: Translation = field(default=NO_TRANSLATION, repr=False)
+
+    def renames(self, status: int, size: int = 0) -> bool:
+        """Whether a reply of the app with this *status* goes through ``renamed``.
+
+        *size* bytes of its body have come. When they are too many, it is sent as it came.
+        """
+        return status >= 400 and size <= MAX_ERROR_BYTES and bool(self.translation.theirs)
+
+    def renamed(
+        self, headers: Iterable[tuple[bytes, bytes]], content: bytes
+    ) -> tuple[Headers, bytes]:
+        """Headers and content of the app's error, with our ids in place of the upstream's."""
+        return self.translation.error(tuple(headers), content)
 
 
 Reply = Body | Stream

@@ -12,13 +12,13 @@ from typing import Final
 from response_cache._protocol.dialects import DIALECTS
 from response_cache.options import DialectName
 
-__all__ = ("ROUTES", "Route", "Verb", "match_route")
+__all__ = ("ROUTES", "Route", "Verb", "makes_response", "match_route")
 
 
 class Verb(StrEnum):
     """What a request asks for."""
 
-    CREATE = "create"
+    CREATE = "create"  # or a question about one: how many tokens it has, how it is compacted
     RETRIEVE = "retrieve"
     DELETE = "delete"
     CANCEL = "cancel"
@@ -43,6 +43,10 @@ ROUTES: Final[Mapping[str, Mapping[str, Verb]]] = {
 _ALLOW: Final = {suffix: ", ".join(verbs) for suffix, verbs in ROUTES.items()}
 _METHODS: Final = frozenset(method for verbs in ROUTES.values() for method in verbs)
 
+_ABOUT_A_CREATE: Final = re.compile(r"(?<=/responses)/(?:compact|input_tokens)/*\Z")
+"""What follows the path of a create in requests with its fields that make no response. They name
+other responses as a create does, and always pass to the wrapped app."""
+
 _MAX_PATH_END: Final = 128  # characters of a path that the pattern looks at: enough for every route
 
 
@@ -62,7 +66,15 @@ def match_route(
     if bare.endswith("/responses"):  # so does each of *paths*, and no path with an id
         is_create = method == "POST" and (bare in paths or _templates(paths).fullmatch(bare))
         return Route(Verb.CREATE) if is_create else None
-    return _match_id(method if method in _METHODS else "", path[-_MAX_PATH_END:], dialect)
+    route = _match_id(method if method in _METHODS else "", path[-_MAX_PATH_END:], dialect)
+    if route is None and method == "POST" and (about := _ABOUT_A_CREATE.search(bare)):
+        return match_route(method, bare[: about.start()], paths, dialect)
+    return route
+
+
+def makes_response(path: str) -> bool:
+    """Whether a POST to *path*, whose verb is ``CREATE``, may make a response."""
+    return _ABOUT_A_CREATE.search(path) is None
 
 
 @lru_cache(maxsize=16)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from response_cache.http._routes import ROUTES, Route, Verb, match_route
+from response_cache.http._routes import ROUTES, Route, Verb, makes_response, match_route
 from response_cache.options import Options
 
 OURS = "resp_rc" + "0a" * 24
@@ -45,7 +45,16 @@ PATHS = Options().paths
         ("GET", f"/responses/{OURS.upper()}", None),
         ("GET", f"/response/{OURS}", None),
         ("GET", "/responses/resp_rc", None),
-        ("POST", "/responses/compact", None),
+        ("POST", "/responses/compact", Route(Verb.CREATE)),
+        ("POST", "/v1/responses/compact/", Route(Verb.CREATE)),
+        ("POST", "/v1/responses/input_tokens", Route(Verb.CREATE)),
+        ("POST", "/openai/deployments/gpt-4.1/responses/input_tokens", Route(Verb.CREATE)),
+        ("GET", "/v1/responses/compact", None),
+        ("OPTIONS", "/v1/responses/compact", None),
+        ("POST", "/v2/responses/compact", None),
+        ("POST", "/v1/responses/compact/compact", None),
+        ("POST", "/v1/responses/compacted", None),
+        ("POST", "/v1/compact", None),
     ],
 )
 def test_a_request_is_ours_by_its_method_and_path(
@@ -118,3 +127,18 @@ def test_ids_are_those_of_the_dialect() -> None:
     found = match_route("GET", path, PATHS, "litellm")
     assert found is not None
     assert found.id == path.rpartition("/")[2]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v1/responses", True),
+        ("/v1/responses/", True),
+        ("/compact/responses", True),
+        ("/v1/responses/compact", False),
+        ("/v1/responses/input_tokens//", False),
+    ],
+)
+def test_questions_about_a_create_make_no_response(path: str, expected: bool) -> None:
+    assert match_route("POST", path, (*PATHS, "/compact/responses")) == Route(Verb.CREATE)
+    assert makes_response(path) is expected

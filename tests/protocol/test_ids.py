@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from typing import Any
 from uuid import UUID
 
@@ -13,9 +15,12 @@ from hypothesis import strategies as st
 from response_cache._protocol.ids import (
     ANYBODY,
     IDS,
+    MAX_ERROR_BYTES,
+    NO_TRANSLATION,
     POLLING_IDS,
     Ids,
     Owner,
+    Translation,
     digest,
     may_name_ours,
     put_our_id,
@@ -197,3 +202,69 @@ def test_nothing_is_replaced_where_the_search_finds_nothing(event: dict[str, Any
 def test_a_part_of_an_id_is_searched_for_that_no_json_escapes(id: str, part: bytes) -> None:
     assert searchable(id) == part
     assert part in json.dumps(id).encode()
+
+
+# --- Ids in the words of both sides ------------------------------------------------------------
+
+OURS = "resp_rc" + "0a" * 24
+OTHER = "resp_rc" + "0b" * 24
+TOLD = Translation({OURS: "resp_up1", OTHER: "resp_up12"})
+JSON = ((b"content-type", b"application/json"),)
+
+# fmt: off
+SAID: list[tuple[str, str]] = [
+    ("Response 'resp_up1' not found.",          f"Response '{OURS}' not found."),
+    ("resp_up1",                                OURS),
+    ("resp_up1, resp_up12; resp_up1.",          f"{OURS}, {OTHER}; {OURS}."),
+    (r"not found:\nresp_up1\tresp_up12",        rf"not found:\n{OURS}\t{OTHER}"),
+    (r"with id \u0027resp_up1\u0027 not found", rf"with id \u0027{OURS}\u0027 not found"),
+    ("resp_up123 xresp_up1 resp_up1-a",         "resp_up123 xresp_up1 resp_up1-a"),
+    (OURS,                                      OURS),
+    ("nothing of it",                           "nothing of it"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("said", "told"), SAID)
+def test_an_error_names_our_ids_where_the_upstream_named_its_own(said: str, told: str) -> None:
+    headers, content = TOLD.error((*JSON, (b"Content-Length", b"5")), said.encode())
+    assert content == told.encode()
+    length = (b"content-length", b"%d" % len(told))
+    assert headers == (*JSON, (b"Content-Length", b"5") if told == said else length)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "GZIP", "identity"])
+def test_a_compressed_error_is_told_in_plain(coding: str) -> None:
+    packed = b"no resp_up1"
+    if coding != "identity":
+        packed = zlib.compress(packed) if coding == "deflate" else gzip.compress(packed)
+    headers = (*JSON, (b"content-encoding", coding.encode()), (b"etag", b"x"), (b"digest", b"x"))
+    told = b"no " + OURS.encode()
+    assert TOLD.error(headers, packed) == ((*JSON, (b"content-length", b"%d" % len(told))), told)
+
+
+@pytest.mark.parametrize(
+    ("coding", "content"),
+    [
+        (b"br", b"\x0b\x05\x80no resp_up1\x03"),
+        (b"gzip", b"no resp_up1"),
+        (b"gzip", gzip.compress(b"no resp_up1" * 9)[:-9]),
+        (b"gzip, gzip", gzip.compress(gzip.compress(b"no resp_up1"))),
+        (b"gzip", gzip.compress(b" " * MAX_ERROR_BYTES + b"resp_up1")),
+        (b"identity", b" " * MAX_ERROR_BYTES + b"resp_up1"),
+        (b"gzip", gzip.compress(b"no id")),
+        (b"gzip", b""),
+    ],
+)
+def test_what_cannot_be_read_or_names_no_id_stays_as_it_came(coding: bytes, content: bytes) -> None:
+    headers = (*JSON, (b"content-encoding", coding), (b"content-length", b"%d" % len(content)))
+    assert TOLD.error(headers, content) == (headers, content)
+
+
+def test_an_upstream_without_ids_or_with_the_same_one_for_all_is_bearable() -> None:
+    assert Translation({OURS: ""}).error(JSON, b"no ''") == (JSON, b"no ''")
+    assert NO_TRANSLATION.error(JSON, b"no resp_up1") == (JSON, b"no resp_up1")
+    same = Translation({OURS: "resp_1", OTHER: "resp_1"})
+    assert same.error(JSON, b"resp_1")[1] in (OURS.encode(), OTHER.encode())
+    odd = Translation({OURS: 'a"b.*'})
+    assert odd.error(JSON, b'"no a\\"b.*"')[1] == b'"no %b"' % OURS.encode()

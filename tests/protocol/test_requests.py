@@ -14,8 +14,9 @@ from response_cache._protocol.requests import (
     CreateRequest,
     create_request,
     parse_create,
+    references,
     upstream_body,
-    with_previous_response_id,
+    with_upstream_ids,
 )
 from response_cache._protocol.responses import queued_response
 from response_cache.errors import InvalidRequest
@@ -144,7 +145,7 @@ JUDGED_BY_THE_APP: list[dict[str, Any]] = [
 @pytest.mark.parametrize("body", JUDGED_BY_THE_APP)
 def test_where_the_app_judges_a_request_goes_on_as_it_came(body: dict[str, Any]) -> None:
     request = create_request({**body, "background": True}, is_checked=False)
-    sent = json.loads(upstream_body(request, previous_response_id=None))
+    sent = json.loads(upstream_body(request, {}))
     assert sent == {**body, "stream": True}
     echoed = queued_response(request, id="resp_1", created_at=1)["metadata"]
     given = body.get("metadata")
@@ -166,7 +167,7 @@ TEXTS: list[tuple[str, dict[str, Any]]] = [
 def test_metadata_as_text_is_shown_as_the_object_in_it(text: str, shown: dict[str, Any]) -> None:
     request = create_request({"background": True, "metadata": text}, is_checked=False)
     assert queued_response(request, id="resp_1", created_at=1)["metadata"] == shown
-    assert json.loads(upstream_body(request, previous_response_id=None))["metadata"] == text
+    assert json.loads(upstream_body(request, {}))["metadata"] == text
 
 
 @pytest.mark.parametrize("name", ["background", "stream"])
@@ -188,7 +189,7 @@ def test_what_a_reply_depends_on_is_judged_everywhere(name: str) -> None:
 )
 def test_background_work_without_delay_is_taken_and_is_not_the_upstreams(options: object) -> None:
     request = create(background=True, background_options=options)
-    sent = json.loads(upstream_body(request, previous_response_id=None))
+    sent = json.loads(upstream_body(request, {}))
     assert sent == {"stream": True}
 
 
@@ -235,9 +236,7 @@ def test_background_options_that_cannot_be_kept_are_refused(
 def test_padding_is_for_clients_that_ask_for_it(options: object, expected: bool) -> None:
     request = create(background=True, stream_options=options)
     assert request.include_obfuscation is expected
-    assert (
-        json.loads(upstream_body(request, previous_response_id=None))["stream_options"] == options
-    )
+    assert json.loads(upstream_body(request, {}))["stream_options"] == options
 
 
 @pytest.mark.parametrize("options", ["on", 1, [], True, {"include_obfuscation": "true"}])
@@ -257,7 +256,7 @@ def test_a_lone_surrogate_is_no_reason_to_refuse() -> None:
         b'{"background": true, "input": "\\ud83d", "metadata": {"k": "\\ud83d"}}'
     )
     assert request.metadata == {"k": "\ud83d"}
-    assert json.loads(upstream_body(request, previous_response_id=None))["input"] == "\ud83d"
+    assert json.loads(upstream_body(request, {}))["input"] == "\ud83d"
     assert len(request.fingerprint) == 64
 
 
@@ -285,7 +284,7 @@ def test_fields_that_are_not_read_are_never_refused(body: dict[str, Any]) -> Non
 def test_a_request_nested_as_deep_as_may_be_can_be_used() -> None:
     depth = codec.MAX_DEPTH - 1
     request = parse_create(b'{"x": ' + b"[" * depth + b"]" * depth + b"}")
-    sent = upstream_body(request, previous_response_id=None)
+    sent = upstream_body(request, {})
     assert parse_create(sent).body["x"] == request.body["x"]
     assert len(request.fingerprint) == 64
 
@@ -342,7 +341,7 @@ def test_the_upstream_is_asked_in_the_foreground_and_streamed() -> None:
         unknown={"kept": [1, None]},
         previous_response_id="resp_0",
     )
-    assert json.loads(upstream_body(request, previous_response_id=None)) == {
+    assert json.loads(upstream_body(request, {})) == {
         "model": "m",
         "stream": True,
         "unknown": {"kept": [1, None]},
@@ -352,14 +351,14 @@ def test_the_upstream_is_asked_in_the_foreground_and_streamed() -> None:
 
 def test_the_upstream_is_told_its_own_name_of_the_previous_response() -> None:
     request = create(background=True, previous_response_id="resp_ours")
-    sent = json.loads(upstream_body(request, previous_response_id="resp_theirs"))
+    sent = json.loads(upstream_body(request, {"resp_ours": "resp_theirs"}))
     assert sent == {"stream": True, "previous_response_id": "resp_theirs"}
     assert request.body == {"background": True, "previous_response_id": "resp_ours"}
 
 
 def test_numbers_reach_the_upstream_exactly() -> None:
     request = parse_create(b'{"seed": 123456789012345678901234567890, "temperature": 0.1}')
-    sent = upstream_body(request, previous_response_id=None)
+    sent = upstream_body(request, {})
     assert b"123456789012345678901234567890" in sent
     assert json.loads(sent)["temperature"] == 0.1
 
@@ -367,12 +366,51 @@ def test_numbers_reach_the_upstream_exactly() -> None:
 @given(json_objects)
 def test_everything_else_reaches_the_upstream_unchanged(body: dict[str, Any]) -> None:
     body = {f"x-{key}": value for key, value in body.items()}
-    sent = json.loads(upstream_body(create(background=True, **body), previous_response_id=None))
+    sent = json.loads(upstream_body(create(background=True, **body), {}))
     assert sent == body | {"stream": True}
 
 
 def test_a_foreground_create_can_continue_another_response() -> None:
     body = {"input": "hi", "previous_response_id": "resp_ours", "stream": False}
-    sent = json.loads(with_previous_response_id(body, "resp_theirs"))
+    sent = with_upstream_ids(body, {"resp_ours": "resp_theirs"})
     assert sent == {"input": "hi", "previous_response_id": "resp_theirs", "stream": False}
     assert body["previous_response_id"] == "resp_ours"
+
+
+# --- Other responses that a request names ------------------------------------------------------
+
+COMPARED = {"mode": "explicit", "comparison_response_id": "resp_b", "of_a_later_release": [1]}
+
+
+def test_two_fields_may_name_other_responses() -> None:
+    body = {"previous_response_id": "resp_a", "prompt_cache_options": COMPARED}
+    assert references(body) == {
+        "previous_response_id": "resp_a",
+        "prompt_cache_options.comparison_response_id": "resp_b",
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"previous_response_id": None, "prompt_cache_options": None},
+        {"previous_response_id": 5, "prompt_cache_options": "resp_b"},
+        {"prompt_cache_options": {"mode": "implicit"}},
+        {"prompt_cache_options": {"comparison_response_id": ["resp_b"]}},
+    ],
+)
+def test_what_names_no_response_stays_as_it_is(body: dict[str, Any]) -> None:
+    assert references(body) == {}
+    assert with_upstream_ids(body, {"resp_b": "resp_theirs"}) == body
+
+
+def test_only_known_ids_are_replaced_and_all_else_stays() -> None:
+    body = {"previous_response_id": "resp_a", "prompt_cache_options": COMPARED, "input": "resp_b"}
+    sent = with_upstream_ids(body, {"resp_b": "resp_theirs"})
+    assert sent == {
+        "previous_response_id": "resp_a",
+        "prompt_cache_options": {**COMPARED, "comparison_response_id": "resp_theirs"},
+        "input": "resp_b",
+    }
+    assert COMPARED["comparison_response_id"] == "resp_b"

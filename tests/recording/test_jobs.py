@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from response_cache._offload import Offload
+from response_cache._protocol.ids import NO_TRANSLATION
 from response_cache._protocol.jsontext import dump, load
 from response_cache._protocol.requests import CreateRequest, create_request
 from response_cache._record import header_of, request_of
@@ -86,6 +87,7 @@ class Host:
             b"{}",
             owner_id=owner_id,
             is_keyed=is_keyed,
+            translation=NO_TRANSLATION,
             admission_wait=1.0,
         )
 
