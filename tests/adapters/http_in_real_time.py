@@ -34,6 +34,7 @@ ANSWERED: Final = {
         HttpConformance.test_after_a_refusal_the_key_is_free,
         HttpConformance.test_who_comes_second_waits_for_the_firsts_admission,
         HttpConformance.test_an_id_that_is_not_ours_goes_through,
+        HttpConformance.test_a_refusal_names_no_id_that_the_client_does_not_know,
     )
 }
 """What depends on a create that waits until the upstream has answered."""

@@ -201,11 +201,12 @@ class Continuing(HttpSuite):
     @pytest.mark.parametrize("coding", ["", "gzip"])
     @pytest.mark.parametrize("stream", [True, False])
     @pytest.mark.parametrize("background", [True, False])
-    @given(admission_wait=20.0)
     async def test_a_refusal_names_no_id_that_the_client_does_not_know(
         self, site: Site, background: bool, stream: bool, coding: str
     ) -> None:
-        id = await site.completed()
+        site.upstream.play = lambda call: call.complete()
+        id = (await site.create())["id"]
+        await site.until_over(id)
         site.upstream.play = lambda call: _refuse(call, coding)
         reply = await site.post(previous_response_id=id, background=background, stream=stream)
         _require_told(reply, id)
