@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Unpack, overload
 
 from response_cache import OptionFields, Options, OwnerOf, ResponseCache, Store
-from response_cache.http import Cors, ResponsesAPI, Verb, match_route
+from response_cache.http import Cors, ResponsesAPI, match_route
 from response_cache_asgi._configuration import configure
 from response_cache_asgi._exchange import Exchange, path_below_root
 from response_cache_asgi._host import Host
@@ -97,10 +97,10 @@ class ResponseCacheMiddleware:
             paths, dialect = self.options.paths, self.options.dialect
             route = match_route(scope["method"], path_below_root(scope), paths, dialect)
             if route is not None:
-                if route.verb is Verb.CREATE:
-                    await self._exchange.create(scope, receive, send)
-                else:
+                if route.id:
                     await self._exchange.answer(route, scope, receive, send)
+                else:
+                    await self._exchange.create(scope, receive, send)
                 return
             is_asked = self._cors.is_set and scope["method"] == "OPTIONS"
             if is_asked and await self._exchange.answer_preflight(scope, send, paths, dialect):

@@ -26,6 +26,7 @@ class PreflightOf:
     def __init__(self, app: ASGIApp, scope: Scope, request: Request) -> None:
         self._app = app
         self._scope = scope
+        self._path = request.path
         self._root: str = scope["path"].removesuffix(request.path)
 
     async def __call__(self, preflight: Preflight) -> tuple[int, Headers] | None:
@@ -51,6 +52,17 @@ class PreflightOf:
         await self._app(self._scope_of(preflight), receive, send)
         return head
 
+    def _raw_path(self, path: str) -> bytes:
+        """*path* as the page's request has it, encoded; empty where that is not known.
+
+        An escape that the server has not decoded must not be escaped again: ``%2F`` in a name.
+        """
+        raw: bytes = (self._scope.get("raw_path") or b"").partition(b"?")[0]
+        rest = self._path.removeprefix(path)  # "/", an id of ours and a verb; most often nothing
+        if not self._path.startswith(path) or not raw.endswith(rest.encode()):
+            return b""
+        return raw.removesuffix(rest.encode())
+
     def _scope_of(self, preflight: Preflight) -> Scope:
         path = self._root + preflight.path
         host = [pair for pair in self._scope["headers"] if pair[0].lower() == b"host"]
@@ -58,7 +70,7 @@ class PreflightOf:
             **self._scope,
             "method": "OPTIONS",
             "path": path,
-            "raw_path": quote(path, safe=SAFE).encode(),
+            "raw_path": self._raw_path(preflight.path) or quote(path, safe=SAFE).encode(),
             "query_string": b"",
             "headers": [
                 *host,

@@ -21,7 +21,6 @@ from response_cache.http import (
     Request,
     Route,
     Stream,
-    Verb,
     dressed,
     error_reply,
     reply_without_cache,
@@ -129,7 +128,7 @@ class Exchange:
             return ()
 
     def _reply(self, route: Route, environ: WSGIEnvironment) -> Reply | PassThrough:
-        if route.verb is Verb.CREATE:
+        if not route.id:
             return self._create(environ)
         portal = self._host.portal()
         return portal.call(portal.hosted.api.answer(route, _request(environ)))

@@ -42,12 +42,20 @@ class Background:
             body = await request.read()
             reply = await self.api.create(asked(request, body), partial(self.run, request))
             if isinstance(reply, http.PassThrough):  # foreground work
-                reply = await self.upstream(request, reply.body or body)
+                reply = await self.pass_on(request, reply, body)
         else:
             reply = await self.api.answer(route, asked(request))
             if isinstance(reply, http.PassThrough):
                 return await handler(request)
         return await send(request, reply)
+
+    async def pass_on(self, request: web.Request, way: http.PassThrough, body: bytes) -> http.Reply:
+        reply = await self.upstream(request, way.body or body)
+        if not way.renames(reply.status):
+            return reply
+        async with aclosing(reply.chunks):  # an error that may name an id of the upstream
+            content = b"".join([chunk async for chunk in reply.chunks])
+        return http.Body(reply.status, *way.renamed(reply.headers, content))
 
     async def run(self, request: web.Request, body: bytes, answer: Answer) -> None:
         reply = await self.upstream(request, body)

@@ -65,10 +65,13 @@ class ResponsesAPI:
         self._owner_of = owner_of or owner_by_credential(cache.options.secret.get_secret_value())
 
     async def answer(self, route: Route, request: Request) -> Reply | PassThrough:
-        """The reply to a request about a response of ours (every verb but create).
+        """The reply to a request about a response of ours: every verb but those of ``create``.
 
         A ``PassThrough`` where nothing is recorded under an id that may be the wrapped app's own.
+        So is what asks the app: an adapter that does not give it to ``create`` passes it as it is.
         """
+        if route.verb is Verb.ASK_APP:
+            return PassThrough()
         try:
             reply = await self._answer(route, request)
         except NotRecorded as error:
@@ -98,7 +101,7 @@ class ResponsesAPI:
         *,
         while_connected: WhileConnected | None = None,
     ) -> Reply | PassThrough | None:
-        """The reply to a create; a ``PassThrough`` for foreground work.
+        """The reply to a create; a ``PassThrough`` for foreground work, and for ``Verb.ASK_APP``.
 
         A reply that may take long is made inside of *while_connected*: None when the client
         disconnected meanwhile. The job goes on.
@@ -138,7 +141,7 @@ class ResponsesAPI:
             case Verb.INPUT_ITEMS:
                 paging = parse_paging(queries.parse(request.query))
                 return json_reply(200, await cache.input_items(id, owner, paging))
-            case Verb.CREATE:
+            case Verb.CREATE | Verb.ASK_APP:
                 raise TypeError("a create is answered by ResponsesAPI.create")
 
     # Creating.

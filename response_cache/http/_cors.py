@@ -18,7 +18,7 @@ from typing import Final
 from response_cache._protocol.headers import Headers
 from response_cache.http._messages import Body, Request
 from response_cache.http._preflights import ALLOW_ORIGIN, Ask, Preflight, Preflights
-from response_cache.http._routes import Verb, match_route
+from response_cache.http._routes import match_route
 from response_cache.options import DialectName
 
 __all__ = ("Cors", "dressed")
@@ -96,7 +96,7 @@ class Cors:
         allowed = self._listed(request.header(b"origin"))
         if not allowed:
             return Body(204, _PREFLIGHT, b"")
-        methods = "POST" if route.verb is Verb.CREATE else route.allow
+        methods = route.allow if route.id else "POST"
         headers = [
             *_PREFLIGHT,
             *allowed,

@@ -18,7 +18,8 @@ __all__ = ("ROUTES", "Route", "Verb", "makes_response", "match_route")
 class Verb(StrEnum):
     """What a request asks for."""
 
-    CREATE = "create"  # or a question about one: how many tokens it has, how it is compacted
+    CREATE = "create"
+    ASK_APP = "ask_app"  # with the fields of a create, but makes no response: see ``create``
     RETRIEVE = "retrieve"
     DELETE = "delete"
     CANCEL = "cancel"
@@ -30,7 +31,7 @@ class Route:
     """A verb and the id that it is about; or no verb, and the methods that are allowed there."""
 
     verb: Verb | None  # None: the path is ours, the method is not allowed (405)
-    id: str = ""  # of the response; "" for a create
+    id: str = ""  # of the response; "" for the verbs that ``ResponsesAPI.create`` serves
     allow: str = ""  # the value of ``Allow``
 
 
@@ -44,8 +45,8 @@ _ALLOW: Final = {suffix: ", ".join(verbs) for suffix, verbs in ROUTES.items()}
 _METHODS: Final = frozenset(method for verbs in ROUTES.values() for method in verbs)
 
 _ABOUT_A_CREATE: Final = re.compile(r"(?<=/responses)/(?:compact|input_tokens)/*\Z")
-"""What follows the path of a create in requests with its fields that make no response. They name
-other responses as a create does, and always pass to the wrapped app."""
+"""What follows the path of creates in the path of ``ASK_APP``. Such a request names other responses
+as a create does, and always passes to the wrapped app."""
 
 _MAX_PATH_END: Final = 128  # characters of a path that the pattern looks at: enough for every route
 
@@ -68,12 +69,13 @@ def match_route(
         return Route(Verb.CREATE) if is_create else None
     route = _match_id(method if method in _METHODS else "", path[-_MAX_PATH_END:], dialect)
     if route is None and method == "POST" and (about := _ABOUT_A_CREATE.search(bare)):
-        return match_route(method, bare[: about.start()], paths, dialect)
+        is_there = match_route(method, bare[: about.start()], paths, dialect)
+        return is_there and Route(Verb.ASK_APP)
     return route
 
 
 def makes_response(path: str) -> bool:
-    """Whether a POST to *path*, whose verb is ``CREATE``, may make a response."""
+    """Whether a POST to *path* with a route is a create, and asks the app no mere question."""
     return _ABOUT_A_CREATE.search(path) is None
 
 

@@ -44,6 +44,7 @@ COUNTED: Final = {
     for test in (
         HttpConformance.test_another_body_is_refused,
         HttpConformance.test_our_id_becomes_the_upstreams_own,
+        HttpConformance.test_a_comparison_names_the_upstreams_own_id,
         HttpConformance.test_a_deleted_response_does_not_come_back,
         HttpConformance.test_many_at_once_make_one_call,
     )

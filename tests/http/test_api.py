@@ -143,7 +143,7 @@ async def asked_in_every_way(query: bytes, headers: Headers, body: bytes) -> lis
         created = await api.create(Request("POST", "/responses", query, headers, body), upstream)
         replies: list[Reply] = [] if isinstance(created, PassThrough) else [created]
         ids = list(cache.running_ids)
-        for verb in set(Verb) - {Verb.CREATE}:
+        for verb in set(Verb) - {Verb.CREATE, Verb.ASK_APP}:
             for id in (OURS, *ids):
                 request = Request("GET", "/", query, headers)
                 reply = await api.answer(Route(verb, id), request)

@@ -45,10 +45,10 @@ PATHS = Options().paths
         ("GET", f"/responses/{OURS.upper()}", None),
         ("GET", f"/response/{OURS}", None),
         ("GET", "/responses/resp_rc", None),
-        ("POST", "/responses/compact", Route(Verb.CREATE)),
-        ("POST", "/v1/responses/compact/", Route(Verb.CREATE)),
-        ("POST", "/v1/responses/input_tokens", Route(Verb.CREATE)),
-        ("POST", "/openai/deployments/gpt-4.1/responses/input_tokens", Route(Verb.CREATE)),
+        ("POST", "/responses/compact", Route(Verb.ASK_APP)),
+        ("POST", "/v1/responses/compact/", Route(Verb.ASK_APP)),
+        ("POST", "/v1/responses/input_tokens", Route(Verb.ASK_APP)),
+        ("POST", "/openai/deployments/gpt-4.1/responses/input_tokens", Route(Verb.ASK_APP)),
         ("GET", "/v1/responses/compact", None),
         ("OPTIONS", "/v1/responses/compact", None),
         ("POST", "/v2/responses/compact", None),
@@ -109,7 +109,7 @@ def test_a_method_without_a_verb_is_told_which_have_one(suffix: str, method: str
 
 def test_every_verb_has_a_route() -> None:
     by_id = {verb for verbs in ROUTES.values() for verb in verbs.values()}
-    assert by_id | {Verb.CREATE} == set(Verb)
+    assert by_id | {Verb.CREATE, Verb.ASK_APP} == set(Verb)
 
 
 def test_a_route_is_found_at_the_end_of_the_longest_id_and_of_any_path() -> None:
@@ -140,5 +140,6 @@ def test_ids_are_those_of_the_dialect() -> None:
     ],
 )
 def test_questions_about_a_create_make_no_response(path: str, expected: bool) -> None:
-    assert match_route("POST", path, (*PATHS, "/compact/responses")) == Route(Verb.CREATE)
+    verb = Verb.CREATE if expected else Verb.ASK_APP
+    assert match_route("POST", path, (*PATHS, "/compact/responses")) == Route(verb)
     assert makes_response(path) is expected
