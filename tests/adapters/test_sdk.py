@@ -23,6 +23,7 @@ from openai.types.responses import ResponseInputParam
 from response_cache._protocol.jsontext import JsonObject
 from response_cache_asgi import ResponseCacheMiddleware
 from response_cache_asgi._types import ASGIApp, Receive, Scope, Send
+from response_cache_server import Settings, build_app
 from tests import deadlines
 from tests.adapters.servers import serving
 from tests.stores.servers import Server, running_server
@@ -687,3 +688,110 @@ async def test_the_synchronous_client_drops_resumes_and_cancels(store: str) -> N
         with sync_client(client) as twin:
             await anyio.to_thread.run_sync(use, twin)
         await script.stopped.wait()
+
+
+# What newer clients send.
+
+
+def questioned(script: Script) -> FastAPI:
+    """The scripted app with the routes of questions about creates; it refuses as OpenAI does."""
+    app = FastAPI()
+
+    async def answer(request: Request) -> Response:
+        body = await request.json()
+        script.requests.append(body)
+        if body.get("model") == "refusing":
+            id = body["previous_response_id"]
+            error = {"message": f"Previous response with id '{id}' not found.", "code": "no"}
+            return JSONResponse({"error": error}, 400)
+        if request.url.path.endswith("/compact"):
+            usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+            base = {"id": "resp_c", "object": "response.compaction", "created_at": 1, "output": []}
+            return JSONResponse({**base, "usage": usage})
+        return JSONResponse({"object": "response.input_tokens", "input_tokens": 7})
+
+    for path in ("/v1/responses/compact", "/v1/responses/input_tokens"):
+        app.add_api_route(path, answer, methods=["POST"])
+    app.add_api_route("/v1/responses", script.answer, methods=["POST"])
+    return app
+
+
+@asynccontextmanager
+async def served_in(host: str, script: Script) -> AsyncIterator[AsyncOpenAI]:
+    """A client of the scripted app, in the middleware or behind the sidecar."""
+    app = questioned(script)
+    if host == "middleware":
+        async with served(ResponseCacheMiddleware(app)) as client:
+            yield client
+    else:
+        async with (
+            serving(app, lifespan="on") as upstream,
+            served(build_app(Settings(upstream=f"{upstream}/v1"))) as client,
+        ):
+            yield client
+
+
+HOSTS: Final = ["middleware", "sidecar"]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+async def test_a_background_response_can_be_compacted_counted_and_compared_with(host: str) -> None:
+    script = Script()
+    async with served_in(host, script) as client:
+        first = await create(client)
+        await ended(client, first.id)
+        compacted = await client.responses.compact(model=MODEL, previous_response_id=first.id)
+        counted = await client.responses.input_tokens.count(
+            model=MODEL, previous_response_id=first.id
+        )
+        assert (compacted.object, counted.input_tokens) == ("response.compaction", 7)
+        options = {"mode": "explicit", "comparison_response_id": first.id}
+        second = await create(client, prompt_cache_options=options)
+        final = await ended(client, second.id)
+        assert final.prompt_cache_options is not None
+        assert final.prompt_cache_options.comparison_response_id == first.id
+        _, *asked, compared = script.requests
+        assert [body["previous_response_id"] for body in asked] == ["resp_upstream_1"] * 2
+        told = compared["prompt_cache_options"]
+        assert told == {**options, "comparison_response_id": "resp_upstream_1"}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+async def test_the_refusal_of_a_question_names_the_clients_id(host: str) -> None:
+    async with served_in(host, Script()) as client:
+        first = await create(client)
+        await ended(client, first.id)
+        with pytest.raises(openai.BadRequestError, match=first.id) as caught:
+            await client.responses.compact(model="refusing", previous_response_id=first.id)
+        assert "resp_upstream" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+async def test_only_the_soonest_window_is_taken(host: str) -> None:
+    script = Script()
+    async with served_in(host, script) as client:
+        created = await create(client, background_options={"completion_window": "soonest"})
+        assert (await ended(client, created.id)).status == "completed"
+        for options in ({"completion_window": "8h"}, {"continuation_id": "chat-1"}):
+            with pytest.raises(openai.BadRequestError) as caught:
+                await create(client, background_options=options)
+            assert caught.value.param == "background_options"
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize("host", HOSTS)
+async def test_padding_and_includes_are_taken(host: str) -> None:
+    async with served_in(host, Script()) as client:
+        created = await create(client)
+        await ended(client, created.id)
+        include: Any = ["reasoning.encrypted_content", "message.output_text.logprobs"]
+        polled = await client.responses.retrieve(created.id, include=include)
+        assert polled.status == "completed"
+        listed = await client.responses.input_items.list(created.id, include=include)
+        assert len(listed.data) == 1
+        stream = await client.responses.retrieve(
+            created.id, stream=True, include=include, include_obfuscation=True, starting_after=2
+        )
+        deltas = [event.model_dump() async for event in stream if event.type.endswith(".delta")]
+        assert [delta["delta"] for delta in deltas] == [*WORDS]
+        assert {len(delta["delta"] + delta["obfuscation"]) for delta in deltas} == {16}

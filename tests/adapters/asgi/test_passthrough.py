@@ -49,8 +49,8 @@ OTHERS = [
     ("DELETE", "/v1/responses/resp_0123456789"),
     ("GET", "/v1/responses/resp_0123456789/input_items"),
     ("OPTIONS", "/v1/responses/resp_rc00"),
-    ("POST", "/v1/responses/input_tokens"),
-    ("POST", "/v1/responses/compact"),
+    ("GET", "/v1/responses/input_tokens"),
+    ("POST", "/other/responses/compact"),
     ("GET", "/v1/responses/resp_rc00/other"),
     ("POST", "/other/responses/resp"),
 ]

@@ -233,6 +233,28 @@ async def test_a_slash_in_the_name_of_a_deployment_is_part_of_it(name: str) -> N
     assert asked == [("POST", path.encode())] * 2
 
 
+@pytest.mark.parametrize("name", ["meta%2Fllama-3", "a%252Fb", "gpt-4.1"])
+async def test_pages_are_asked_about_under_the_name_of_the_deployment_as_it_is(name: str) -> None:
+    asked: list[bytes] = []
+
+    async def azure(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "OPTIONS":
+            asked.append(scope["raw_path"])
+        await read_body(receive)
+        status = 404 if b"resp_rc" in scope["raw_path"] else 200
+        await start(send, EVENT_STREAM, status=status)
+        await piece(send, sse(*story("hello")), more=False)
+
+    path = f"/openai/deployments/{name}/responses"
+    page = {"origin": "https://page.example"}
+    async with serving(azure) as base, sidecar(upstream=f"{base}/openai") as (client, _):
+        created = await client.post(path, json=background(), headers=page)
+        id = created.json()["id"]
+        await ended(client, id)
+        await client.get(f"{path}/{id}", headers=page)
+    assert asked == [path.encode(), f"{path}/{id}".encode(), path.encode()]
+
+
 @pytest.mark.parametrize("status", [b"000", b"99", b"101", b"600", b"999"])
 async def test_a_status_that_is_none_is_a_502_and_the_failure_of_a_response(status: bytes) -> None:
     gate = anyio.Event()
