@@ -15,7 +15,7 @@ import anyio
 
 from response_cache._offload import Offload
 from response_cache._protocol.dialects import DIALECTS
-from response_cache._protocol.ids import Translation
+from response_cache._protocol.ids import NO_TRANSLATION, Translation
 from response_cache._protocol.requests import CreateRequest
 from response_cache._protocol.responses import (
     queued_response,
@@ -86,9 +86,9 @@ class Jobs:
         body: bytes,
         *,
         owner_id: str | None,
-        translation: Translation,
         is_keyed: bool,
         admission_wait: float,
+        translation: Translation = NO_TRANSLATION,
     ) -> Job:
         """Insert the record of *request*, received as *raw*, and call *upstream* with *body*.
 

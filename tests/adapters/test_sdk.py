@@ -717,7 +717,7 @@ def questioned(script: Script) -> FastAPI:
 
 
 @asynccontextmanager
-async def served_in(host: str, script: Script) -> AsyncIterator[AsyncOpenAI]:
+async def served_in(host: str, script: Script, **settings: Any) -> AsyncIterator[AsyncOpenAI]:
     """A client of the scripted app, in the middleware or behind the sidecar."""
     app = questioned(script)
     if host == "middleware":
@@ -726,7 +726,7 @@ async def served_in(host: str, script: Script) -> AsyncIterator[AsyncOpenAI]:
     else:
         async with (
             serving(app, lifespan="on") as upstream,
-            served(build_app(Settings(upstream=f"{upstream}/v1"))) as client,
+            served(build_app(Settings(upstream=f"{upstream}/v1", **settings))) as client,
         ):
             yield client
 

@@ -80,6 +80,12 @@ async def test_a_create_is_no_question_about_a_response() -> None:
         await api.answer(Route(Verb.CREATE), Request("POST", "/responses", b"", ()))
 
 
+async def test_what_asks_the_app_passes_as_it_is_where_an_adapter_knows_no_better() -> None:
+    api = ResponsesAPI(ResponseCache(MemoryStore()))
+    asked = Request("POST", "/responses/compact", b"", ())
+    assert await api.answer(Route(Verb.ASK_APP), asked) == PassThrough()
+
+
 async def test_an_owner_callback_may_raise_its_refusal() -> None:
     async def owner_of(_request: Request) -> Body:
         raise TooManyRequests("Slow down.", retry_after=3)

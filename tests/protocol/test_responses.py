@@ -22,6 +22,7 @@ from response_cache._protocol.responses import (
     queued_response,
     require_short_echo,
     unsaid_fields,
+    with_our_comparison,
 )
 from response_cache.errors import InvalidRequest
 from tests.data import table
@@ -336,3 +337,27 @@ def test_a_failed_response_always_has_an_error(error: Any, failure: Failure | No
     response = in_status({"error": error}, Status.FAILED, now=NOW, failure=failure)
     said = failure or BROKEN_OFF
     assert response["error"] == {"code": said.code, "message": said.message}
+
+
+# --- The comparison ----------------------------------------------------------------------------
+
+
+def test_the_clients_own_id_stands_in_the_place_of_the_upstreams() -> None:
+    upstream = {"a": 1, "prompt_cache_options": {"ttl": "12h", "comparison_response_id": "up"}}
+    ours = {"prompt_cache_options": {"mode": "x", "comparison_response_id": "ours"}}
+    told = {"ttl": "12h", "comparison_response_id": "ours"}
+    assert with_our_comparison(upstream, ours) == {"a": 1, "prompt_cache_options": told}
+    assert upstream["prompt_cache_options"] == {"ttl": "12h", "comparison_response_id": "up"}
+
+
+@pytest.mark.parametrize("theirs", [None, 5, {}, {"comparison_response_id": None}])
+@pytest.mark.parametrize("given", [None, {"comparison_response_id": "ours"}])
+def test_where_the_upstream_names_no_comparison_none_is_added(theirs: Any, given: Any) -> None:
+    upstream = {"prompt_cache_options": theirs}
+    assert with_our_comparison(upstream, {"prompt_cache_options": given}) == upstream
+
+
+@pytest.mark.parametrize("given", [None, "x", {}, {"comparison_response_id": 5}])
+def test_what_the_client_did_not_give_is_the_upstreams(given: Any) -> None:
+    upstream = {"prompt_cache_options": {"comparison_response_id": "up"}}
+    assert with_our_comparison(upstream, {"prompt_cache_options": given}) == upstream
