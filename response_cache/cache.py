@@ -384,7 +384,7 @@ class ResponseCache:
             raise NotFound.of(id)
         return await self._offload.run(len(raw), lambda: _listed(raw, id, paging))
 
-    async def translation(self, body: JsonObject, owner: Owner) -> Translation:
+    async def _translation(self, body: JsonObject, owner: Owner) -> Translation:
         """The upstream's own ids of our responses that the request *body* names.
 
         Raises:
@@ -465,7 +465,7 @@ class ResponseCache:
     ) -> Job:
         named = NO_TRANSLATION
         if PREVIOUS in request.body or CACHE_OPTIONS in request.body:
-            named = await self.translation(request.body, owner)
+            named = await self._translation(request.body, owner)
         body = await self._offload.run(len(raw), lambda: upstream_body(request, named.theirs))
         try:
             return await self._jobs.start(

@@ -7,6 +7,7 @@ The door for authors of adapters. ``match_route`` tells which requests are answe
 """
 
 from response_cache._protocol.headers import BODY_HEADERS, CLIENT_HEADERS, Headers
+from response_cache._protocol.ids import Translation
 from response_cache.http._api import ResponsesAPI
 from response_cache.http._cors import Cors, dressed
 from response_cache.http._creates import reply_without_cache
@@ -38,6 +39,7 @@ __all__ = (
     "ResponsesAPI",
     "Route",
     "Stream",
+    "Translation",
     "Verb",
     "WhileConnected",
     "dressed",

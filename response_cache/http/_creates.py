@@ -107,7 +107,7 @@ async def _foreground(
     owner = await owner_of(request)
     if isinstance(owner, Body | PassThrough):
         return owner
-    named = await cache.translation(body, owner)
+    named = await cache._translation(body, owner)
     told = await cache._offload.run(size, lambda: dump(with_upstream_ids(body, named.theirs)))
     return PassThrough(told, named)
 
