@@ -59,6 +59,7 @@ class WrappedApp:
     def _run_scope(self, body: bytes, answer: Answer) -> Scope:
         headers = [pair for pair in self._scope["headers"] if pair[0].lower() not in CLIENT_HEADERS]
         headers.append((b"content-length", b"%d" % len(body)))
+        headers.append((b"accept-encoding", b"identity"))  # the answer stays in this process
         scope = {**self._scope, "headers": headers, "extensions": {EXTENSION: {"answer": answer}}}
         if "state" in scope:
             scope["state"] = dict(scope["state"])

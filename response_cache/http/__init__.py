@@ -6,6 +6,7 @@ The door for authors of adapters. ``match_route`` tells which requests are answe
 ``docs/embedding.md`` has a whole adapter in 60 lines.
 """
 
+from response_cache._protocol.content_coding import ACCEPT_ENCODING
 from response_cache._protocol.headers import BODY_HEADERS, CLIENT_HEADERS, Headers
 from response_cache._protocol.ids import Translation
 from response_cache.http._api import ResponsesAPI
@@ -25,6 +26,7 @@ from response_cache.http._replies import error_reply
 from response_cache.http._routes import Route, Verb, match_route
 
 __all__ = (
+    "ACCEPT_ENCODING",
     "BODY_HEADERS",
     "CLIENT_HEADERS",
     "Ask",

@@ -1,17 +1,28 @@
-"""Bodies in gzip and deflate: in any pieces and any number of streams, within bounds."""
+"""Bodies in content codings: in any pieces and any number of streams, within bounds."""
 
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
+import brotli
 import pytest
+from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from response_cache._protocol.content_coding import CODINGS, Inflate
+from response_cache._protocol.content_coding import (
+    ACCEPT_ENCODING,
+    ANSWER_CODINGS,
+    CODINGS,
+    Inflate,
+    coding_in,
+)
+from tests.documents import ROOT
 
 
 def bare(data: bytes) -> bytes:
@@ -24,6 +35,7 @@ PACKERS: Final[dict[str, tuple[str, Callable[[bytes], bytes]]]] = {
     "x-gzip": ("x-gzip", gzip.compress),
     "zlib": ("deflate", zlib.compress),
     "bare": ("deflate", bare),
+    "zstd": ("zstd", zstd.compress),
 }
 EMPTY: Final = gzip.compress(b"")  # a member without content: 20 bytes of work for no byte
 
@@ -33,7 +45,8 @@ def unpacked(inflate: Inflate, data: bytes, size: int) -> bytes:
 
 
 def test_the_packers_cover_every_coding() -> None:
-    assert {coding for coding, _ in PACKERS.values()} == set(CODINGS)
+    assert {"br", *(coding for coding, _ in PACKERS.values())} == set(ANSWER_CODINGS)
+    assert {"br", "zstd"} == set(ANSWER_CODINGS) - set(CODINGS)
 
 
 @given(
@@ -46,6 +59,7 @@ def test_what_was_packed_comes_back_in_any_pieces_and_any_number_of_streams(
     parts: list[bytes], packer: str, size: int, padding: int
 ) -> None:
     coding, pack = PACKERS[packer]
+    padding *= coding in CODINGS  # RFC 1952 and others; frames of zstd follow at once
     data = b"".join(pack(part) + bytes(padding) for part in parts)
     inflate = Inflate(coding, 1200)
     assert unpacked(inflate, data, size) == b"".join(parts)
@@ -128,7 +142,112 @@ def test_what_is_not_in_the_coding_is_told_so(data: bytes) -> None:
         Inflate("gzip", 1000).feed(data)
 
 
-@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "*", ""])
+@pytest.mark.parametrize("coding", ["compress", "gzip, gzip", "*", ""])
 def test_another_coding_is_named(coding: str) -> None:
     with pytest.raises(ValueError, match="is not known"):
         Inflate(coding, 1000).feed(b"{}")
+
+
+def test_only_the_beginning_of_a_long_name_is_shown() -> None:
+    with pytest.raises(ValueError, match=r"'x{32}' is not known"):
+        Inflate("x" * 10_000, 1000).feed(b"{}")
+
+
+@given(st.lists(st.binary(max_size=300)).map(b"".join), st.integers(1, 80), st.booleans())
+def test_brotli_comes_back_in_any_pieces(data: bytes, size: int, is_flushed: bool) -> None:
+    packer = brotli.Compressor()
+    half = len(data) // 2
+    packed = packer.process(data[:half]) + (packer.flush() if is_flushed else b"")
+    packed += packer.process(data[half:]) + packer.finish()
+    inflate = Inflate("br", len(data))
+    assert unpacked(inflate, packed, size) == data
+    assert inflate.is_whole
+
+
+@pytest.mark.parametrize("size", [999, 1000, 1001, 20 * 2**20])
+def test_no_more_of_brotli_than_the_limit_and_one_byte_is_given(size: int) -> None:
+    inflate = Inflate("br", 1000)
+    assert len(inflate.feed(brotli.compress(bytes(size)))) == inflate.given == min(size, 1001)
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd"])
+def test_what_is_sent_so_far_is_read_at_once(coding: str) -> None:
+    inflate = Inflate(coding, 1000)
+    packer = brotli.Compressor() if coding == "br" else zstd.ZstdCompressor()
+    for word in (b"one", b"two"):
+        if coding == "br":
+            packed = packer.process(word) + packer.flush()
+        else:
+            packed = packer.compress(word, zstd.ZstdCompressor.FLUSH_BLOCK)
+        assert inflate.feed(packed) == word
+
+
+@pytest.mark.parametrize(
+    ("coding", "data"),
+    [
+        ("br", b"this is not brotli"),
+        ("br", brotli.compress(b"hello") + b"and more"),
+        ("zstd", b"this is not zstd"),
+        ("zstd", zstd.compress(b"hello") + b"and more"),
+    ],
+)
+def test_what_is_in_no_optional_coding_is_told_so(coding: str, data: bytes) -> None:
+    with pytest.raises(ValueError, match="compressed answer is broken"):
+        Inflate(coding, 1000).feed(data)
+
+
+def test_a_window_larger_than_a_content_coding_may_have_is_refused() -> None:
+    options = {zstd.CompressionParameter.window_log: 27}
+    packer = zstd.ZstdCompressor(options=options)
+    packed = packer.compress(b"hello", zstd.ZstdCompressor.FLUSH_BLOCK)
+    with pytest.raises(ValueError, match="compressed answer is broken"):
+        Inflate("zstd", 1000).feed(packed)
+
+
+@pytest.mark.parametrize(
+    ("values", "coding"),
+    [
+        ([], ""),
+        ([b""], ""),
+        ([b"identity"], ""),
+        ([b"none"], ""),
+        ([b" NULL "], ""),
+        ([b"utf-8"], ""),
+        ([b"aws-chunked"], ""),
+        ([b"identity, identity", b"none,,"], ""),
+        ([b"aws-chunked,GZip"], "gzip"),
+        ([b"identity", b"br", b"utf-8"], "br"),
+        ([b"gzip", b"br"], "gzip, br"),
+        ([b"\xff"], "\xff"),
+    ],
+)
+def test_names_that_stand_for_no_coding_are_left_out(values: list[bytes], coding: str) -> None:
+    assert coding_in(values) == coding
+
+
+def test_what_can_be_read_is_asked_for() -> None:
+    assert ACCEPT_ENCODING == b"gzip, deflate, br, zstd"
+
+
+def test_what_has_no_library_is_not_asked_for() -> None:
+    program = (
+        "import sys; sys.modules.update({'brotli': None, 'backports.zstd': None,"
+        " 'compression.zstd': None});"
+        "from response_cache._protocol.content_coding import ACCEPT_ENCODING, Inflate;"
+        "print(ACCEPT_ENCODING.decode());"
+        "Inflate('br', 10).feed(b'x')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "gzip, deflate\n"
+    assert "content-encoding 'br' is not known" in done.stderr
+
+
+def test_a_library_that_cannot_bound_what_it_gives_is_not_used() -> None:
+    program = (
+        "import sys, types; old = types.ModuleType('brotli'); old.error = ValueError;"
+        "old.Decompressor = type('Decompressor', (), {}); sys.modules['brotli'] = old;"
+        "from response_cache._protocol.content_coding import ANSWER_CODINGS;"
+        "print('br' in ANSWER_CODINGS)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "False\n"

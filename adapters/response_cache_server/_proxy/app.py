@@ -21,7 +21,8 @@ import anyio
 import httpx
 
 from response_cache._protocol.headers import end_to_end
-from response_cache.http import Cors, Request, dressed
+from response_cache.http import ACCEPT_ENCODING, Cors, Request, dressed
+from response_cache_asgi._upstream import EXTENSION
 from response_cache_server._asgi import (
     Receive,
     Scope,
@@ -141,6 +142,9 @@ class ProxyApp:
         fields = end_to_end(scope["headers"], without=(b"host", b"content-length", b"expect"))
         if not self._trusted_proxies.includes(scope):
             fields = without_claims(fields)
+        if EXTENSION in (scope.get("extensions") or {}):  # a background run: ours to unpack
+            fields = [field for field in fields if field[0] != b"accept-encoding"]
+            fields.append((b"accept-encoding", ACCEPT_ENCODING))
         if self._forwarded:
             fields = forwarded(scope, fields)
         length = next((v for k, v in scope["headers"] if k.lower() == b"content-length"), None)
