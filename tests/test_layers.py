@@ -128,6 +128,15 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         "jobs",
         "orphans",
     ),
+    "recording/bodies": (
+        "body",
+        "document",
+        "undecided",
+        "compressed",
+        "stream_refusals",
+        "error_body",
+        "readers",
+    ),
     "reading": ("partial_output", "reader", "tails"),
     "hosting": ("streams", "signals", "failures", "hosted"),
     "http": (
@@ -174,6 +183,8 @@ STDLIB: Final = sys.stdlib_module_names
 # These have none, because other test files prove what they promise.
 PROVEN_ELSEWHERE: Final[Mapping[str, str]] = {
     "version": "test_packaging",  # a constant
+    "recording/bodies/body": "recording/bodies/test_readers",  # a protocol, and what all use
+    "recording/bodies/compressed": "recording/bodies/test_readers",
     "http/preflights": "http/test_cors",  # what cors asks, and nothing else does
     "stores/redis/callbacks": "stores/redis/test_connection",
     "stores/redis/calls": "stores/redis/test_faults",

@@ -31,6 +31,7 @@ __all__ = (
     "references",
     "upstream_body",
     "with_upstream_ids",
+    "without_stream",
 )
 
 
@@ -270,6 +271,7 @@ def with_upstream_ids(body: JsonObject, ids: Mapping[str, str]) -> JsonObject:
 # --- What the upstream is sent -----------------------------------------------------------------
 
 _OURS: Final = frozenset({"background", "background_options"})
+_ABOUT_STREAMS: Final = frozenset({"stream", "stream_options"})
 
 
 def upstream_body(request: CreateRequest, ids: Mapping[str, str]) -> bytes:
@@ -281,3 +283,9 @@ def upstream_body(request: CreateRequest, ids: Mapping[str, str]) -> bytes:
     body = {name: value for name, value in request.body.items() if name not in _OURS}
     body["stream"] = True
     return jsontext.dump(with_upstream_ids(body, ids) if ids else body)
+
+
+def without_stream(body: bytes) -> bytes:
+    """What the upstream is sent, *body*, as a request that is not answered by a stream."""
+    request = jsontext.load(body)
+    return jsontext.dump({name: request[name] for name in request if name not in _ABOUT_STREAMS})

@@ -14,7 +14,7 @@ import anyio.lowlevel
 
 from response_cache._protocol.lifecycle import Status
 from response_cache._recording.attempt import Attempt
-from response_cache._recording.bodies import too_long
+from response_cache._recording.bodies.body import too_long
 from response_cache._recording.intake import (
     MAX_BACKLOG_BYTES,
     SHORTEST_TERMINAL_EVENT,
@@ -34,7 +34,8 @@ class UpstreamStopped(OSError):
 
 
 class Upstream(Protocol):
-    """What really answers. Called once for each response, with the body to send it.
+    """What really answers. Called with the body to send it: once for each response, and a second
+    time, with another body and another answer, where it has refused ``stream: true``.
 
     It returns when the answer has ended, raises what went wrong, and is cancelled when it must
     stop. Before that ``answer.stopped`` is set, and ``answer.write`` and ``answer.relay`` raise
@@ -174,7 +175,7 @@ class Answer:
             self._attempt.fail(too_long(traffic.limit))
         self._changed(now)
         traffic.plain_until = -1
-        if body is intake and intake.so_far.status is Status.IN_PROGRESS:
+        if self._attempt.body is intake and intake.so_far.status is Status.IN_PROGRESS:
             stride = min(MAX_BACKLOG_BYTES, self._buffer_bytes)
             traffic.plain_until = min(traffic.size + stride, traffic.limit)
         if intake.pending_bytes > self._buffer_bytes:

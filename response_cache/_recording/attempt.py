@@ -15,7 +15,9 @@ from response_cache._protocol.headers import Headers
 from response_cache._protocol.ids import NO_TRANSLATION, Translation
 from response_cache._protocol.lifecycle import Trigger
 from response_cache._protocol.responses import BROKEN_OFF, Failure
-from response_cache._recording.bodies import Body, ErrorBody, is_success, reader_of
+from response_cache._recording.bodies.body import Body, is_success
+from response_cache._recording.bodies.error_body import ErrorBody
+from response_cache._recording.bodies.readers import reader_of
 from response_cache._recording.intake import Intake
 
 __all__ = ("Attempt", "Refusal", "Traffic")
@@ -43,7 +45,7 @@ class Traffic:
 
 
 class Attempt:
-    """One call of the upstream for one response."""
+    """One call of the upstream for one response. Where it refuses a stream, there is a second."""
 
     def __init__(
         self,
@@ -53,19 +55,22 @@ class Attempt:
         admit: Callable[[], None],
         refuse: Callable[[Refusal], bool],
         max_bytes: int,
+        asks_for_stream: bool,
         translation: Translation = NO_TRANSLATION,
     ) -> None:
         """How the attempt speaks to its job.
 
         *changed* is called with the time when there is something to write, *admit* when the
         request is accepted, *refuse* with a whole refusal: it returns whether the client can still
-        be told. An answer of more than *max_bytes* fails. An error is told in the words of
-        *translation*.
+        be told. An answer of more than *max_bytes* fails. With *asks_for_stream* a refusal of the
+        stream alone is neither told nor recorded: see ``refused_stream``. An error is told in the
+        words of *translation*.
         """
         self._intake = intake
         self._changed = changed
         self._refuse = refuse
         self._translation = translation
+        self._asks_for_stream = asks_for_stream
         self._headers: Headers = ()
         self._is_refusing = False
         self.admit = admit
@@ -74,6 +79,7 @@ class Attempt:
         self.body: Body | None = None  # what reads the body, once status and headers are there
         self.status: int | None = None
         self.has_ended: bool = False  # the body is complete
+        self.refused_stream: bool = False  # it is to be asked again, without a stream
         self.stopped: anyio.Event = anyio.Event()
         self.left: anyio.Event = anyio.Event()  # the app shall see its client go
 
@@ -84,7 +90,9 @@ class Attempt:
 
     @property
     def is_refusal(self) -> bool:
-        """Whether a refusal comes in, or was announced."""
+        """Whether a refusal comes in that the client may be told, or was announced."""
+        if self.refused_stream:
+            return False
         return self._is_refusing if self.status is None else not is_success(self.status)
 
     def begin(self) -> None:
@@ -102,7 +110,7 @@ class Attempt:
         self._headers = tuple([(name.lower(), value) for name, value in headers])
         traffic = self.traffic
         traffic.heard_at = now = self.time()
-        self.body = reader_of(self._intake, status, self._headers, limit=traffic.limit)
+        self.body = self._reader()
         if is_success(status):
             self.admit()
         self._changed(now)
@@ -114,6 +122,9 @@ class Attempt:
         self.has_ended = True
         body = self.body
         if isinstance(body, ErrorBody):
+            if self._asks_for_stream and body.refuses_stream:
+                self.refused_stream = True
+                return
             content = body.content
             if self._translation.theirs:
                 body, content = self._in_our_words(content)
@@ -126,8 +137,7 @@ class Attempt:
     def _in_our_words(self, content: bytes) -> tuple[Body, bytes]:
         """The *content* of an error with our ids in place of the upstream's, and its reader."""
         self._headers, content = self._translation.error(self._headers, content)
-        limit = self.traffic.limit
-        body = reader_of(self._intake, self.status or 0, self._headers, limit=limit)
+        body = self._reader()
         body.feed(content)
         return body, content
 
@@ -135,6 +145,14 @@ class Attempt:
         """The answer broke off. Nothing happens when it was complete."""
         self._intake.parse_backlog().end(Trigger.FAIL, failure)
         self._changed(self.time())
+
+    def _reader(self) -> Body:
+        """What reads a body with the status and the headers that have come."""
+        status, limit = self.status or 0, self.traffic.limit
+        return reader_of(self._intake, status, self._headers, limit=limit, decided=self._read_by)
+
+    def _read_by(self, body: Body) -> None:
+        self.body = body
 
     def stop(self) -> None:
         """Tell the upstream that nobody wants the rest."""

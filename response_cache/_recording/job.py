@@ -22,12 +22,16 @@ from typing import Final
 import anyio
 import anyio.lowlevel
 
+from response_cache._offload import Offload
 from response_cache._protocol.ids import Translation
 from response_cache._protocol.jsontext import dump
 from response_cache._protocol.lifecycle import Trigger
+from response_cache._protocol.requests import without_stream
 from response_cache._protocol.responses import BROKEN_OFF, Failure
 from response_cache._recording.answer import Answer, Upstream
 from response_cache._recording.attempt import Attempt, Refusal
+from response_cache._recording.bodies.body import is_success
+from response_cache._recording.bodies.stream_refusals import StreamRefusal
 from response_cache._recording.intake import Intake
 from response_cache._recording.run_state import DECIDED, OVER, Move, RunState, State
 from response_cache._recording.writer import Outcome, Writer
@@ -69,6 +73,8 @@ class Job:
         body: bytes,
         *,
         translation: Translation,
+        offload: Offload,
+        stream_refusals: StreamRefusal,
         options: Options,
         places: anyio.CapacityLimiter,
         admission_wait: float,
@@ -76,7 +82,10 @@ class Job:
     ) -> None:
         """*body* is sent to *upstream* once one of the *places* is free.
 
+        It asks for a stream. One without is made of it, off the event loop where *offload* says so,
+        when *stream_refusals* knows that a stream is refused, or learns it now.
         *translation* is of the ids in *body*: a refusal that names them is put into our own.
+
         A refusal is waited for during *admission_wait* seconds, or until ``hurry`` is called. With
         *notes_admission* other processes can see in the store that the response was admitted.
         """
@@ -84,26 +93,23 @@ class Job:
         self._intake = intake
         self._upstream = upstream
         self._body = body
+        self._offload = offload
+        self._stream_refusals = stream_refusals
         self._options = options
         self._places = places
         self._admission_wait = admission_wait
         self._notes_admission = notes_admission
         self._started_at: float | None = None
         self._admitting = anyio.CancelScope()
+        self._awaiting_refusal = anyio.CancelScope()
         self._calling = anyio.CancelScope()
         self._guarding = anyio.CancelScope()
         self._ended = anyio.Event()
         self.writer = writer
         self.state = RunState()
         self.refusal: Refusal | None = None
-        self._attempt = Attempt(
-            intake,
-            changed=writer.wake,
-            admit=self.admit,
-            refuse=self._refuse,
-            max_bytes=options.max_response_bytes,
-            translation=translation,
-        )
+        self._translation = translation
+        self._attempt = self._new_attempt(asks_for_stream=True)
 
     @property
     def is_admitted(self) -> bool:
@@ -152,7 +158,7 @@ class Job:
             with self._admitting:
                 await self.state.until(DECIDED)
         if self._attempt.is_refusal:
-            with anyio.move_on_after(REFUSAL_TIMEOUT):
+            with anyio.move_on_after(REFUSAL_TIMEOUT) as self._awaiting_refusal:
                 await self.state.until(DECIDED)
         self.admit()
 
@@ -166,8 +172,7 @@ class Job:
                         await anyio.lowlevel.checkpoint_if_cancelled()
                     self.state.move(Move.CALL)
                     self._started_at = anyio.current_time()
-                    self._attempt.begin()
-                    await self._ask(self._answer())
+                    await self._ask()
                 finally:
                     self._places.release()
         finally:
@@ -184,6 +189,17 @@ class Job:
             return True
         return False
 
+    def _new_attempt(self, *, asks_for_stream: bool) -> Attempt:
+        return Attempt(
+            self._intake,
+            changed=self.writer.wake,
+            admit=self.admit,
+            refuse=self._refuse,
+            max_bytes=self._options.max_response_bytes,
+            asks_for_stream=asks_for_stream,
+            translation=self._translation,
+        )
+
     def _answer(self) -> Answer:
         return Answer(
             self._attempt,
@@ -194,10 +210,38 @@ class Job:
             buffer_bytes=self._options.buffer_bytes,
         )
 
-    async def _ask(self, answer: Answer) -> None:
-        """Call the upstream and see to it that the response has an end afterwards."""
+    async def _ask(self) -> None:
+        """Ask for a stream, and without one where that is refused. The response has ended then."""
+        if self._stream_refusals.is_known:
+            await self._ask_without_stream()
+            return
+        await self._attempt_with(self._body)
+        if self._attempt.refused_stream and self._is_wanted:
+            logger.info("%s: a stream is refused, asking without", self.writer.claim.id)
+            try:
+                await self._ask_without_stream()
+            finally:
+                if is_success(self._attempt.status or 0):
+                    self._stream_refusals.remember()
+
+    @property
+    def _is_wanted(self) -> bool:
+        is_over = self._intake.so_far.is_over or self.state.current in OVER
+        return not is_over and not self._attempt.stopped.is_set()
+
+    async def _ask_without_stream(self) -> None:
+        """Ask for one document. Whatever is refused now is the outcome."""
+        body = await self._offload.run(len(self._body), lambda: without_stream(self._body))
+        if self._is_wanted:
+            self._attempt = self._new_attempt(asks_for_stream=False)
+            self._awaiting_refusal.cancel()  # what it waited for is not told
+            await self._attempt_with(body)
+
+    async def _attempt_with(self, body: bytes) -> None:
+        """Call the upstream, and see to it that the response has an end or it is asked again."""
+        self._attempt.begin()
         try:
-            await self._upstream(self._body, answer)
+            await self._upstream(body, self._answer())
         except Exception as error:  # noqa: BLE001 - whatever an app raises is the answer's failure
             if self._attempt.stopped.is_set():
                 return
@@ -213,6 +257,8 @@ class Job:
 
     def _broke(self, failure: Failure) -> None:
         """The upstream has ended: without a status it refused, else what it left open failed."""
+        if self._attempt.refused_stream:
+            return
         if self._attempt.status is None:
             self._refuse(_server_error())
         if self.refusal is None:

@@ -24,6 +24,7 @@ from response_cache._protocol.responses import (
 )
 from response_cache._record import Header, request_bytes
 from response_cache._recording.answer import Upstream
+from response_cache._recording.bodies.stream_refusals import StreamRefusals
 from response_cache._recording.intake import Intake
 from response_cache._recording.job import SHUTTING_DOWN, Job
 from response_cache._recording.recorder import Recorder
@@ -63,6 +64,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._arrivals = 0  # responses whose record is being made
         self._timers = Timers()
+        self._stream_refusals = StreamRefusals(now)
         self._places = anyio.CapacityLimiter(options.max_running)
         self.is_draining = False
 
@@ -114,6 +116,8 @@ class Jobs:
             upstream,
             body,
             translation=translation,
+            offload=self._offload,
+            stream_refusals=self._stream_refusals.of(owner_id, creation.record.label),
             options=self._options,
             places=self._places,
             admission_wait=admission_wait,

@@ -52,6 +52,7 @@ class Listener:
             admit=lambda: None,
             refuse=self._refuse,
             max_bytes=1 << 20,
+            asks_for_stream=False,
         )
         self.answer = Answer(
             attempt,

@@ -24,7 +24,12 @@ class Listening:
     """An answer, the attempt and the recorder behind it, and what a job was told."""
 
     def __init__(
-        self, *, buffer_bytes: int = 1 << 20, max_bytes: int = 1 << 20, told: bool = True
+        self,
+        *,
+        buffer_bytes: int = 1 << 20,
+        max_bytes: int = 1 << 20,
+        told: bool = True,
+        asks_for_stream: bool = True,
     ) -> None:
         queued = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
         self.recorder = Recorder.begin(queued, now=lambda: 0.0, max_events=1000)
@@ -42,6 +47,7 @@ class Listening:
             admit=self._admit,
             refuse=self._refuse,
             max_bytes=max_bytes,
+            asks_for_stream=asks_for_stream,
         )
         self.answer = Answer(
             self.attempt,

@@ -14,14 +14,11 @@ from hypothesis import strategies as st
 
 from response_cache._protocol.jsontext import load
 from response_cache._protocol.sse import payload
-from response_cache._recording.bodies import (
-    Body,
-    Compressed,
-    Document,
-    ErrorBody,
-    Unnamed,
-    reader_of,
-)
+from response_cache._recording.bodies.body import Body
+from response_cache._recording.bodies.compressed import Compressed
+from response_cache._recording.bodies.error_body import ErrorBody
+from response_cache._recording.bodies.readers import reader_of
+from response_cache._recording.bodies.undecided import Undecided
 from response_cache._recording.intake import Intake
 from response_cache._recording.recorder import Recorder
 from response_cache.testing._virtual_time import virtual_backend
@@ -120,8 +117,8 @@ async def test_a_compressed_answer_is_unpacked(encoding: bytes, packed: bytes) -
 
 
 async def test_an_unknown_or_broken_compression_has_failed() -> None:
-    unknown = await Listening().hear([WORD], SSE, (b"content-encoding", b"br"))
-    assert "'br' is not known" in unknown.failure
+    unknown = await Listening().hear([WORD], SSE, (b"content-encoding", b"Compress, gzip"))
+    assert "'compress, gzip' is not known" in unknown.failure
     broken = await Listening().hear([WORD], SSE, (b"content-encoding", b"gzip"))
     assert "broken" in broken.failure
 
@@ -147,7 +144,17 @@ async def test_an_answer_that_is_too_long_has_failed(
         (429, b'{"error":{"message":"Slow.","code":null}}', "Slow.", "rate_limit_exceeded"),
         (429, b'{"error":{"message":"Slow.","code":"429"}}', "Slow.", "rate_limit_exceeded"),
         (500, b"<html>", "The upstream answered with HTTP status 500.", "server_error"),
-        (307, b'{"error":"x"}', "The upstream answered with HTTP status 307.", "server_error"),
+        (307, b'{"error":"x"}', "x", "server_error"),
+        (
+            400,
+            b'{"error":{"message":"cut',
+            "The upstream answered with HTTP status 400.",
+            "server_error",
+        ),
+        (400, b"\xff\xfe", "The upstream answered with HTTP status 400.", "server_error"),
+        (400, b'\xef\xbb\xbf{"detail":"No."}', "No.", "server_error"),
+        (503, b"Come back later.\n", "Come back later.", "server_error"),
+        (400, b'event: error\ndata: {"error":{"message":"No.","code":"c"}}\n\n', "No.", "c"),
     ],
 )
 async def test_a_refusal_that_comes_too_late_is_the_failure(
@@ -161,20 +168,21 @@ async def test_a_refusal_that_comes_too_late_is_the_failure(
 def reader(status: int, *headers: tuple[bytes, bytes]) -> Body:
     queued = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
     recorder = Recorder.begin(queued, now=lambda: 0.0, max_events=1000)
-    return reader_of(Intake(recorder), status, headers, limit=1000)
+    return reader_of(Intake(recorder), status, headers, limit=1000, decided=lambda body: None)
 
 
 @pytest.mark.parametrize(
     ("status", "kind", "coding", "expected"),
     [
-        (200, b"text/event-stream", b"", Intake),
-        (200, b"Text/Event-Stream ; charset=utf-8", b"identity", Intake),
-        (204, b"application/json", b"", Document),
-        (200, b"application/vnd.acme+json", b" IDENTITY ", Document),
-        (200, b"", b"", Unnamed),
-        (200, b"text/html", b"", Unnamed),
+        (200, b"text/event-stream", b"", Undecided),
+        (200, b"Text/Event-Stream ; charset=utf-8", b"identity", Undecided),
+        (204, b"application/json", b"", Undecided),
+        (200, b"application/vnd.acme+json", b" IDENTITY ", Undecided),
+        (200, b"", b"none, null, UTF-8", Undecided),
+        (200, b"text/html", b"aws-chunked", Undecided),
         (200, b"text/event-stream", b"gzip", Compressed),
-        (299, b"application/json", b"br", Compressed),
+        (200, b"text/event-stream", b"aws-chunked,gzip", Compressed),
+        (299, b"application/json", b"compress", Compressed),
         (199, b"text/event-stream", b"", ErrorBody),
         (300, b"application/json", b"", ErrorBody),
         (429, b"", b"gzip", ErrorBody),
@@ -187,17 +195,24 @@ def test_status_and_headers_say_what_reads_the_body(
     assert type(reader(status, *headers)) is expected
 
 
-def test_of_a_header_that_comes_twice_the_first_one_counts() -> None:
-    headers = [(b"content-type", b"text/event-stream"), (b"content-type", b"application/json")]
-    assert type(reader(200, *headers)) is Intake
-    assert type(reader(200, *reversed(headers))) is Document
+async def test_of_a_label_that_comes_twice_the_first_one_counts() -> None:
+    nothing = [b"retry"]  # a field of a stream, or nonsense
+    assert "without saying how" in (await Listening().hear(nothing, SSE, JSON)).failure
+    assert "not a Response" in (await Listening().hear(nothing, JSON, SSE)).failure
+
+
+async def test_content_encodings_in_several_fields_are_one_list() -> None:
+    coded = [(b"content-encoding", name) for name in (b"identity", b"gzip", b"none")]
+    listening = await Listening().hear([gzip.compress(WORD + END)], SSE, *coded)
+    assert listening.types[-1] == "completed"
 
 
 def test_an_error_is_kept_as_it_came_and_read_as_it_was_meant() -> None:
     packed = gzip.compress(b'{"error":{"message":"Slow.","code":"rl"}}')
     queued = {"id": "resp_rc1", "status": "queued", "metadata": {}, "output": []}
     intake = Intake(Recorder.begin(queued, now=lambda: 0.0, max_events=1000))
-    body = reader_of(intake, 429, ((b"content-encoding", b"gzip"),), limit=1000)
+    coded = ((b"content-encoding", b"gzip"),)
+    body = reader_of(intake, 429, coded, limit=1000, decided=lambda body: None)
     assert isinstance(body, ErrorBody)
     for byte in packed:
         body.feed(bytes((byte,)))

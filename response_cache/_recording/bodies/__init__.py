@@ -1,0 +1,1 @@
+"""What reads the body of an upstream's answer, whatever it is and whatever its label says."""
