@@ -40,9 +40,10 @@ _SLICE_BYTES: Final = 16 * 2**10
 class _Stream(Protocol):
     """One compressed stream, as ``zlib.decompressobj`` and ``ZstdDecompressor`` have it."""
 
-    eof: bool
-    unused_data: bytes
-
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 

@@ -97,7 +97,7 @@ class Job:
         self._stream_refusals = stream_refusals
         self._options = options
         self._places = places
-        self._admission_wait = admission_wait
+        self._patience = admission_wait
         self._notes_admission = notes_admission
         self._started_at: float | None = None
         self._admitting = anyio.CancelScope()
@@ -124,6 +124,7 @@ class Job:
 
     def hurry(self) -> None:
         """Admit the response now, unless a refusal has begun to come in."""
+        self._patience = 0.0
         self._admitting.cancel()
 
     def fail(self, failure: Failure) -> None:
@@ -152,15 +153,22 @@ class Job:
                 self.state.move(Move.FINISH)
 
     async def _admit_in_time(self) -> None:
-        """Wait for a refusal as long as a client should, also where the client has gone."""
-        if self.state.current not in DECIDED:
-            self._admitting.deadline = anyio.current_time() + self._admission_wait
-            with self._admitting:
-                await self.state.until(DECIDED)
+        """Wait for a refusal as long as a client should, also where the client has gone.
+
+        A second attempt is waited for as the first one was.
+        """
+        attempt = None
+        while attempt is not self._attempt and self.state.current not in DECIDED:
+            attempt = self._attempt
+            await self._until_decided()
+        self.admit()
+
+    async def _until_decided(self) -> None:
+        with anyio.move_on_after(self._patience) as self._admitting:
+            await self.state.until(DECIDED)
         if self._attempt.is_refusal:
             with anyio.move_on_after(REFUSAL_TIMEOUT) as self._awaiting_refusal:
                 await self.state.until(DECIDED)
-        self.admit()
 
     async def _call(self) -> None:
         try:

@@ -173,12 +173,12 @@ def test_no_more_of_brotli_than_the_limit_and_one_byte_is_given(size: int) -> No
 @pytest.mark.parametrize("coding", ["br", "zstd"])
 def test_what_is_sent_so_far_is_read_at_once(coding: str) -> None:
     inflate = Inflate(coding, 1000)
-    packer = brotli.Compressor() if coding == "br" else zstd.ZstdCompressor()
+    of_brotli, of_zstd = brotli.Compressor(), zstd.ZstdCompressor()
     for word in (b"one", b"two"):
         if coding == "br":
-            packed = packer.process(word) + packer.flush()
+            packed = of_brotli.process(word) + of_brotli.flush()
         else:
-            packed = packer.compress(word, zstd.ZstdCompressor.FLUSH_BLOCK)
+            packed = of_zstd.compress(word, zstd.ZstdCompressor.FLUSH_BLOCK)
         assert inflate.feed(packed) == word
 
 
@@ -197,7 +197,7 @@ def test_what_is_in_no_optional_coding_is_told_so(coding: str, data: bytes) -> N
 
 
 def test_a_window_larger_than_a_content_coding_may_have_is_refused() -> None:
-    options = {zstd.CompressionParameter.window_log: 27}
+    options = {int(zstd.CompressionParameter.window_log): 27}
     packer = zstd.ZstdCompressor(options=options)
     packed = packer.compress(b"hello", zstd.ZstdCompressor.FLUSH_BLOCK)
     with pytest.raises(ValueError, match="compressed answer is broken"):

@@ -17,6 +17,7 @@ from response_cache._protocol.requests import (
     references,
     upstream_body,
     with_upstream_ids,
+    without_stream,
 )
 from response_cache._protocol.responses import queued_response
 from response_cache.errors import InvalidRequest
@@ -414,3 +415,11 @@ def test_only_known_ids_are_replaced_and_all_else_stays() -> None:
         "input": "resp_b",
     }
     assert COMPARED["comparison_response_id"] == "resp_b"
+
+
+@given(json_objects)
+def test_a_request_without_a_stream_is_the_same_in_all_else(body: dict[str, Any]) -> None:
+    body = {f"x-{key}": value for key, value in body.items()}
+    streamed = body | {"stream_options": {"include_obfuscation": True}}
+    sent = upstream_body(create(background=True, **streamed), {})
+    assert json.loads(without_stream(sent)) == body

@@ -527,3 +527,120 @@ async def test_an_adapter_may_say_that_the_request_is_accepted() -> None:
         began = anyio.current_time()
         await host.accepted(upstream)
         assert anyio.current_time() - began < 1
+
+
+# An upstream that refuses a stream.
+
+NO_STREAM = b'{"error":{"message":"no","param":"stream"}}'
+WHOLE = b'{"id":"up","status":"completed","output":[]}'
+
+
+class Streamless:
+    """An upstream that refuses streams, *after* some seconds, and answers whole."""
+
+    def __init__(self, after: float = 0.0, answer: tuple[int, bytes] = (200, WHOLE)) -> None:
+        self.asked: list[bytes] = []
+        self._after = after
+        self._answer = answer
+
+    async def __call__(self, body: bytes, answer: Answer) -> None:
+        self.asked.append(body)
+        await anyio.sleep(self._after)
+        is_stream = load(body).get("stream") is True
+        status, content = (400, NO_STREAM) if is_stream else self._answer
+        answer.start(status, JSON)
+        await answer.write(content)
+        answer.finish()
+        await self.end()
+
+    async def end(self) -> None:
+        pass
+
+
+async def test_what_a_stream_was_refused_for_is_asked_without_and_remembered() -> None:
+    upstream = Streamless()
+    async with Host().running() as host:
+        for _ in range(2):
+            id = await host.accepted(upstream)
+            await host.cache.finished(id)
+            assert (await host.response(id))["status"] == "completed"
+        await anyio.sleep(601)
+        await host.cache.finished(await host.accepted(upstream))
+    streamed = b'{"model":"m","input":"hi","stream":true}'
+    whole = b'{"model":"m","input":"hi"}'
+    assert upstream.asked == [streamed, whole, whole, streamed, whole]
+
+
+async def test_a_second_attempt_is_waited_for_as_the_first_one_was() -> None:
+    upstream = Streamless(0.9, (403, b"{}"))
+    async with Host(admission_wait=1.0).running() as host:
+        refusal = await host.ask(upstream)
+        assert refusal == Refusal(403, JSON, b"{}")
+        assert anyio.current_time() == pytest.approx(1.8, abs=0.1)
+
+
+async def test_a_second_attempt_that_takes_long_is_admitted() -> None:
+    upstream = Streamless(3.0)
+    async with Host(admission_wait=1.0).running() as host:
+        id = await host.accepted(upstream)
+        assert anyio.current_time() < 3
+        await anyio.sleep(7)
+        assert (await host.response(id))["status"] == "completed"
+
+
+async def test_a_refusal_of_both_attempts_after_admission_is_the_failure() -> None:
+    upstream = Streamless(3.0, (400, b'{"detail":"No."}'))
+    async with Host(admission_wait=1.0).running() as host:
+        id = await host.accepted(upstream)
+        await host.cache.finished(id)
+        assert (await host.response(id))["error"]["message"] == "No."
+        assert len(upstream.asked) == 2
+
+
+@pytest.mark.parametrize("verb", ["cancel", "delete"])
+async def test_what_was_cancelled_meanwhile_is_not_asked_again(verb: str) -> None:
+    upstream = Streamless(3.0)
+    async with Host(admission_wait=1.0, stop_grace=10.0).running() as host:
+        id = await host.accepted(upstream)
+        await getattr(host.cache, verb)(id, ANYBODY)
+        await host.cache.finished(id)
+        assert len(upstream.asked) == 1
+
+
+async def test_what_is_cancelled_while_the_first_attempt_cleans_up_is_not_asked_again() -> None:
+    class Cleaning(Streamless):
+        async def end(self) -> None:
+            await anyio.sleep(5)
+
+    upstream = Cleaning()
+    async with Host(admission_wait=1.0).running() as host:
+        id = await host.accepted(upstream)
+        await host.cache.cancel(id, ANYBODY)
+        await host.cache.finished(id)
+        assert (await host.response(id))["status"] == "cancelled"
+        assert len(upstream.asked) == 1
+
+
+async def test_a_first_attempt_that_raises_after_its_refusal_is_reported_and_asked_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Breaking(Streamless):
+        async def end(self) -> None:
+            if len(self.asked) == 1:
+                raise RuntimeError("what the caller said")
+
+    upstream = Breaking()
+    async with Host().running() as host:
+        id = await host.accepted(upstream)
+        await host.cache.finished(id)
+        assert (await host.response(id))["status"] == "completed"
+    assert "RuntimeError" in caplog.text
+    assert "what the caller said" not in caplog.text
+
+
+async def test_a_second_attempt_has_the_whole_idle_timeout_for_its_silence() -> None:
+    upstream = Streamless(8.0)
+    async with Host(idle_timeout=10.0).running() as host:
+        id = await host.accepted(upstream)
+        await host.cache.finished(id)
+        assert (await host.response(id))["status"] == "completed"

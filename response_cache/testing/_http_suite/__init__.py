@@ -7,6 +7,7 @@ is answered. ``HttpTimeConformance`` tests when: hours pass in it, in virtual ti
 
 from __future__ import annotations
 
+from response_cache.testing._http_suite.answering import Answering
 from response_cache.testing._http_suite.continuing import Continuing
 from response_cache.testing._http_suite.creating import Creating, Passing, Refusing
 from response_cache.testing._http_suite.ending import Cancelling, Deleting
@@ -27,6 +28,7 @@ __all__ = ("HttpConformance", "HttpTimeConformance", "Serve")
 class HttpConformance(
     Creating,
     Refusing,
+    Answering,
     Passing,
     Continuing,
     Preferring,

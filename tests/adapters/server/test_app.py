@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import AsyncIterator
+import json
+import zlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import anyio
+import brotli
 import httpx
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
+from backports import zstd
 from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.responses import ResponseCreatedEvent
 
@@ -305,3 +309,53 @@ async def test_a_strangers_surplus_is_recorded_as_nobodys_response(kind: str) ->
             group.cancel_scope.cancel()
     assert "poison" not in created.text
     assert foreground.text == "mine"
+
+
+# What the upstream answers with.
+
+JSON: Final = (b"content-type", b"application/json")
+HELLO: Final = {"type": "output_text", "text": "Hello", "annotations": []}
+MESSAGE: Final = {"id": "msg_1", "type": "message", "role": "assistant", "content": [HELLO]}
+WHOLE: Final = {"id": "up", "status": "completed", "output": [MESSAGE]}
+PACKERS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstd.compress,
+}
+
+
+async def test_each_coding_that_a_run_asks_for_is_read() -> None:
+    asked: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(dict(scope["headers"])[b"accept-encoding"].decode())
+        coding = json.loads(await read_body(receive))["metadata"]["coding"]
+        await start(send, JSON, (b"content-encoding", coding.encode()))
+        await piece(send, PACKERS[coding](json.dumps(WHOLE).encode()), more=False)
+
+    async with serving(app) as url, sidecar(upstream=f"{url}/v1") as (client, _):
+        client.headers["accept-encoding"] = "compress"
+        for coding in PACKERS:
+            created = await client.post("/v1/responses", json=background(coding=coding))
+            response = await ended(client, created.json()["id"])
+            assert response["output"] == [MESSAGE]
+    assert asked == ["gzip, deflate, br, zstd"] * 4
+
+
+async def test_an_upstream_without_streams_answers_in_the_background() -> None:
+    asked: list[bool] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        is_stream = json.loads(await read_body(receive)).get("stream") is True
+        asked.append(is_stream)
+        refusal = {"error": {"message": "Streaming is not supported.", "param": None}}
+        await start(send, JSON, status=501 if is_stream else 200)
+        await piece(send, json.dumps(refusal if is_stream else WHOLE).encode(), more=False)
+
+    async with serving(app) as url, sidecar(upstream=f"{url}/v1") as (client, _):
+        for _ in range(2):
+            created = await client.post("/v1/responses", json=background())
+            response = await ended(client, created.json()["id"])
+            assert (response["status"], response["output"]) == ("completed", [MESSAGE])
+    assert asked == [True, False, False]

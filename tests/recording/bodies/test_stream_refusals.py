@@ -22,13 +22,18 @@ def openai(message: str, param: str | None = None, code: str | None = None) -> d
     return {"error": {"message": message, "param": param, "code": code}}
 
 
+NOT_TRUE: Final = "Unsupported value: 'stream' does not support true with this model."
+NOT_VERIFIED: Final = "Your organization must be verified to stream this model."
+EXTRA: Final = {"loc": ["body", "stream"], "msg": "Extra inputs are not permitted"}
+REPEATED: Final = {"loc": ["body", "input"], "msg": "x", "input": {"param": "stream"}}
+
 # fmt: off
 REFUSED: Final[dict[str, tuple[int, Any]]] = {
-    "OpenAI":        (400, openai("Unsupported value: 'stream' does not support true with this model.", "stream", "unsupported_value")),
-    "not verified":  (400, openai("Your organization must be verified to stream this model.", "stream")),
-    "only words":    (400, openai("Your organization must be verified to stream this model.")),
+    "OpenAI":        (400, openai(NOT_TRUE, "stream", "unsupported_value")),
+    "not verified":  (400, openai(NOT_VERIFIED, "stream", "unsupported_value")),
+    "only words":    (400, openai(NOT_VERIFIED)),
     "only param":    (422, openai("Invalid request.", "stream")),
-    "FastAPI":       (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream"], "msg": "Extra inputs are not permitted"}]}),
+    "FastAPI":       (422, {"detail": [EXTRA]}),
     "text":          (501, "Streaming is not implemented."),
     "detail":        (400, {"detail": "Streaming isn't supported for this model"}),
     "Ollama":        (400, {"error": "model does not support streaming"}),
@@ -43,10 +48,10 @@ OTHER: Final[dict[str, tuple[int, Any]]] = {
     "too many":           (429, openai("Too many streams: not now.", "stream")),
     "not found":          (404, openai("x", "stream")),
     "accepted":           (200, openai("x", "stream")),
-    "another parameter":  (400, openai("Unsupported parameter: 'temperature' is not supported.", "temperature")),
-    "options":            (400, openai("Unknown parameter: 'stream_options.x'.", "stream_options")),
+    "another parameter":  (400, openai("'temperature' is not supported.", "temperature")),
+    "options":            (400, openai("Unknown parameter: 'stream_options.x'.")),
     "nothing negative":   (400, openai("The stream of your input ended early.", "input")),
-    "what was sent":      (422, {"detail": [{"loc": ["body", "input"], "msg": "x", "input": {"param": "stream", "loc": ["stream"]}}]}),
+    "what was sent":      (422, {"detail": [REPEATED]}),
     "nothing":            (400, None),
     "no error":           (400, {}),
     "markup":             (400, "<html>streaming is not supported</html>"),

@@ -38,7 +38,7 @@ OPENINGS: Final = (
     b":\n\n: {\n\n",
     b"retry: 10\n",
     b"id\n",
-    b"id: 7\n\n",
+    b"id: 7\n",
 )
 PACKERS: Final[dict[bytes, Callable[[bytes], bytes]]] = {
     b"": bytes,
