@@ -17,6 +17,7 @@ from response_cache._recording.intake import Intake
 
 __all__ = ("Undecided",)
 
+_BLANK: Final = re.compile(rb"(?:%s|\s)*" % BOM)
 _FIELDS: Final = (b"data", b"event", b"id", b"retry")
 _STREAM: Final = re.compile(rb":|(?:%s)[:\r\n]" % b"|".join(_FIELDS))
 _JSON: Final = (b"{", b"[", b'"')
@@ -34,7 +35,7 @@ class Undecided:
 
     def feed(self, chunk: bytes) -> None:
         """See ``Body``."""
-        self._first = (self._first + chunk).removeprefix(BOM).lstrip()
+        self._first = _BLANK.sub(b"", self._first + chunk, count=1)
         if _STREAM.match(self._first):
             self._become(self._intake)
         elif self._first.startswith(_JSON):

@@ -30,7 +30,14 @@ LABELS: Final = (
     b"text/html",
     b"application/octet-stream",
 )
-SPACE: Final = (b"", b"\xef\xbb\xbf", b"\n\n", b" \r\n\t", b"\xef\xbb\xbf\r\n")
+SPACE: Final = (
+    b"",
+    b"\xef\xbb\xbf",
+    b"\n\n",
+    b" \r\n\t",
+    b"\xef\xbb\xbf\r\n",
+    b" \xef\xbb\xbf\xef\xbb\xbf ",
+)
 OPENINGS: Final = (
     b"",
     b":\n",
