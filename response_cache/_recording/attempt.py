@@ -70,7 +70,7 @@ class Attempt:
         self._changed = changed
         self._refuse = refuse
         self._translation = translation
-        self._asks_for_stream = asks_for_stream
+        self.asks_for_stream: bool = asks_for_stream
         self._headers: Headers = ()
         self._is_refusing = False
         self.admit = admit
@@ -122,7 +122,7 @@ class Attempt:
         self.has_ended = True
         body = self.body
         if isinstance(body, ErrorBody):
-            if self._asks_for_stream and body.refuses_stream:
+            if self.asks_for_stream and body.refuses_stream:
                 self.refused_stream = True
                 return
             content = body.content

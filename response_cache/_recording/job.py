@@ -221,13 +221,14 @@ class Job:
     async def _ask(self) -> None:
         """Ask for a stream, and without one where that is refused. The response has ended then."""
         if self._stream_refusals.is_known:
-            await self._ask_without_stream()
+            self._attempt.asks_for_stream = False
+            await self._attempt_with(await self._body_without_stream())
             return
         await self._attempt_with(self._body)
         if self._attempt.refused_stream and self._is_wanted:
             logger.info("%s: a stream is refused, asking without", self.writer.claim.id)
             try:
-                await self._ask_without_stream()
+                await self._ask_again()
             finally:
                 if is_success(self._attempt.status or 0):
                     self._stream_refusals.remember()
@@ -237,9 +238,12 @@ class Job:
         is_over = self._intake.so_far.is_over or self.state.current in OVER
         return not is_over and not self._attempt.stopped.is_set()
 
-    async def _ask_without_stream(self) -> None:
+    async def _body_without_stream(self) -> bytes:
+        return await self._offload.run(len(self._body), lambda: without_stream(self._body))
+
+    async def _ask_again(self) -> None:
         """Ask for one document. Whatever is refused now is the outcome."""
-        body = await self._offload.run(len(self._body), lambda: without_stream(self._body))
+        body = await self._body_without_stream()
         if self._is_wanted:
             self._attempt = self._new_attempt(asks_for_stream=False)
             self._awaiting_refusal.cancel()  # what it waited for is not told

@@ -540,12 +540,12 @@ class Streamless:
 
     def __init__(self, after: float = 0.0, answer: tuple[int, bytes] = (200, WHOLE)) -> None:
         self.asked: list[bytes] = []
-        self._after = after
+        self.after = after
         self._answer = answer
 
     async def __call__(self, body: bytes, answer: Answer) -> None:
         self.asked.append(body)
-        await anyio.sleep(self._after)
+        await anyio.sleep(self.after)
         is_stream = load(body).get("stream") is True
         status, content = (400, NO_STREAM) if is_stream else self._answer
         answer.start(status, JSON)
@@ -586,6 +586,17 @@ async def test_a_second_attempt_that_takes_long_is_admitted() -> None:
         assert anyio.current_time() < 3
         await anyio.sleep(7)
         assert (await host.response(id))["status"] == "completed"
+
+
+async def test_what_is_remembered_costs_no_client_time() -> None:
+    upstream = Streamless()
+    async with Host(admission_wait=1.0).running() as host:
+        await host.cache.finished(await host.accepted(upstream))
+        upstream.after = 3.0
+        before = anyio.current_time()
+        await host.accepted(upstream)
+        assert anyio.current_time() - before == pytest.approx(1.0, abs=0.1)
+    assert len(upstream.asked) == 3
 
 
 async def test_a_refusal_of_both_attempts_after_admission_is_the_failure() -> None:
