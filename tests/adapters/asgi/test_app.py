@@ -156,6 +156,7 @@ async def test_the_app_gets_a_scope_of_its_own() -> None:
         b"Content-Type",
         b"x-a",
         b"content-length",
+        b"accept-encoding",
     ]
     assert scope["state"]["shared"] is state["shared"]
     assert "mine" not in state
