@@ -61,6 +61,7 @@ FILLED: Final[dict[str, Callable[[str], object] | None]] = {
 OBJECTS: Final[dict[str, str]] = {
     "response_cache/http/_preflights.py": "TTLCache",  # origins of bounded length
     "response_cache/_reading/tails.py": "LRUCache",  # counts bytes
+    "response_cache/_recording/bodies/stream_refusals.py": "TTLCache",  # models of bounded length
     "response_cache/_recording/orphans.py": "LRUCache",  # by ids of records that are there
     "response_cache/stores/memory.py": "TLRUCache TTLCache",  # counts bytes; ids that were deleted
 }

@@ -189,7 +189,6 @@ class Recorder:
         """The upstream's whole answer at once: a Response object instead of a stream."""
         if self.is_over:
             return
-        self._rename(response, response, b"")
         for event in self.normalizer.answer(response):
             self.record(event["type"], event, b"")
             if self.is_over:  # perhaps by too many events
