@@ -184,12 +184,16 @@ def running_server(*options: str) -> Iterator[Server]:
 
 
 @contextmanager
-def running_sentinel(port: int) -> Iterator[Server]:
-    """A Sentinel that watches the server on *port* under the name of ``service``."""
+def running_sentinel(port: int, *, down_after: float = 60.0) -> Iterator[Server]:
+    """A Sentinel that watches the server on *port* under the name of ``service``.
+
+    It takes a server for dead that was silent for *down_after* seconds: a busy one is, at times.
+    """
     with tempfile.TemporaryDirectory(prefix="sentinel-") as directory:
         configuration = Path(directory) / "sentinel.conf"
         watching = f"sentinel monitor service 127.0.0.1 {port} 1"
-        configuration.write_text(f"{watching}\nsentinel down-after-milliseconds service 500\n")
+        silence = f"sentinel down-after-milliseconds service {down_after * 1000:.0f}"
+        configuration.write_text(f"{watching}\n{silence}\n")
         sentinel = Server(Path(directory), arguments=(str(configuration), "--sentinel"))
         try:
             sentinel.start()

@@ -702,7 +702,7 @@ async def test_a_primary_that_sentinel_replaces_is_followed() -> None:
         with replica.client() as client:
             client.replicaof("127.0.0.1", primary.port)
             await eventually(lambda: client.info("replication")["master_link_status"] == "up")
-        with running_sentinel(primary.port) as sentinel:
+        with running_sentinel(primary.port, down_after=0.5) as sentinel:
             with redis.Redis(port=sentinel.port) as watcher:
                 await eventually(lambda: watcher.sentinel_slaves("service"))
             async with opened(f"redis+sentinel://127.0.0.1:{sentinel.port}/service") as store:
