@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from itertools import islice
 from typing import Any
 
 import httpx
@@ -40,16 +41,14 @@ def test_a_late_first_token_delays_nothing(ann: Client, provider: Provider) -> N
     assert ann.cancel(id).json()["status"] == "cancelled"
 
 
-def test_polls_show_what_grows(ann: Client) -> None:
+def test_arguments_grow_in_the_stream_and_are_in_no_poll_before_the_end(ann: Client) -> None:
     order = {**ENDLESS, "output": "function_call"}
     id = ann.create("arguments", metadata=order, tools=[])
-
-    def arguments() -> str:
-        return "".join(item.get("arguments", "") for item in ann.get(id)["output"])
-
-    first = until(arguments, "a poll shows arguments")
-    until(lambda: len(arguments()) > len(first), "the arguments grow")
-    ann.cancel(id)
+    with ann.http.stream("GET", f"/v1/responses/{id}?stream=true") as reply:
+        deltas = (line for line in reply.iter_lines() if line.endswith("_call_arguments.delta"))
+        assert len([*islice(deltas, 3)]) == 3
+        assert ann.get(id)["output"] == []
+    assert ann.cancel(id).json()["output"][0]["arguments"]
 
 
 def test_reasoning_summaries_and_function_calls_are_kept(ann: Client) -> None:
