@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -81,6 +82,7 @@ SMALL_ROOMS: Final = frozenset(
 """Rooms that are left out of the picture: one module each, which nearly every other room uses."""
 
 
+@cache
 def arrows() -> Mapping[str, frozenset[str]]:
     """What each room of the core imports of other rooms; a room is a floor of ``test_layers``."""
     found: dict[str, set[str]] = {room: set() for room in FLOORS}

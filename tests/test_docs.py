@@ -17,12 +17,13 @@ from tests.documents import DOCS, ROOT, made
 from tests.ports import free_port
 
 README: Final = (ROOT / "README.md").read_text("utf-8")
+MADE: Final = made()
 PAGES: Final = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 
 
-@pytest.mark.parametrize("path", sorted(made()), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(MADE), ids=lambda path: path.name)
 def test_a_page_is_as_the_code_makes_it(path: Path) -> None:
-    assert path.read_text("utf-8") == made()[path], "run: python -m tests.documents"
+    assert path.read_text("utf-8") == MADE[path], "run: python -m tests.documents"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
