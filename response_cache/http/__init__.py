@@ -3,7 +3,7 @@
 The door for authors of adapters. ``match_route`` tells which requests are answered here,
 ``ResponsesAPI`` answers them, ``reply_without_cache`` tells which creates need no cache, and
 ``Cors`` which pages of a browser may read the replies. Requests and replies are plain data.
-``docs/embedding.md`` has a whole adapter in 60 lines.
+``docs/embedding.md`` has a whole adapter in about 60 lines.
 """
 
 from response_cache._protocol.content_coding import ACCEPT_ENCODING
