@@ -10,13 +10,22 @@ from typing import Any
 
 import anyio
 
+from response_cache._eventloop import call_soon
 from response_cache._hosting import on_stop_signal
+from tests.deadlines import WAIT_TIMEOUT
 
 
 async def noted(calls: list[str], least: int = 1) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(WAIT_TIMEOUT):
         while len(calls) < least:  # noqa: ASYNC110 - a signal sets no event
             await anyio.sleep(0.001)
+
+
+async def turn_of_the_loop() -> None:
+    """Return when the event loop has run all that was handed to it before."""
+    turned = anyio.Event()
+    call_soon()(turned.set)
+    await turned.wait()
 
 
 async def test_a_signal_reaches_us_and_then_the_server(servers_handler: list[int]) -> None:
@@ -36,7 +45,7 @@ async def test_after_the_end_a_signal_is_the_server_s_alone(servers_handler: lis
         ours = signal.getsignal(signal.SIGTERM)
     assert callable(ours)
     ours(signal.SIGTERM, None)  # somebody chained to ours and calls it still
-    await anyio.sleep(0.01)
+    await turn_of_the_loop()
     assert (servers_handler, calls) == ([signal.SIGTERM], [])
 
 
@@ -46,7 +55,7 @@ async def test_a_signal_just_before_the_end_starts_nothing_after_it(
     calls: list[str] = []
     with on_stop_signal(lambda: calls.append("ours")):
         os.kill(os.getpid(), signal.SIGTERM)
-    await anyio.sleep(0.01)
+    await turn_of_the_loop()
     assert (servers_handler, calls) == ([signal.SIGTERM], [])
 
 
