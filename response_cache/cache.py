@@ -231,21 +231,29 @@ class ResponseCache:
             TooManyRequests: as many responses run and wait in this process as may.
         """
         is_keyed = key is not None and owner.id is not None
-        patience = max(wait, self.options.admission_wait)
+        admission_wait = max(wait, self.options.admission_wait)
         while True:
             id = self._id_for(owner, key)
             try:
                 with anyio.CancelScope(shield=True):  # the poster may leave: the job starts
                     job = await self._start(
-                        id, request, raw, upstream, owner, is_keyed=is_keyed, patience=patience
+                        id,
+                        request,
+                        raw,
+                        upstream,
+                        owner,
+                        is_keyed=is_keyed,
+                        admission_wait=admission_wait,
                     )
             except AlreadyExists:
-                joined = await self._join(id, request, len(raw), patience)
+                joined = await self._join(id, request, len(raw), admission_wait)
                 if joined is not None:
                     return joined
             except (TooManyRequests, InvalidRequest):
                 # A repeat takes no room, and needs no previous response any more.
-                joined = await self._join(id, request, len(raw), patience) if is_keyed else None
+                joined = (
+                    await self._join(id, request, len(raw), admission_wait) if is_keyed else None
+                )
                 if joined is None:
                     raise
                 return joined
@@ -461,7 +469,7 @@ class ResponseCache:
         owner: Owner,
         *,
         is_keyed: bool,
-        patience: float,
+        admission_wait: float,
     ) -> Job:
         named = NO_TRANSLATION
         if PREVIOUS in request.body or CACHE_OPTIONS in request.body:
@@ -477,7 +485,7 @@ class ResponseCache:
                 owner_id=owner.id,
                 translation=named,
                 is_keyed=is_keyed,
-                admission_wait=patience,
+                admission_wait=admission_wait,
             )
         except Deleted:
             raise IdempotencyConflict("The response of this Idempotency-Key was deleted.") from None
@@ -503,16 +511,16 @@ class ResponseCache:
         await job.state.until(DECIDED)
 
     async def _join(
-        self, id: str, request: CreateRequest, size: int, patience: float
+        self, id: str, request: CreateRequest, size: int, admission_wait: float
     ) -> Created | None:
         """The response that the same request made before; None when it was refused meanwhile.
 
-        The first request's admission is waited for, for *patience* seconds where that can end it,
-        and elsewhere for as long as it takes to see that its process is gone.
+        The first request's admission is waited for: for *admission_wait* seconds where that can end
+        it, and elsewhere for as long as it takes to see that its process is gone.
         """
         fingerprint = await self._offload.run(size, lambda: request.fingerprint)
         now = anyio.current_time()
-        until = now + patience
+        until = now + admission_wait
         last = max(until, now + self.options.lease + 2 * self.options.orphan_confirmation)
         pause = FIRST_LOOK
         while True:

@@ -97,7 +97,7 @@ class Job:
         self._stream_refusals = stream_refusals
         self._options = options
         self._places = places
-        self._patience = admission_wait
+        self._admission_wait = admission_wait
         self._notes_admission = notes_admission
         self._started_at: float | None = None
         self._admitting = anyio.CancelScope()
@@ -124,7 +124,7 @@ class Job:
 
     def hurry(self) -> None:
         """Admit the response now, unless a refusal has begun to come in."""
-        self._patience = 0.0
+        self._admission_wait = 0.0
         self._admitting.cancel()
 
     def fail(self, failure: Failure) -> None:
@@ -164,7 +164,7 @@ class Job:
         self.admit()
 
     async def _until_decided(self) -> None:
-        with anyio.move_on_after(self._patience) as self._admitting:
+        with anyio.move_on_after(self._admission_wait) as self._admitting:
             await self.state.until(DECIDED)
         if self._attempt.is_refusal:
             with anyio.move_on_after(REFUSAL_TIMEOUT) as self._awaiting_refusal:

@@ -24,6 +24,7 @@ from response_cache._protocol.lifecycle import Trigger
 from response_cache._protocol.responses import Failure
 from response_cache._record import Header, header_of
 from response_cache._recording.recorder import Recorder
+from response_cache._recording.recovery import back_off
 from response_cache.errors import (
     Closed,
     Deleted,
@@ -115,7 +116,7 @@ async def _close(
         except StoreUnavailable:
             if attempt == _ATTEMPTS:
                 raise
-            await anyio.sleep(0.05 * attempt)
+            await anyio.sleep(back_off(attempt))
         else:
             break
     return replace(
